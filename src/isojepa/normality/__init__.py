@@ -1,0 +1,1 @@
+"""Samples in, statistic out: pure functions of tensors, nothing else imported."""
