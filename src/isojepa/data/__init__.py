@@ -1,1 +1,1 @@
-
+"""Disk in, batches of views out."""

@@ -1,1 +1,1 @@
-
+"""Batches of images in, embeddings out."""

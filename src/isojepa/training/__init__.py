@@ -1,1 +1,1 @@
-
+"""Batches in, checkpoints out."""

@@ -1,0 +1,72 @@
+"""Batches in an order that is a function of (seed, epoch), read one ahead of the step."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+from isojepa.data.images import ImageSet
+from isojepa.randomness import generator
+
+ORDER_STREAM = 2  # keeps the order's random stream apart from others with the same seed
+
+
+class Batch(NamedTuple):
+    """This rank's share of a global batch."""
+
+    images: UInt8[Tensor, "n c s s"]
+    aspects: Float[Tensor, " n"]
+    """Width over height of the original images; stays on the CPU, where parameters are drawn."""
+    labels: Int64[Tensor, " n"] | None
+    first: int
+    """Position of the first of these samples in the global batch."""
+    total: int
+    """Size of the global batch."""
+
+
+def epoch_order(n: int, *, seed: int, epoch: int) -> Int64[Tensor, " n"]:
+    """The permutation of 0, ..., n - 1 in which an epoch visits its samples."""
+    return torch.randperm(n, generator=generator(seed, epoch, ORDER_STREAM))
+
+
+def training_batches(
+    images: ImageSet,
+    indices: Int64[Tensor, " n"],
+    *,
+    batch_size: int,
+    seed: int,
+    start: int,
+    stop: int,
+    rank: int = 0,
+    world: int = 1,
+) -> Iterator[Batch]:
+    """Yield this rank's share of the global batches of steps start, ..., stop - 1.
+
+    The last, incomplete batch of an epoch is dropped. The next batch is read while the caller
+    works on the last one. A batch is a function of (seed, step): resuming is starting later.
+
+    Args:
+        indices: the samples to train on, as positions in `images`.
+        batch_size: of the global batch; ranks differ by at most one sample.
+    """
+    per_epoch = len(indices) // batch_size
+    first, last = (batch_size * r // world for r in (rank, rank + 1))
+
+    def read(step: int) -> Batch:
+        epoch, position = divmod(step, per_epoch)
+        order = epoch_order(len(indices), seed=seed, epoch=epoch)
+        places = order[position * batch_size : (position + 1) * batch_size][first:last]
+        chosen = indices[places]
+        labels = None if images.labels is None else torch.from_numpy(images.labels)[chosen]
+        return Batch(images.read(chosen), images.aspects[chosen], labels, first, batch_size)
+
+    with ThreadPoolExecutor(1) as ahead:
+        coming = ahead.submit(read, start) if start < stop else None
+        for step in range(start, stop):
+            assert coming is not None
+            batch = coming.result()
+            coming = ahead.submit(read, step + 1) if step + 1 < stop else None
+            yield batch

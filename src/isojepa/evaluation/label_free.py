@@ -1,0 +1,60 @@
+"""What a set of embeddings says about itself without labels: functions of its spectrum."""
+
+import numpy as np
+from jaxtyping import Float
+
+
+def effective_rank(x: Float[np.ndarray, "n d"]) -> float:
+    """Roy and Vetterli's effective rank of the covariance, from 1 (a line) to d (isotropic).
+
+    The exponential of the entropy of the shares of variance along the principal axes; 0 when all
+    samples coincide. Roy and Vetterli, EUSIPCO 2007.
+    """
+    return _exponential_entropy(covariance_spectrum(x))
+
+
+def rankme(x: Float[np.ndarray, "n d"]) -> float:
+    """RankMe, from 1 to min(n, d): the effective rank of the embedding matrix itself.
+
+    As published, of the singular values, not their squares, and without centring: a mean far from
+    0 therefore counts as one dominant direction. Garrido et al., arXiv 2210.02885, equation 1.
+    """
+    return _exponential_entropy(np.linalg.svd(x.astype(np.float64), compute_uv=False))
+
+
+def condition_number(x: Float[np.ndarray, "n d"]) -> float:
+    """Largest over smallest eigenvalue of the covariance: 1 if isotropic, inf if a direction died.
+
+    A direction counts as dead when its variance is below the rounding error of float32 features.
+    """
+    spectrum = covariance_spectrum(x)
+    floor = len(spectrum) * np.finfo(np.float32).eps ** 2 * spectrum[0]
+    return float(spectrum[0] / spectrum[-1]) if spectrum[-1] > floor else float("inf")
+
+
+def alpha_req(x: Float[np.ndarray, "n d"]) -> float:
+    """Decay exponent a of the covariance spectrum, eigenvalue_i ~ i^-a: 0 if isotropic.
+
+    The least-squares slope of log eigenvalue on log rank over all non-zero eigenvalues; nan with
+    fewer than two of them. Agrawal et al., "alpha-ReQ", NeurIPS 2022.
+    """
+    spectrum = covariance_spectrum(x)
+    spectrum = spectrum[spectrum > len(spectrum) * np.finfo(np.float32).eps ** 2 * spectrum[0]]
+    if len(spectrum) < 2:
+        return float("nan")
+    slope, _ = np.polyfit(np.log(np.arange(1, len(spectrum) + 1)), np.log(spectrum), 1)
+    return float(-slope)
+
+
+def covariance_spectrum(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " d"]:
+    """Eigenvalues of the covariance of the samples, largest first, none below 0."""
+    centred = x.astype(np.float64) - x.mean(0, dtype=np.float64)
+    return np.linalg.eigvalsh(centred.T @ centred / len(x))[::-1].clip(min=0)
+
+
+def _exponential_entropy(values: Float[np.ndarray, " k"]) -> float:
+    total = values.sum()
+    if total == 0:
+        return 0.0
+    shares = values[values > 0] / total
+    return float(np.exp(-np.sum(shares * np.log(shares))))

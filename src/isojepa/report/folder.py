@@ -1,0 +1,153 @@
+"""A run folder on disk -> `Run`: everything the report draws, with what is missing left empty."""
+
+import csv
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Int64, UInt8
+
+from isojepa.errors import UserError
+
+
+class Sample(NamedTuple):
+    """Some of the data with what the encoder and the projector made of them; sample.npz."""
+
+    thumbnails: UInt8[np.ndarray, "n h w c"]
+    """Small pictures, c in {1, 3}, at most 64 pixels a side."""
+    embeddings: Float32[np.ndarray, "n d"]
+    """From the encoder: what evaluation and export use."""
+    projections: Float32[np.ndarray, "n k"]
+    """From the projector: where SIGReg acts."""
+    paths: np.ndarray
+    """Where each picture came from, (n,) strings."""
+    labels: Int64[np.ndarray, " n"] | None
+    """Class of each picture, if known."""
+    class_names: tuple[str, ...]
+    """Name of each class; empty without labels."""
+
+
+Curve = tuple[np.ndarray, np.ndarray]
+"""Steps and values, each (t,), of the lines of metrics.jsonl that hold a number under one key."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run folder; every field but `path` and `config` may be empty."""
+
+    path: Path
+    config: dict[str, Any]
+    """config.json: config, command, versions, data, hardware, started, seconds."""
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    """metrics.jsonl, a dict a line."""
+    scores: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """scores.json, by representation."""
+    sample: Sample | None = None
+    views: bytes | None = None
+    """views.png."""
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    """Path and reason of the files that could not be read."""
+
+    @property
+    def name(self) -> str:
+        return self.path.resolve().name
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The fields of the training configuration."""
+        return self.config.get("config") or {}
+
+    def curve(self, key: str) -> Curve:
+        """Steps and values of one metric; both empty if it was never logged."""
+        points = [
+            (m["step"], m[key])
+            for m in self.metrics
+            if isinstance(m.get(key), int | float) and isinstance(m.get("step"), int | float)
+        ]
+        steps, values = np.array(points, dtype=np.float64).reshape(-1, 2).T
+        return steps, values
+
+
+def read_run(path: Path) -> Run:
+    """Read a run folder.
+
+    Raises:
+        UserError: if the folder or its config.json is missing, or a file in it is malformed.
+    """
+    if not path.is_dir():
+        raise UserError(f"{path} is not a folder: give the folder that `isojepa pretrain` wrote.")
+    if not (path / "config.json").is_file():
+        raise UserError(f"{path} has no config.json, so it is not a finished or running run.")
+    views = path / "views.png"
+    return Run(
+        path=path,
+        config=_read_json(path / "config.json"),
+        metrics=_read_metrics(path / "metrics.jsonl"),
+        scores=_read_json(path / "scores.json"),
+        sample=_read_sample(path / "sample.npz"),
+        views=views.read_bytes() if views.is_file() else None,
+        skipped=_read_skipped(path / "skipped.tsv"),
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds a {type(content).__name__} where an object is expected.")
+    return content
+
+
+def _read_metrics(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    metrics = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            metrics.append(json.loads(line))
+        except ValueError as error:
+            if number < len(lines):
+                raise UserError(f"{path}, line {number} is not valid JSON: {error}") from error
+            # The last line of a run that is still writing, or was killed, may be cut short.
+    return metrics
+
+
+def _read_sample(path: Path) -> Sample | None:
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = dict(archive)
+        labels = arrays.get("labels")
+        return Sample(
+            thumbnails=arrays["thumbnails"],
+            embeddings=arrays["embeddings"].astype(np.float32),
+            projections=arrays["projections"].astype(np.float32),
+            paths=arrays["paths"],
+            labels=labels,
+            class_names=_class_names(labels, arrays.get("class_names")),
+        )
+    except (KeyError, ValueError, OSError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+
+
+def _class_names(labels: np.ndarray | None, names: np.ndarray | None) -> tuple[str, ...]:
+    if labels is None:
+        return ()
+    known = [] if names is None else [str(name) for name in names]
+    return (*known, *(f"class {i}" for i in range(len(known), int(labels.max(initial=-1)) + 1)))
+
+
+def _read_skipped(path: Path) -> list[tuple[str, str]]:
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        return [(row[0], row[1] if len(row) > 1 else "") for row in list(rows)[1:] if row]

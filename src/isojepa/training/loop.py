@@ -1,0 +1,102 @@
+"""The training loop: a generator that makes one update per yield."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from isojepa.data.batches import Batch
+from isojepa.data.views import Views
+from isojepa.objective.lejepa import LeJEPALoss
+from isojepa.randomness import seed_from
+
+MODEL_STREAM = 3  # the stream of dropout and the like, apart from others with the same seed
+
+
+class Update(NamedTuple):
+    """One update: its terms on the global batch, and what the model made of this rank's share."""
+
+    step: int
+    """Number of updates made so far, this one included."""
+    loss: Float[Tensor, ""]
+    invariance: Float[Tensor, ""]
+    sigreg: Float[Tensor, ""]
+    grad_norm: Float[Tensor, ""]
+    """Before clipping."""
+    lr: float
+    embeddings: Float[Tensor, "v n d"]
+    projections: Float[Tensor, "v n k"]
+    batch: Batch
+
+
+def learning_rate(step: int, *, peak: float, warmup: int, steps: int) -> float:
+    """Linear warm-up over `warmup` steps, then a cosine down to a thousandth of the peak."""
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    progress = (step - warmup) / max(1, steps - warmup)
+    return peak * (0.001 + 0.999 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+    """Weights decay; biases, norms and other vectors do not."""
+    decay, free = [], []
+    for parameter in (p for p in model.parameters() if p.requires_grad):
+        (decay if parameter.ndim > 1 else free).append(parameter)
+    return [
+        {"params": decay, "weight_decay": weight_decay},
+        {"params": free, "weight_decay": 0.0},
+    ]
+
+
+def optimise(
+    fabric: Fabric,
+    model: nn.Module,
+    objective: LeJEPALoss,
+    optimiser: torch.optim.Optimizer,
+    batches: Iterator[Batch],
+    make_views: Callable[[Batch, int], Views],
+    *,
+    schedule: Callable[[int], float],
+    seed: int,
+    start: int = 0,
+    clip: float = 1.0,
+) -> Iterator[Update]:
+    """Make one update per batch and yield it.
+
+    Args:
+        make_views: (batch, step) -> views on the model's device.
+        schedule: step -> learning rate.
+        seed: of whatever the model draws (dropout), keyed by step and rank.
+        start: number of updates already made, in a resumed run.
+        clip: largest gradient norm.
+    """
+    model.train()
+    for step, batch in enumerate(batches, start):
+        objective.sigreg.step = step
+        lr = schedule(step)
+        for group in optimiser.param_groups:
+            group["lr"] = lr
+
+        torch.manual_seed(seed_from(seed, step, fabric.global_rank, MODEL_STREAM))
+        embeddings, projections = model(make_views(batch, step))
+        terms = objective(projections)
+        fabric.backward(terms.loss)
+        grad_norm = fabric.clip_gradients(
+            model, optimiser, max_norm=clip, error_if_nonfinite=False
+        )
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+
+        yield Update(
+            step + 1,
+            *(term.detach() for term in terms),
+            grad_norm=torch.as_tensor(grad_norm),
+            lr=lr,
+            embeddings=embeddings.detach(),
+            projections=projections.detach(),
+            batch=batch,
+        )
