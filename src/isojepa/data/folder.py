@@ -59,10 +59,8 @@ def list_folder(root: Path, labels_csv: Path | None = None) -> Listing:
         raise UserError(f"--data {root}: the folder holds no files; put images in it")
     test = _split_by_folder(names)
     if labels_csv is not None:
-        labels, class_names = _labels_from_csv(labels_csv, names)
-    else:
-        labels, class_names = _labels_by_folder(names, depth=0 if test is None else 1)
-    return Listing(root, names, labels, class_names, test)
+        return Listing(root, names, *_labels_from_csv(labels_csv, names), test)
+    return Listing(root, names, *_labels_by_folder(names, depth=0 if test is None else 1), test)
 
 
 def hold_out(listing: Listing, fraction: float, seed: int) -> Bool[np.ndarray, " n"]:

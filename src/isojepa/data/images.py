@@ -59,7 +59,7 @@ def read_square(path: Path, side: int, channels: int) -> Square:
         with Image.open(path) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise Unreadable(f"{image.width}x{image.height} pixels is beyond the limit")
-            image.draft(None, (2 * side, 2 * side))  # type: ignore[arg-type]
+            image.draft(None, (2 * side, 2 * side))
             return to_square(image, side, channels)
     except UnidentifiedImageError as error:
         raise Unreadable("not an image that Pillow can read") from error
@@ -170,7 +170,9 @@ def read_images(
     keep_pixels = len(listing.names) * channels * side * side <= budget
     shape = (len(listing.names) if keep_pixels else 0, channels, side, side)
     pixels = np.empty(shape, np.uint8)
-    aspects, kept, skipped = [], [], []
+    aspects: list[float] = []
+    kept: list[int] = []
+    skipped: list[tuple[str, str]] = []
     results = track(_read_all(listing, side, channels), len(listing.names), "reading images")
     for i, result in enumerate(results):
         if isinstance(result, Unreadable):

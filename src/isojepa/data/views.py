@@ -293,7 +293,8 @@ def _symmetric(u: Tensor) -> Tensor:
 
 def _crop_sizes(recipe: Recipe, u: Tensor, aspects: Tensor) -> tuple[Tensor, Tensor]:
     """Width and height, as shares of the image's, of the first crop that fits in ten draws."""
-    scale = torch.tensor([recipe.global_scale] * recipe.n_global + [recipe.local_scale] * recipe.n_local)
+    scales = [recipe.global_scale] * recipe.n_global + [recipe.local_scale] * recipe.n_local
+    scale = torch.tensor(scales)
     low, high = scale[:, None, None].unbind(-1)
     area = low + (high - low) * u[..., :CROP_ATTEMPTS]
     log_low, log_high = math.log(recipe.ratio[0]), math.log(recipe.ratio[1])
@@ -348,7 +349,11 @@ def _warp(view: Tensor, angle: Tensor, shear: Tensor) -> Tensor:
 
 
 def _recolour(
-    view: Float[Tensor, "n c h w"], brightness: Tensor, contrast: Tensor, saturation: Tensor, hue: Tensor
+    view: Float[Tensor, "n c h w"],
+    brightness: Tensor,
+    contrast: Tensor,
+    saturation: Tensor,
+    hue: Tensor,
 ) -> Float[Tensor, "n c h w"]:
     """Change luma and chroma by one affine map per sample.
 

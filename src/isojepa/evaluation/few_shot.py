@@ -9,6 +9,7 @@ from scipy import stats
 from sklearn.preprocessing import normalize
 
 from isojepa.evaluation.labelled import Labelled, accuracy, check
+from isojepa.evaluation.threads import half_the_cores
 
 
 class FewShot(TypedDict):
@@ -19,6 +20,7 @@ class FewShot(TypedDict):
     """95 % confidence interval of the mean (Student's t over draws), clipped to [0, 1]."""
 
 
+@half_the_cores()
 def few_shot(
     train: Labelled,
     test: Labelled,
@@ -30,9 +32,10 @@ def few_shot(
     """Nearest-class-mean accuracy with so many labelled samples per class, averaged over draws.
 
     Features are centred by the mean of all training features, which needs no label, and compared
-    by cosine. The classifier has nothing to tune: with one label per class nothing can be tuned.
-    On raw pixels, the baseline it must not handicap, it is the best of those tried at one shot;
-    see docs/decisions.md.
+    by cosine, each labelled sample at unit length. Nothing is tuned, as one label per class leaves
+    nothing to tune on. On the pixels of handwritten digits, a baseline that the choice of
+    classifier must not handicap, this reaches 64, 83 and 87 % at 1, 5 and 10 shots; Euclidean
+    distance to the class means 63, 83 and 88 %; logistic regression 62, 85 and 90 %.
 
     Args:
         shots: labelled samples per class. Counts that some class cannot supply are left out of

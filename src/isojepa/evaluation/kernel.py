@@ -1,18 +1,18 @@
 """Gaussian-kernel classifier: ridge regression on one-hot labels."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.spatial.distance import pdist
 from sklearn.kernel_approximation import Nystroem
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge
 from sklearn.metrics.pairwise import rbf_kernel
-from scipy.spatial.distance import pdist
-from sklearn.utils import gen_batches
 
 from isojepa.evaluation.labelled import Labelled, accuracy, check, validation_split
+from isojepa.evaluation.threads import half_the_cores
 
 EXACT_LIMIT = 5000
 """Up to this many training samples the kernel is exact; beyond, Nystroem landmarks stand in."""
@@ -32,12 +32,13 @@ class KernelProbe(NamedTuple):
     """Predicted test labels."""
 
 
+@half_the_cores()
 def kernel_probe(
     train: Labelled,
     test: Labelled,
     *,
-    factors: Iterable[float] = (0.25, 0.5, 1.0, 2.0, 4.0),
-    ridges: Iterable[float] = (1.0, 1e-1, 1e-2, 1e-3),
+    factors: Sequence[float] = (0.25, 0.5, 1.0, 2.0, 4.0),
+    ridges: Sequence[float] = (1.0, 1e-1, 1e-2, 1e-3),
     validation_fraction: float = 0.2,
     seed: int = 0,
 ) -> KernelProbe:
@@ -76,7 +77,7 @@ def _ridge_path(
     train: Labelled,
     queries: Float[np.ndarray, "m d"],
     bandwidth: float,
-    ridges: Iterable[float],
+    ridges: Sequence[float],
     exact: bool,
 ) -> Iterator[tuple[float, Int[np.ndarray, " m"]]]:
     """Predictions for each ridge; the kernel is computed once."""

@@ -1,4 +1,4 @@
-"""Weighted nearest neighbours under cosine similarity, as is usual in self-supervised evaluation."""
+"""Nearest neighbours under cosine similarity, as usual in self-supervised evaluation."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -9,6 +9,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
 from isojepa.evaluation.labelled import Labelled, accuracy, check, validation_split
+from isojepa.evaluation.threads import half_the_cores
 
 TEMPERATURE = 0.07
 
@@ -24,6 +25,7 @@ class KnnProbe(NamedTuple):
     """Predicted test labels."""
 
 
+@half_the_cores()
 def knn_probe(
     train: Labelled,
     test: Labelled,

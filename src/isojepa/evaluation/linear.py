@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from isojepa.evaluation.labelled import Labelled, accuracy, check, validation_split
+from isojepa.evaluation.threads import half_the_cores
 
 PENALTIES = (10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 
@@ -25,6 +26,7 @@ class LinearProbe(NamedTuple):
     """Predicted test labels; `sklearn.metrics.confusion_matrix(y, predictions)` tabulates them."""
 
 
+@half_the_cores()
 def linear_probe(
     train: Labelled,
     test: Labelled,

@@ -1,12 +1,10 @@
-"""Files that are whole or absent: atomic writes, checkpoints with checksums, the export."""
+"""Checkpoints with checksums, and the exported encoder."""
 
 import hashlib
+import io
 import json
-import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +12,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from isojepa.errors import UserError
+from isojepa.files import explain_write_errors, write_atomically
 from isojepa.models.encoder import Encoder, encoder_config
 
 
@@ -32,41 +30,6 @@ class Checkpoint(NamedTuple):
     """Optimisers and the like; tensors and plain containers only."""
 
 
-def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write a whole file or nothing: to a temporary name, flushed to disk, then renamed.
-
-    Raises:
-        UserError: if the disk is full or the folder cannot be written.
-    """
-    content = content.encode() if isinstance(content, str) else content
-    temporary = None
-    with explain_write_errors(path):
-        try:
-            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-                temporary = Path(file.name)
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        except BaseException:
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
-            raise
-
-
-@contextmanager
-def explain_write_errors(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusal to write into a line for the user."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror or error}); free some space or choose "
-            "another --out. What was saved before is kept."
-        ) from error
-
-
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> Path:
     """Write checkpoints/step-00001000 below `folder` and remove all but the newest `keep`.
 
@@ -78,10 +41,12 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> P
         folder.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(dir=folder, prefix=".part-"))
         try:
-            files = {"model.safetensors": save(_contiguous(checkpoint.weights))}
-            (part / "training_state.pt").touch()
-            torch.save(checkpoint.state, part / "training_state.pt")
-            files["training_state.pt"] = (part / "training_state.pt").read_bytes()
+            state = io.BytesIO()
+            torch.save(checkpoint.state, state)
+            files = {
+                "model.safetensors": save(_contiguous(checkpoint.weights)),
+                "training_state.pt": state.getvalue(),
+            }
             checksums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
             meta = {"step": checkpoint.step, "sha256": checksums}
             files["meta.json"] = json.dumps(meta, indent=2).encode()
@@ -123,7 +88,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 def newest_intact(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest checkpoint that passes its checks, and what is wrong with the newer ones."""
-    complaints = []
+    complaints: list[str] = []
     for path in reversed(list_checkpoints(folder)):
         try:
             return load_checkpoint(path), complaints

@@ -5,6 +5,7 @@ import json
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from isojepa.data.images import to_square
 from isojepa.data.views import centre_view
 from isojepa.errors import UserError
-from isojepa.models import micro
+from isojepa.models.micro import MICRO_NAMES, SMALL_IMAGE, keep_resolution
 
 log = logging.getLogger(__name__)
 
@@ -163,17 +164,17 @@ def check_model_name(name: str) -> None:
 
 def _timm_backbone(spec: EncoderSpec, pretrained: bool) -> nn.Module:
     check_model_name(spec.model)
-    common = {"pretrained": pretrained, "num_classes": 0, "in_chans": spec.channels}
+    common: dict[str, Any] = {"pretrained": pretrained, "num_classes": 0, "in_chans": spec.channels}
     # Vision transformers can resample their positions; others are tied to a size, or know none.
-    sized = {"img_size": spec.image_size}
+    sized: dict[str, Any] = {"img_size": spec.image_size}
     for extra in ({**sized, "dynamic_img_size": True}, sized, {}):
         try:
             backbone = timm.create_model(spec.model, **common, **extra)
         except TypeError:
             continue
-        if spec.image_size <= micro.SMALL_IMAGE and not pretrained:
-            if micro.keep_resolution(backbone):
-                log.info("%s: stem of stride 1 for small images", spec.model)
+        small = spec.image_size <= SMALL_IMAGE and spec.model not in MICRO_NAMES
+        if small and not pretrained and keep_resolution(backbone):
+            log.info("%s: stem of stride 1 for small images", spec.model)
         return backbone
     raise UserError(f"--model {spec.model}: timm cannot build it for {spec.channels} channels")
 

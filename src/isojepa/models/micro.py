@@ -6,33 +6,48 @@ from timm.models import register_model
 from timm.models.resnet import BasicBlock, ResNet
 from torch import nn
 
-SMALL_IMAGE = 64  # up to this many pixels a side, a ResNet keeps its full resolution in the stem
-
-
-def _micro(channels: tuple[int, ...], **kwargs: Any) -> ResNet:
-    allowed = {k: v for k, v in kwargs.items() if k in {"in_chans", "num_classes", "drop_rate"}}
-    if kwargs.get("pretrained"):
-        raise ValueError("the micro networks have no pretrained weights")
-    return ResNet(BasicBlock, [1, 1, 1, 1], channels=channels, **allowed)
+SMALL_IMAGE = 64  # up to this many pixels a side, a ResNet is spared the early loss of resolution
+MICRO_NAMES = {"resnet_micro", "resnet_nano"}
 
 
 @register_model
 def resnet_micro(pretrained: bool = False, **kwargs: Any) -> ResNet:
-    """ResNet-10 of widths 32 to 256: 1.2 M parameters, a 256-d embedding."""
-    return _micro((32, 64, 128, 256), pretrained=pretrained, **kwargs)
+    """Four residual blocks of widths 32 to 256: 1.2 M parameters, a 256-d embedding."""
+    return _micro((32, 64, 128, 256), pretrained, kwargs)
 
 
 @register_model
 def resnet_nano(pretrained: bool = False, **kwargs: Any) -> ResNet:
-    """ResNet-10 of widths 16 to 128: 0.3 M parameters, a 128-d embedding."""
-    return _micro((16, 32, 64, 128), pretrained=pretrained, **kwargs)
+    """Three residual blocks of widths 32 to 128, for about 16 px: 0.3 M parameters, a 128-d
+    embedding."""
+    return _micro((32, 64, 128), pretrained, kwargs)
 
 
-def keep_resolution(backbone: nn.Module) -> bool:
-    """Give a timm ResNet the stem for small images: stride 1 and no pooling; say if it was one."""
-    if not isinstance(backbone, ResNet) or not isinstance(backbone.conv1, nn.Conv2d):
+def keep_resolution(backbone: nn.Module, stride: int = 1) -> bool:
+    """Give a timm ResNet a 3 x 3 stem of the given stride and no pooling; say if it was one."""
+    old = getattr(backbone, "conv1", None)
+    if not isinstance(backbone, ResNet) or not isinstance(old, nn.Conv2d):
         return False
-    old = backbone.conv1
-    backbone.conv1 = nn.Conv2d(old.in_channels, old.out_channels, 3, padding=1, bias=False)
+    backbone.conv1 = nn.Conv2d(
+        old.in_channels, old.out_channels, 3, stride=stride, padding=1, bias=False
+    )
     backbone.maxpool = nn.Identity()
     return True
+
+
+def _micro(channels: tuple[int, ...], pretrained: bool, settings: dict[str, Any]) -> ResNet:
+    if pretrained:
+        raise ValueError("the micro networks have no pretrained weights")
+    unknown = settings.keys() - {"in_chans", "num_classes", "cache_dir"}
+    if unknown:
+        raise TypeError(f"unexpected {sorted(unknown)}")
+    block: Any = BasicBlock
+    network = ResNet(
+        block,
+        (1,) * len(channels),
+        channels=channels,
+        in_chans=settings.get("in_chans", 3),
+        num_classes=settings.get("num_classes", 0),
+    )
+    keep_resolution(network, stride=2)
+    return network

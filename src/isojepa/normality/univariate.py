@@ -1,89 +1,116 @@
-"""Univariate normality statistics: pure functions of samples on the last axis."""
+"""All univariate statistics by name, (..., n) -> (...), and the functions themselves."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
-import torch
-from jaxtyping import Float
 from torch import Tensor
 
+from isojepa.normality.characteristic_function import (
+    Quadrature,
+    epps_pulley,
+    epps_pulley_at,
+    epps_pulley_floor,
+    epps_pulley_from_sums,
+    epps_pulley_hermite,
+    epps_pulley_whole_line,
+    gauss_hermite,
+    trapezoid,
+)
+from isojepa.normality.distribution_function import (
+    anderson_darling,
+    cramer_von_mises,
+    kolmogorov_smirnov,
+    quantile_distance,
+    wasserstein,
+    watson,
+)
+from isojepa.normality.entropy import (
+    negative_log_likelihood,
+    vasicek,
+    vasicek_divergence,
+    vasicek_entropy,
+)
+from isojepa.normality.moments import (
+    extended_jarque_bera,
+    hermite_moments,
+    jarque_bera,
+    mean_and_variance,
+    raw_moments,
+)
+from isojepa.normality.order_statistics import shapiro_francia, shapiro_wilk
+from isojepa.normality.samples import standardise
+from isojepa.normality.statistic import Statistic
 
-class Quadrature(NamedTuple):
-    """Knots on the half line and the weights that integrate an even function over all of it."""
-
-    knots: Float[Tensor, " k"]
-    """Frequencies t, in units of one over the sample's standard deviation."""
-    target: Float[Tensor, " k"]
-    """The standard normal's characteristic function exp(-t^2/2) at the knots."""
-    weights: Float[Tensor, " k"]
-    """Quadrature weights times the window exp(-t^2/2)."""
-
-
-def trapezoid(
-    knots: int = 17,
-    t_max: float = 3.0,
-    *,
-    dtype: torch.dtype = torch.float32,
-    device: torch.device | None = None,
-) -> Quadrature:
-    """Trapezoid rule on [-t_max, t_max], folded on [0, t_max] because the integrand is even.
-
-    Args:
-        knots: number of knots on [0, t_max], both ends included; at least 2.
-        t_max: largest frequency, positive. A shift of 2 pi (knots - 1) / t_max is invisible to the
-            uniform grid: 33.5 standard deviations by default.
-    """
-    if knots < 2:
-        raise ValueError(f"knots must be at least 2, got {knots}")
-    if not t_max > 0:
-        raise ValueError(f"t_max must be positive, got {t_max}")
-    t = torch.linspace(0.0, t_max, knots, dtype=torch.float64)
-    window = torch.exp(-0.5 * t.square())
-    step = t_max / (knots - 1)
-    weights = torch.full_like(t, 2 * step)
-    weights[[0, -1]] = step
-    return Quadrature(
-        *(x.to(dtype=dtype, device=device) for x in (t, window, weights * window))
-    )
-
-
-def epps_pulley_from_sums(
-    cos_sums: Float[Tensor, "... k"],
-    sin_sums: Float[Tensor, "... k"],
-    n: Float[Tensor, ""] | int,
-    quadrature: Quadrature,
-) -> Float[Tensor, "..."]:
-    """Epps-Pulley statistic from the sums over n samples of cos(t x) and sin(t x) at the knots.
-
-    Splitting the statistic here lets ranks and blocks add their sums before the non-linear step.
-    """
-    real = cos_sums / n - quadrature.target
-    imaginary = sin_sums / n
-    return n * ((real.square() + imaginary.square()) * quadrature.weights).sum(-1)
-
-
-def epps_pulley(
-    x: Float[Tensor, "... n"], knots: int = 17, t_max: float = 3.0
-) -> Float[Tensor, "..."]:
-    """Epps-Pulley statistic of each sample against N(0, 1).
-
-    T = n * integral of |phi_n(t) - exp(-t^2/2)|^2 exp(-t^2/2) dt, where phi_n is the empirical
-    characteristic function. Non-negative, large when the sample is not standard normal; its mean
-    under the null is `epps_pulley_floor`, whatever n. Epps and Pulley (1983), Biometrika 70(3);
-    quadrature as in LeJEPA (arXiv 2511.08544, Algorithm 1), folded.
-
-    Args:
-        x: samples on the last axis, dimensionless; leading axes are separate samples.
-    """
-    rule = trapezoid(knots, t_max, dtype=x.dtype, device=x.device)
-    angles = x.unsqueeze(-1) * rule.knots
-    return epps_pulley_from_sums(angles.cos().sum(-2), angles.sin().sum(-2), x.shape[-1], rule)
+__all__ = [
+    "UNIVARIATE",
+    "Quadrature",
+    "anderson_darling",
+    "cramer_von_mises",
+    "epps_pulley",
+    "epps_pulley_at",
+    "epps_pulley_floor",
+    "epps_pulley_from_sums",
+    "epps_pulley_hermite",
+    "epps_pulley_whole_line",
+    "extended_jarque_bera",
+    "gauss_hermite",
+    "hermite_moments",
+    "jarque_bera",
+    "kolmogorov_smirnov",
+    "mean_and_variance",
+    "negative_log_likelihood",
+    "quantile_distance",
+    "raw_moments",
+    "shapiro_francia",
+    "shapiro_wilk",
+    "standardise",
+    "trapezoid",
+    "vasicek",
+    "vasicek_divergence",
+    "vasicek_entropy",
+    "wasserstein",
+    "watson",
+]
 
 
-def epps_pulley_floor(knots: int = 17, t_max: float = 3.0) -> float:
-    """Expectation of `epps_pulley` for standard normal samples of any size: success, not zero.
+def _simple(function: Callable[..., Tensor], **properties: Any) -> Statistic:
+    """A statistic against N(0, 1), which standardising the sample makes composite."""
+    return Statistic(function=function, null="simple", to_standard=standardise, **properties)
 
-    E|phi_n(t) - phi(t)|^2 = (1 - exp(-t^2)) / n. On the whole line the integral is
-    sqrt(2 pi) - sqrt(2 pi / 3) = 1.0595.
-    """
-    rule = trapezoid(knots, t_max, dtype=torch.float64)
-    return float(((1 - rule.target.square()) * rule.weights).sum())
+
+def _composite(function: Callable[..., Tensor], **properties: Any) -> Statistic:
+    """A statistic that estimates mean and variance itself."""
+    return Statistic(function=function, null="composite", to_standard=None, **properties)
+
+
+def _mean_and_scale_only(function: Callable[..., Tensor], **properties: Any) -> Statistic:
+    """A statistic against N(0, 1) that is constant on standardised samples."""
+    return Statistic(function=function, null="simple", to_standard=None, **properties)
+
+
+UNIVARIATE: Mapping[str, Statistic] = {
+    "epps_pulley": _simple(epps_pulley, bounded=True),
+    "epps_pulley_hermite": _simple(epps_pulley_hermite, bounded=True),
+    "epps_pulley_whole_line": _simple(epps_pulley_whole_line, bounded=True),
+    "kolmogorov_smirnov": _simple(kolmogorov_smirnov, gradient="sparse", bounded=True),
+    "cramer_von_mises": _simple(cramer_von_mises, gradient="ranks", bounded=True),
+    "anderson_darling": _simple(anderson_darling, gradient="ranks", bounded=False),
+    "watson": _simple(watson, gradient="ranks", bounded=True),
+    "wasserstein": _simple(wasserstein, gradient="ranks", bounded=False),
+    "quantile_distance": _simple(quantile_distance, gradient="ranks", bounded=False),
+    "shapiro_wilk": _composite(shapiro_wilk, gradient="ranks", bounded=True, min_n=3, tail="small"),
+    "shapiro_francia": _composite(
+        shapiro_francia, gradient="ranks", bounded=True, min_n=3, tail="small"
+    ),
+    "jarque_bera": _composite(jarque_bera, bounded=True, min_n=2),
+    "extended_jarque_bera": _simple(extended_jarque_bera, bounded=False, min_n=2),
+    "mean_and_variance": _mean_and_scale_only(mean_and_variance, bounded=False, min_n=2),
+    "raw_moments": _simple(raw_moments, bounded=False),
+    "hermite_moments": _simple(hermite_moments, bounded=False),
+    "vasicek": _composite(vasicek, gradient="ranks", bounded=True, min_n=5, tail="small"),
+    "vasicek_divergence": _simple(vasicek_divergence, gradient="ranks", bounded=False, min_n=5),
+    "negative_log_likelihood": _mean_and_scale_only(
+        negative_log_likelihood, bounded=False, tail="both"
+    ),
+}
+"""Every univariate statistic by name."""

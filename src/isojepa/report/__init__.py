@@ -1,1 +1,1 @@
-
+"""Scores, embeddings and curves -> findings -> one self-contained page."""

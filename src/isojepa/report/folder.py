@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
@@ -28,6 +29,10 @@ class Sample(NamedTuple):
     class_names: tuple[str, ...]
     """Name of each class; empty without labels."""
 
+    def class_name(self, label: int) -> str:
+        """Name of a label; a negative one means that the class is not known."""
+        return self.class_names[label] if label >= 0 else "unlabelled"
+
 
 Curve = tuple[np.ndarray, np.ndarray]
 """Steps and values, each (t,), of the lines of metrics.jsonl that hold a number under one key."""
@@ -35,9 +40,11 @@ Curve = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run folder; every field but `path` and `config` may be empty."""
+    """One run folder; all but `path`, `name` and `config` may be empty."""
 
     path: Path
+    name: str
+    """What the page calls it: the folder's name."""
     config: dict[str, Any]
     """config.json: config, command, versions, data, hardware, started, seconds."""
     metrics: list[dict[str, Any]] = field(default_factory=list)
@@ -49,10 +56,6 @@ class Run:
     """views.png."""
     skipped: list[tuple[str, str]] = field(default_factory=list)
     """Path and reason of the files that could not be read."""
-
-    @property
-    def name(self) -> str:
-        return self.path.resolve().name
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -70,8 +73,8 @@ class Run:
         return steps, values
 
 
-def read_run(path: Path) -> Run:
-    """Read a run folder.
+def read_run(path: Path, name: str | None = None) -> Run:
+    """Read a run folder; `name` is what the page calls it, by default the folder's name.
 
     Raises:
         UserError: if the folder or its config.json is missing, or a file in it is malformed.
@@ -83,6 +86,7 @@ def read_run(path: Path) -> Run:
     views = path / "views.png"
     return Run(
         path=path,
+        name=path.resolve().name if name is None else name,
         config=_read_json(path / "config.json"),
         metrics=_read_metrics(path / "metrics.jsonl"),
         scores=_read_json(path / "scores.json"),
@@ -126,6 +130,7 @@ def _read_sample(path: Path) -> Sample | None:
         with np.load(path, allow_pickle=False) as archive:
             arrays = dict(archive)
         labels = arrays.get("labels")
+        labels = None if labels is None else labels.astype(np.int64)
         return Sample(
             thumbnails=arrays["thumbnails"],
             embeddings=arrays["embeddings"].astype(np.float32),
@@ -134,7 +139,7 @@ def _read_sample(path: Path) -> Sample | None:
             labels=labels,
             class_names=_class_names(labels, arrays.get("class_names")),
         )
-    except (KeyError, ValueError, OSError) as error:
+    except (KeyError, ValueError, OSError, BadZipFile) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
 
 

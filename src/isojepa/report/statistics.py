@@ -3,10 +3,10 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 
-def thin(x: Float[np.ndarray, "n d"], most: int = 2000, seed: int = 0) -> np.ndarray:
+def thin(x: Shaped[np.ndarray, "n ..."], most: int = 2000, seed: int = 0) -> np.ndarray:
     """At most `most` rows of `x` in their order, drawn without replacement."""
     if len(x) <= most:
         return x
@@ -20,7 +20,7 @@ def eigenvalues(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " d"]:
     """Eigenvalues of the covariance (divisor n - 1), largest first, never negative; n >= 2."""
     if len(x) < 2:
         raise ValueError(f"a covariance needs at least 2 samples, got {len(x)}")
-    covariance = np.cov(x.astype(np.float64), rowvar=False, ndmin=2)
+    covariance = np.atleast_2d(np.cov(x.astype(np.float64), rowvar=False))
     return np.linalg.eigvalsh(covariance)[::-1].clip(min=0.0)
 
 
@@ -68,14 +68,53 @@ def spread(x: Float[np.ndarray, "n d"]) -> float:
     return float(np.sqrt(x.astype(np.float64).var(axis=0).mean()))
 
 
-def isotropic_eigenvalues(n: int, d: int, draws: int = 5, seed: int = 0) -> np.ndarray:
+def isotropic_eigenvalues(n: int, d: int, draws: int = 3) -> np.ndarray:
     """Mean spectrum, (d,), of the sample covariance of n draws from N(0, I_d).
 
     A finite sample of an isotropic Gaussian looks anisotropic (Marchenko-Pastur); this is the
     spectrum, and through `entropic_rank` the effective rank, that a perfect embedding would show.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     return np.mean([eigenvalues(rng.standard_normal((n, d))) for _ in range(draws)], axis=0)
+
+
+class Geometry(NamedTuple):
+    """Second-moment summary of a sample, beside what N(0, I) would give at the same n and d."""
+
+    n: int
+    d: int
+    eigenvalues: np.ndarray
+    """(d,), largest first."""
+    isotropic: np.ndarray
+    """The same for N(0, I): `isotropic_eigenvalues`, (d,)."""
+    effective_rank: float
+    isotropic_rank: float
+    """Effective rank of N(0, I) at this n and d."""
+    rankme: float
+    condition_number: float
+    spread: float
+
+    @property
+    def rank_share(self) -> float:
+        """Effective rank relative to an isotropic sample's: near 1 if no direction is preferred."""
+        return self.effective_rank / self.isotropic_rank
+
+
+def geometry(x: Float[np.ndarray, "n d"], seed: int = 0) -> Geometry:
+    """Summarise at most 2,000 rows of `x`; n >= 2, all values finite."""
+    x = thin(x, seed=seed)
+    spectrum, isotropic = eigenvalues(x), isotropic_eigenvalues(len(x), x.shape[1])
+    return Geometry(
+        n=len(x),
+        d=x.shape[1],
+        eigenvalues=spectrum,
+        isotropic=isotropic,
+        effective_rank=entropic_rank(spectrum),
+        isotropic_rank=entropic_rank(isotropic),
+        rankme=rankme(x),
+        condition_number=condition_number(x),
+        spread=spread(x),
+    )
 
 
 # The Epps-Pulley statistic, slice by slice
@@ -142,6 +181,8 @@ class SliceTest(NamedTuple):
     """95 % quantile of the worst slice's statistic under N(0, I)."""
     p_value: float
     """Share of Gaussian samples of this size whose worst slice is at least as bad."""
+    least_p: float
+    """The smallest p-value this many simulated samples can give."""
 
 
 def slice_test(
@@ -157,6 +198,8 @@ def slice_test(
 
     The p-value is exact (Monte Carlo test): `draws` samples of N(0, I_d) of the same n meet the
     same directions, and p = (1 + how many have a worst slice at least as bad) / (1 + draws).
+    Exact means over data and `seed` together: tests that share a seed, n and d share their
+    simulated samples, so their p-values err together.
     """
     x = thin(np.asarray(x, dtype=np.float32), 1000, seed)  # 2 s on one core
     n, d = x.shape
@@ -184,4 +227,5 @@ def slice_test(
         null_slice_95=float(np.quantile(null, 0.95)),
         null_worst_95=float(np.quantile(null_worst, 0.95)),
         p_value=float((1 + (null_worst >= statistics[worst]).sum()) / (1 + draws)),
+        least_p=1 / (1 + draws),
     )

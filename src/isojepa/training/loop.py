@@ -43,7 +43,8 @@ def learning_rate(step: int, *, peak: float, warmup: int, steps: int) -> float:
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     """Weights decay; biases, norms and other vectors do not."""
-    decay, free = [], []
+    decay: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
     for parameter in (p for p in model.parameters() if p.requires_grad):
         (decay if parameter.ndim > 1 else free).append(parameter)
     return [
@@ -92,8 +93,10 @@ def optimise(
         optimiser.zero_grad(set_to_none=True)
 
         yield Update(
-            step + 1,
-            *(term.detach() for term in terms),
+            step=step + 1,
+            loss=terms.loss.detach(),
+            invariance=terms.invariance.detach(),
+            sigreg=terms.sigreg.detach(),
             grad_norm=torch.as_tensor(grad_norm),
             lr=lr,
             embeddings=embeddings.detach(),

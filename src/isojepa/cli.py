@@ -1,0 +1,72 @@
+"""The command line: a table of verbs, each a configuration and the function that takes it."""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, NamedTuple
+
+import tyro
+
+from isojepa.errors import UserError
+
+
+class Verb(NamedTuple):
+    """One verb of the command line."""
+
+    config: type
+    run: Callable[[Any], object]
+
+
+def verbs() -> dict[str, Verb]:
+    """All verbs, in the order of a first visit."""
+    from isojepa import workflow
+    from isojepa.evaluation import evaluate, export
+    from isojepa.report import page
+    from isojepa.training.config import PretrainConfig
+
+    return {
+        "demo": Verb(workflow.DemoConfig, workflow.demo),
+        "pretrain": Verb(PretrainConfig, workflow.pretrain),
+        "evaluate": Verb(evaluate.EvaluateConfig, evaluate.run),
+        "embed": Verb(export.EmbedConfig, export.run),
+        "report": Verb(page.ReportConfig, page.run),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb. Exit codes: 0 done, 2 a mistake of the user's, 128 + n stopped by signal n."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments in (["--version"], ["-V"]):
+        import isojepa
+
+        print(f"isojepa {isojepa.__version__}")
+        return 0
+    from isojepa.progress import console, set_up_logging
+    from isojepa.training.pretrain import Interrupted
+
+    set_up_logging()
+    table = verbs()
+    try:
+        config = tyro.cli(_subcommands(table), args=arguments or ["--help"], prog="isojepa")
+        next(verb for verb in table.values() if verb.config is type(config)).run(config)
+    except UserError as error:
+        console.print(f"[bold red]isojepa:[/] {error}", highlight=False, soft_wrap=True)
+        return 2
+    except Interrupted as error:
+        console.print(f"isojepa: {error}", highlight=False, soft_wrap=True)
+        return 128 + error.number
+    except KeyboardInterrupt:
+        console.print("isojepa: interrupted")
+        return 130
+    return 0
+
+
+def _subcommands(table: dict[str, Verb]) -> Any:
+    union: Any = None
+    for name, verb in table.items():
+        member = Annotated[verb.config, tyro.conf.subcommand(name)]  # type: ignore[name-defined]
+        union = member if union is None else union | member
+    return union
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,207 @@
+"""Score a trained encoder, and the baselines it has to beat, on labelled images."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import tyro
+from rich.table import Table
+
+from isojepa.data.batches import epoch_order
+from isojepa.data.folder import UNLABELLED, hold_out, list_folder
+from isojepa.data.images import ImageSet, read_images
+from isojepa.data.views import centre_parameters, render
+from isojepa.errors import UserError
+from isojepa.evaluation.features import embed
+from isojepa.evaluation.scores import Features, Scores, baselines, evaluate_representations
+from isojepa.models.encoder import Encoder, load_encoder
+from isojepa.progress import bar, console, track
+from isojepa.randomness import seed_from
+from isojepa.run_folder import read_run, write_json
+
+log = logging.getLogger(__name__)
+UNTRAINED_SEED = 5  # the stream of the untrained encoder's weights
+NAMES = {
+    "encoder": "this encoder",
+    "untrained": "untrained encoder",
+    "pca": "PCA of the pixels",
+    "pixels": "pixels",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Score a frozen encoder with linear, k-NN, kernel and few-shot classifiers."""
+
+    run: tyro.conf.Positional[Path]
+    """Run folder of `isojepa pretrain`."""
+    data: Path | None = None
+    """Folder of labelled images. Default: the run's own, with the run's own held-out images."""
+    labels: Path | None = None
+    """CSV file with the columns path,label, in place of class folders."""
+    holdout: float = 0.2
+    """Share held out for the scores, in (0, 1), where neither the run nor folders say so."""
+    max_images: int = 20_000
+    """Images used at most, of the training and of the held-out ones each."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute the embeddings."""
+    seed: int = 0
+    """Of the choice of images, the validation splits and the few-shot draws."""
+    out: Path | None = None
+    """JSON file for the scores. Default: RUN/scores.json."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.holdout < 1:
+            raise UserError("--holdout must lie in (0, 1)")
+        if self.max_images < 1:
+            raise UserError("--max-images must be at least 1")
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name; auto: the GPU if there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: PyTorch finds no CUDA device; use --device cpu")
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise UserError("--device mps: PyTorch finds no Apple GPU; use --device cpu")
+    return torch.device(name)
+
+
+def read_for(encoder: Encoder, data: Path, labels: Path | None) -> ImageSet:
+    """The images of a folder as the encoder needs them."""
+    spec = encoder.spec
+    listing = list_folder(data, labels)
+    images = read_images(listing, side=spec.side, channels=spec.channels, track=track)
+    if images.skipped:
+        name, reason = images.skipped[0]
+        log.warning("%d files skipped, the first: %s: %s", len(images.skipped), name, reason)
+    return images
+
+
+def run(config: EvaluateConfig) -> dict[str, Scores]:
+    """Score the run's encoder and its baselines, print the table and write the JSON file."""
+    made = read_run(config.run)
+    encoder = load_on(config.run, choose_device(config.device))
+    data = config.data or Path(made["config"]["data"])
+    labels = config.labels
+    if config.data is None and labels is None and made["config"]["labels"]:
+        labels = Path(made["config"]["labels"])
+    images = split(config, read_for(encoder, data, labels), made)
+    scores = dict(evaluate(encoder, images, max_images=config.max_images, seed=config.seed))
+    write_json(config.out or config.run / "scores.json", scores)
+    show(scores)
+    return scores
+
+
+def evaluate(
+    encoder: Encoder, images: ImageSet, *, max_images: int = 20_000, seed: int = 0
+) -> Iterator[tuple[str, Scores]]:
+    """Yield (name, scores) for the encoder and each baseline, on the images held out.
+
+    Args:
+        encoder: on the device to use.
+        images: labelled, with the held-out ones marked.
+
+    Raises:
+        UserError: if no labels exist on either side of the split.
+    """
+    if images.labels is None:
+        raise UserError(
+            f"--data {images.listing.root}: no labels; put one folder per class at its top, "
+            "or give --labels FILE.csv"
+        )
+    train, test = (
+        _choose(np.flatnonzero((images.labels != UNLABELLED) & which), max_images, seed)
+        for which in (~images.held_out, images.held_out)
+    )
+    if not len(train) or not len(test):
+        raise UserError(
+            f"--data {images.listing.root}: {len(train)} labelled images to learn from and "
+            f"{len(test)} to test on; both are needed (see --holdout)"
+        )
+    representations: dict[str, Features] = {}
+    both = np.concatenate([train, test])
+    for name, network in (("encoder", encoder), ("untrained", _untrained(encoder))):
+        if network is not None:
+            x = embed(network, images, both, track=track).cpu().numpy()
+            representations[name] = (x[: len(train)], x[len(train) :])
+    squares = _pictures(images, both)
+    representations |= baselines(squares[: len(train)], squares[len(train) :])
+    ordered = {name: representations[name] for name in NAMES if name in representations}
+    y = images.labels
+    with bar(len(ordered), "scoring") as advance:
+        for name, scores in evaluate_representations(ordered, y[train], y[test], seed=seed):
+            advance(1, NAMES[name])
+            yield name, scores
+
+
+def split(config: EvaluateConfig, images: ImageSet, made: dict) -> ImageSet:
+    """Mark the held-out images: as in the run, if these are its images, else by `holdout`."""
+    same = config.data is None or config.data.resolve() == Path(made["config"]["data"]).resolve()
+    if same and made["data"]["test"]:
+        held = hold_out(images.listing, made["config"]["holdout"], made["config"]["seed"])
+    else:
+        held = hold_out(images.listing, config.holdout, config.seed)
+        if same:
+            log.warning("the encoder has seen the held-out images, though not their labels")
+    return replace(images, held_out=held)
+
+
+def show(scores: dict[str, Scores]) -> None:
+    """Print the table of scores."""
+    shots = sorted({s for row in scores.values() for s in row["shots"]}, key=int)
+    first = next(iter(scores.values()))
+    table = Table(
+        title=f"Accuracy on {first['n_test']} held-out images, {first['n_train']} labelled to learn "
+        "from",
+        title_justify="left",
+        caption="n-shot: n labelled images per class, with a 95 % interval over 100 draws",
+        caption_justify="left",
+    )
+    for column in ("", "linear", "k-NN", "kernel", *(f"{s}-shot" for s in shots)):
+        table.add_column(column, justify="left" if not column else "right", no_wrap=True)
+    for name, row in scores.items():
+        cells = [f"{row[key]:.1%}" for key in ("linear", "knn", "kernel")]  # type: ignore[literal-required]
+        for s in shots:
+            if s not in row["shots"]:
+                cells.append("–")
+                continue
+            low, high = row["shots"][s]["interval"]
+            cells.append(f"{row['shots'][s]['mean']:.1%} ±{(high - low) / 2:.1%}")
+        table.add_row(NAMES[name], *cells, style="bold" if name == "encoder" else "")
+    console.print(table)
+
+
+def _choose(indices: np.ndarray, most: int, seed: int) -> np.ndarray:
+    if len(indices) <= most:
+        return indices
+    return np.sort(indices[epoch_order(len(indices), seed=seed, epoch=0).numpy()[:most]])
+
+
+def _untrained(encoder: Encoder) -> Encoder | None:
+    """The same network with its initial weights; a module passed from Python has no recipe."""
+    if encoder.spec.model == "custom":
+        return None
+    torch.manual_seed(seed_from(0, UNTRAINED_SEED))
+    fresh = Encoder(encoder.spec).to(next(encoder.parameters()).device)
+    return fresh.eval()
+
+
+def _pictures(images: ImageSet, indices: np.ndarray) -> np.ndarray:
+    """The central squares at 32 px at most, (n, h, w, c) uint8, for the baselines on pixels."""
+    size = min(32, images.side)
+    parts = []
+    for part in torch.from_numpy(indices).split(512):
+        view = render(images.read(part), centre_parameters(images.aspects[part]), size)[0]
+        parts.append((view * 255).round().byte().permute(0, 2, 3, 1).numpy())
+    return np.concatenate(parts)
+
+
+def load_on(run: Path, device: torch.device) -> Encoder:
+    """The run's encoder, in eval mode, on the device."""
+    return load_encoder(run).to(device)

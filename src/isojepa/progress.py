@@ -1,0 +1,90 @@
+"""What the user sees while waiting: progress bars on a terminal, plain lines elsewhere."""
+
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+T = TypeVar("T")
+console = Console(stderr=True)
+PLAIN_SECONDS = 10.0  # between two lines where there is no terminal
+
+
+def set_up_logging(file: Path | None = None) -> None:
+    """Send the package's log to the screen and, if given, to a file as well."""
+    logger = logging.getLogger("isojepa")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+    logger.addHandler(
+        RichHandler(console=console, show_time=False, show_path=False, show_level=False)
+    )
+    if file is not None:
+        handler = logging.FileHandler(file, encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(handler)
+
+
+def track(items: Iterable[T], total: int, description: str) -> Iterator[T]:
+    """Yield the items under a progress bar named by the description."""
+    with bar(total, description) as advance:
+        for item in items:
+            yield item
+            advance(1)
+
+
+class Advance:
+    """Move a bar forward, and change the words beside it."""
+
+    def __init__(self, progress: Progress, task: TaskID, total: int, description: str) -> None:
+        self._progress, self._task = progress, task
+        self._total, self._description = total, description
+        self._done, self._last = 0, time.monotonic()
+
+    def __call__(self, amount: int, status: str = "") -> None:
+        self._done += amount
+        if console.is_terminal:
+            self._progress.update(self._task, advance=amount, status=status)
+        elif time.monotonic() - self._last > PLAIN_SECONDS:
+            self._last = time.monotonic()
+            print(
+                f"{self._description}: {self._done}/{self._total}  {status}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+@contextmanager
+def bar(total: int, description: str, *, done: int = 0, status: str = "") -> Iterator[Advance]:
+    """A progress bar with a place for a status text; yields the function that advances it."""
+    columns = (
+        TextColumn("[bold]{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("<"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[status]}"),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(description, total=total, completed=done, status=status)
+        advance = Advance(progress, task, total, description)
+        advance._done = done
+        yield advance

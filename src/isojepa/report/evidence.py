@@ -1,0 +1,153 @@
+"""What a verdict rests on: a run, the geometry of its projections, the trend of its curves."""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from isojepa.report import wording
+from isojepa.report.folder import Curve, Run
+from isojepa.report.statistics import (
+    Geometry,
+    SliceTest,
+    geometry,
+    sigreg_at_a_point,
+    sigreg_floor,
+    slice_test,
+)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A run and what its projections measure; `gather` makes it."""
+
+    run: Run
+    projections: Geometry | None = None
+    """Of the projector's output, where SIGReg acts; None without a usable sample."""
+    slices: SliceTest | None = None
+    """Normality test of the same."""
+    finite: bool = True
+    """Whether every embedding and projection of the sample is finite."""
+
+    @property
+    def lambd(self) -> float | None:
+        lambd = self.run.settings.get("lambd")
+        return None if lambd is None else float(lambd)
+
+    @property
+    def batch_size(self) -> int | None:
+        return self.run.settings.get("batch_size")
+
+    @property
+    def knots(self) -> tuple[int, float]:
+        """Number of knots and the largest."""
+        return self.run.settings.get("knots", 17), float(self.run.settings.get("t_max", 3.0))
+
+    @property
+    def floor(self) -> float:
+        """SIGReg of a perfect Gaussian."""
+        return sigreg_floor(*self.knots)
+
+    @property
+    def point(self) -> float | None:
+        """SIGReg of a batch that has collapsed to a point; None if the batch size is unknown."""
+        return sigreg_at_a_point(self.batch_size, *self.knots) if self.batch_size else None
+
+    @property
+    def sigreg_share(self) -> float | None:
+        """Where SIGReg ended between its floor (0) and a point (1)."""
+        sigreg = self.last("sigreg")
+        if sigreg is None or self.point is None or self.point <= self.floor:
+            return None
+        return (sigreg - self.floor) / (self.point - self.floor)
+
+    def last(self, key: str) -> float | None:
+        """Median of the last tenth of a curve; None if it was never logged."""
+        values = self.run.curve(key)[1]
+        return float(np.median(values[-math.ceil(len(values) / 10) :])) if len(values) else None
+
+
+def gather(run: Run, *, test: bool = True) -> Evidence:
+    """Measure the projections of a run; with `test`, about two seconds of normality tests too."""
+    if run.sample is None or len(run.sample.projections) < 2:
+        return Evidence(run)
+    z = run.sample.projections
+    if not (np.isfinite(z).all() and np.isfinite(run.sample.embeddings).all()):
+        return Evidence(run, finite=False)
+    knots, t_max = Evidence(run).knots
+    return Evidence(run, geometry(z), slice_test(z, knots=knots, t_max=t_max) if test else None)
+
+
+# What the curves say
+
+
+class Trend(NamedTuple):
+    """Straight line through the end of a curve."""
+
+    change: float
+    """Fitted change over the stretch."""
+    error: float
+    """Standard error of the change."""
+    end: float
+    """Fitted value at the end."""
+
+
+def trend(curve: Curve, at_least: int = 8) -> Trend | None:
+    """Fit the last quarter of training, or the last `at_least` points if those reach further back.
+
+    None if the curve has fewer points, or numbers that are not finite.
+    """
+    steps, values = curve
+    if len(steps) < at_least:
+        return None
+    since = steps[-1] - (steps[-1] - steps[0]) / 4
+    start = min(int(np.searchsorted(steps, since)), len(steps) - at_least)
+    steps, values = steps[start:], values[start:]
+    span = steps[-1] - steps[0]
+    if span <= 0 or not np.isfinite(values).all():
+        return None
+    fit = stats.linregress(steps, values)
+    return Trend(
+        change=float(fit.slope * span),
+        error=float(fit.stderr * span),
+        end=float(fit.intercept + fit.slope * steps[-1]),
+    )
+
+
+def improvements(evidence: Evidence) -> list[str]:
+    """What was still getting better by more than its noise when training ended."""
+    found = []
+    loss = trend(evidence.run.curve("loss"))
+    if loss is not None:
+        # Only the part above what a perfect Gaussian would still pay can fall.
+        excess = loss.end - (evidence.lambd or 0.0) * evidence.floor
+        if excess > 0 and -loss.change > max(3 * loss.error, 0.05 * excess):
+            fall = f"{wording.number(-loss.change)} to {wording.number(loss.end)}"
+            found.append(f"the loss was falling (by {fall} in the last quarter)")
+    for key, name in (("probe_accuracy", "linear probe"), ("knn_accuracy", "k-NN")):
+        accuracy = trend(evidence.run.curve(key), at_least=4)
+        if accuracy is not None and accuracy.change > max(0.01, 2 * accuracy.error):
+            found.append(f"the {name} was rising (by {100 * accuracy.change:.1f} points)")
+    return found
+
+
+# What the scores say
+
+MEASURES = {"linear": "linear probe", "knn": "k-NN", "kernel": "kernel machine"}
+
+
+def probes_are_fine(run: Run) -> bool:
+    """Whether training made the encoder no worse by any measure, and better by one.
+
+    False without the scores of both. The untrained encoder is the fair comparison: a linear probe
+    rescales its input, so it reads a collapsed encoder as well as an untrained one.
+    """
+    encoder, untrained = run.scores.get("encoder", {}), run.scores.get("untrained", {})
+    gains = [
+        encoder[key] - untrained[key]
+        for key in MEASURES
+        if encoder.get(key) is not None and untrained.get(key) is not None
+    ]
+    return bool(gains) and min(gains) >= -0.005 and max(gains) > 0

@@ -1,0 +1,261 @@
+"""Evidence -> findings in plain words, each with its level."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from isojepa.report.evidence import MEASURES, Evidence, improvements, trend
+from isojepa.report.folder import Run
+from isojepa.report.statistics import Geometry, SliceTest
+from isojepa.report.wording import listed, number, percent
+
+Level = Literal["good", "note", "warning", "problem"]
+
+# SIGReg asks for a spread of 1. A small convolutional network on the scikit-learn digits, projected
+# to 64 dimensions, reached 0.8 in 60 steps and 0.92 in 300 with lambda 0.05; without SIGReg it fell
+# to 0.02 and 0.007.
+COLLAPSED_SPREAD, SHRUNKEN_SPREAD = 0.1, 0.4
+# The same network filled 14 of 64 directions (a rank share of 0.22); with lambda 0.002, one.
+SINGLE_DIRECTION_RANK, NARROW_RANK_SHARE = 1.5, 0.1
+# Its SIGReg ended 0.04 of the way from the floor to a point.
+GAUSSIAN_SHARE, ROUGH_SHARE = 0.05, 0.25
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One observation, in plain words."""
+
+    level: Level
+    title: str
+    detail: str
+
+
+BEHIND_BASELINE = "The encoder is worse than a baseline"
+
+
+# The projections
+
+
+def scale(projections: Geometry) -> Finding:
+    detail = f"Each coordinate has a standard deviation of {number(projections.spread)}"
+    if projections.spread < COLLAPSED_SPREAD:
+        return Finding(
+            "problem",
+            "The projections have shrunk to a point",
+            f"{detail}, where SIGReg asks for 1: whatever goes in, nearly the same comes out.",
+        )
+    if projections.spread < SHRUNKEN_SPREAD:
+        return Finding(
+            "warning",
+            "The projections are narrow",
+            f"{detail}, where SIGReg asks for 1. The first half of a collapse looks like this, and "
+            "so do the first steps of training.",
+        )
+    if projections.spread > 2:
+        title = "The projections are too wide"
+        return Finding("warning", title, f"{detail}, where SIGReg asks for 1.")
+    return Finding("good", "The projections keep their scale", f"{detail}; SIGReg asks for 1.")
+
+
+def rank(projections: Geometry, fine: bool) -> Iterator[Finding]:
+    """`fine`: the encoder scores above the untrained one, so a low rank need not be a loss."""
+    effective, d = projections.effective_rank, projections.d
+    detail = (
+        f"The effective rank of the projections is {effective:.1f} of {d}; {projections.n:,} "
+        f"samples of an isotropic Gaussian would show {projections.isotropic_rank:.1f}."
+    )
+    if projections.spread < COLLAPSED_SPREAD:
+        blind = "It compares directions with each other and is blind to their scale"
+        title = f"Effective rank {effective:.1f} means little here"
+        yield Finding("note", title, f"{detail} {blind}: what it counts is noise around a point.")
+        return
+    if d > 2 and effective < SINGLE_DIRECTION_RANK and not fine:
+        yield Finding(
+            "problem",
+            "The projections lie along one line",
+            f"{detail} All but one direction have collapsed.",
+        )
+    elif projections.rank_share < NARROW_RANK_SHARE and not fine:
+        yield Finding(
+            "warning",
+            "Most directions are empty",
+            f"{detail} The rest carries almost no variance: they have collapsed, or training was "
+            "too short to open them.",
+        )
+    elif projections.rank_share < 0.5:
+        yield Finding(
+            "note",
+            f"The projections use about {effective:.0f} of {d} directions",
+            f"{detail} Data of few factors cannot fill more; a longer run or a narrower projector "
+            "brings the two closer.",
+        )
+    else:
+        yield Finding("good", "The projections fill their space", detail)
+    yield from condition(projections)
+
+
+def condition(projections: Geometry) -> Iterator[Finding]:
+    isotropic = projections.isotropic
+    if projections.n <= projections.d:
+        yield Finding(
+            "note",
+            "Too few samples for a condition number",
+            f"{projections.n:,} samples cannot span {projections.d} dimensions: the smallest "
+            "eigenvalues are 0 whatever the encoder does.",
+        )
+    elif projections.condition_number > 100 * isotropic[0] / isotropic[-1]:
+        yield Finding(
+            "note",
+            "Some directions are squashed",
+            f"The condition number is {number(projections.condition_number)}: the widest direction "
+            "has that many times the variance of the narrowest. Regularised readers are biased "
+            "along squashed directions, and noise is magnified along stretched ones.",
+        )
+
+
+def slices(test: SliceTest) -> Finding:
+    worst = (
+        f"The worst of {test.slices} directions scores {number(test.worst)}, where {test.n:,} "
+        f"Gaussian samples stay below {number(test.null_worst_95)} in 95 % of draws "
+        f"(p {'≤' if test.p_value <= test.least_p else '='} {test.p_value:.3g}). "
+    )
+    typical = (
+        f"The median direction scores {number(test.median)}, where a Gaussian slice stays below "
+        f"{number(test.null_slice_95)} in 95 % of draws."
+    )
+    if test.p_value > 0.05:
+        title = f"{test.n:,} samples cannot be told from a Gaussian"
+        return Finding("good", title, worst + typical)
+    size = " So large a sample shows departures that a training batch hides."
+    return Finding(
+        "note", f"{test.n:,} samples can be told from a Gaussian", worst + typical + size
+    )
+
+
+# The curves
+
+
+def sigreg(evidence: Evidence) -> Iterator[Finding]:
+    value, share = evidence.last("sigreg"), evidence.sigreg_share
+    if value is None or share is None:
+        return
+    detail = (
+        f"It ended at {number(value)}. Batches of {evidence.batch_size} from a perfect Gaussian "
+        f"score {evidence.floor:.2f} (never 0), batches collapsed to a point "
+        f"{number(evidence.point)}."
+    )
+    if share < GAUSSIAN_SHARE:
+        yield Finding("good", "SIGReg is near its floor", detail)
+    elif share < ROUGH_SHARE:
+        yield Finding("note", "SIGReg is above its floor", f"{detail} The shape is roughly right.")
+    else:
+        yield Finding(
+            "warning", "SIGReg is far from its floor", f"{detail} The shape is not Gaussian."
+        )
+
+
+def progress(evidence: Evidence) -> Iterator[Finding]:
+    run = evidence.run
+    found = improvements(evidence)
+    rates = run.curve("lr")[1]
+    annealed = len(rates) > 1 and rates[-1] < 0.05 * rates.max()
+    if found:
+        detail = f"When training ended, {listed(found)}."
+        yield Finding("note", "Training was not finished", detail)
+    elif trend(run.curve("loss")) is not None:
+        yield Finding(
+            "good",
+            "Training has settled",
+            "Neither the loss nor the probes were still improving by more than their noise."
+            + (
+                " The learning rate had run out, so only a longer run could show more."
+                if annealed
+                else ""
+            ),
+        )
+    probe = run.curve("probe_accuracy")[1]
+    if len(probe) >= 4 and probe.max() - probe[-1] > 0.02:
+        yield Finding(
+            "warning",
+            "The linear probe has fallen from its best",
+            f"It reached {percent(probe.max())} and ended at {percent(probe[-1])}.",
+        )
+
+
+# The scores
+
+BASELINES = {"pixels": "raw pixels", "pca": "PCA", "untrained": "the untrained encoder"}
+
+
+def scores(run: Run) -> Iterator[Finding]:
+    """The encoder's linear probe and k-NN against the same on each baseline."""
+    encoder = run.scores.get("encoder", {})
+    behind: list[str] = []
+    level: list[str] = []
+    ahead: list[str] = []
+    for name, title in BASELINES.items():
+        for key in ("linear", "knn"):
+            ours, theirs = encoder.get(key), run.scores.get(name, {}).get(key)
+            if ours is None or theirs is None:
+                continue
+            # Two standard errors of the difference of two shares of the test set.
+            variance = ours * (1 - ours) + theirs * (1 - theirs)
+            margin = 2 * math.sqrt(variance / max(encoder.get("n_test", 1000), 1))
+            text = f"{title} by {MEASURES[key]} ({percent(ours)} against {percent(theirs)})"
+            (behind if ours < theirs - margin else level if ours < theirs else ahead).append(text)
+    if behind:
+        yield Finding(
+            "problem",
+            BEHIND_BASELINE,
+            f"It is behind {listed(behind)}, by more than the test set's noise.",
+        )
+    elif level:
+        yield Finding(
+            "note",
+            "The encoder is level with a baseline",
+            f"It trails {listed(level)}, within the test set's noise.",
+        )
+    elif ahead:
+        yield Finding(
+            "good", "The encoder beats every baseline", f"It is ahead of {listed(ahead)}."
+        )
+
+
+# The configuration and the data
+
+
+def settings(evidence: Evidence) -> Iterator[Finding]:
+    lambd, batch = evidence.lambd, evidence.batch_size
+    if lambd == 0:
+        yield Finding(
+            "warning",
+            "Nothing prevents collapse",
+            "λ is 0: the loss only asks that views agree, and its perfect optimum is to put every "
+            "picture on one point.",
+        )
+    elif lambd is not None and not 0.001 <= lambd <= 0.5:
+        yield Finding(
+            "note",
+            f"λ = {lambd:g} is unusual",
+            "0.05 is the recommended value; 0.01 to 0.1 works well.",
+        )
+    if batch is not None and batch < 64:
+        yield Finding(
+            "note",
+            "The batches are small",
+            f"SIGReg tests {batch} samples at a time and sees little but noise in them; at least "
+            "128 are recommended.",
+        )
+
+
+def skipped_files(run: Run) -> Iterator[Finding]:
+    data = run.config.get("data") or {}
+    skipped = data.get("skipped") or len(run.skipped)
+    if skipped:
+        total = skipped + (data.get("images") or 0)
+        yield Finding(
+            "warning" if skipped > 0.05 * total else "note",
+            f"{skipped:,} file{' was' if skipped == 1 else 's were'} skipped",
+            f"{skipped:,} of {total:,} files could not be used; the reasons are listed below.",
+        )

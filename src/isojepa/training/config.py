@@ -1,0 +1,249 @@
+"""What a user may say about a run, and how the rest follows from the data."""
+
+import re
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from isojepa.data.images import Headers
+from isojepa.data.views import RECIPES, Recipe
+from isojepa.errors import UserError
+from isojepa.models.micro import SMALL_IMAGE
+
+RecipeName = Literal["photo", "small", "glyph", "none"]
+AT_LEAST_ONE = (
+    "steps", "batch_size", "image_size", "slices", "log_every", "probe_every", "save_every",
+    "keep", "devices", "projection_dim", "projector_hidden", "global_views",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig:
+    """Train an encoder on a folder of images with LeJEPA. Only --data and --out are needed."""
+
+    data: Path
+    """Folder of images, nested as you like. One folder per class gives labels, which are used for
+    scores and never for training; train/ and test/ (or val/) folders give the split."""
+    out: Path
+    """Folder to write the run to. An existing one is refused without --resume or --overwrite."""
+
+    labels: Path | None = None
+    """CSV file with the columns path,label (paths relative to --data); replaces class folders."""
+    holdout: float | None = None
+    """Share of the images, in [0, 1), kept out of training and used for scores. Default: 0.2 with
+    labels, 0 without. Folders named train/ and test/ take precedence."""
+    max_skipped: float = 0.05
+    """Largest share of unreadable files, in [0, 1], with which training starts."""
+
+    model: str | None = None
+    """Any timm model name. Default: resnet_nano below 24 px, resnet_micro up to 64 px or on a CPU,
+    else vit_small_patch16_224."""
+    pretrained: bool = False
+    """Start from timm's published weights (downloaded by timm)."""
+    image_size: int | None = None
+    """Side of the global views in pixels. Default: from the images, 16 to 64 on a CPU, up to 224
+    on a GPU."""
+    channels: Literal[1, 3] | None = None
+    """1 for grey, 3 for RGB. Default: 1 if all images are grey."""
+    projector_hidden: int | None = None
+    """Width of the projector's two hidden layers. Default: 2048, or 512 for images up to 64 px."""
+    projection_dim: int = 64
+    """Dimension of the projector's output, where SIGReg acts; 16 to 512, often best small."""
+
+    recipe: RecipeName | None = None
+    """Augmentations: photo; small (32-64 px); glyph (digits, documents: no flips, no colour);
+    none. Default: glyph for grey images up to 64 px, small for others up to 64 px, else photo."""
+    global_views: int | None = None
+    """Large views per image. Default: 2 with local views, 4 without."""
+    local_views: int | None = None
+    """Small views per image. Default: 6 for vision transformers with the photo recipe, else 0."""
+    global_scale: tuple[float, float] | None = None
+    """Smallest and largest share of an image's area in a global view. Default: by the recipe."""
+
+    lambd: float = 0.05
+    """Weight of SIGReg in [0, 1]; good from 0.01 to 0.1. 0 lets the embeddings collapse."""
+    slices: int = 1024
+    """Random directions per step."""
+    knots: int = 17
+    """Frequencies of the characteristic function on [0, t_max]."""
+    t_max: float = 3.0
+    """Largest frequency, in units of one over the embeddings' standard deviation."""
+
+    steps: int | None = None
+    """Updates to make. Default: 100 epochs, but at least 500 and at most 100,000 updates."""
+    batch_size: int | None = None
+    """Images per update, over all devices. Default: 256, less for fewer than 1,024 images."""
+    lr: float | None = None
+    """Peak learning rate. Default: 5e-4 for vision transformers above 64 px, else 2e-3."""
+    weight_decay: float = 0.05
+    """Of AdamW, on weights but not on norms and biases."""
+    warmup: int | None = None
+    """Updates of linear warm-up before the cosine. Default: a tenth of the steps, at most 1,000."""
+    clip: float = 1.0
+    """Largest gradient norm."""
+    seed: int = 0
+    """Of everything random: split, order, views, weights, directions."""
+
+    device: Literal["auto", "cpu", "gpu", "mps"] = "auto"
+    """Where to train."""
+    devices: int = 1
+    """Number of devices, each a process; --batch-size is shared among them."""
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    """auto: bf16-mixed on GPUs that have it, else 32-true."""
+
+    log_every: int = 10
+    """Updates between two lines of metrics.jsonl."""
+    probe_every: int | None = None
+    """Updates between two online probes (linear and k-NN), with labels. Default: ten in all."""
+    save_every: int | None = None
+    """Updates between two checkpoints. Default: ten in all, at most 1,000 apart."""
+    keep: int = 2
+    """Checkpoints kept."""
+    tensorboard: bool = True
+    """Write event files to OUT/tensorboard."""
+    wandb: str | None = None
+    """Weights & Biases project to log to (needs isojepa[wandb])."""
+    evaluate: bool = True
+    """With labels, score the encoder against its baselines after training."""
+
+    preview: Path | None = None
+    """Write a picture of a batch of views to this PNG file and stop: look before you train."""
+    resume: bool = False
+    """Go on from OUT's last checkpoint, to the same result as an uninterrupted run."""
+    overwrite: bool = False
+    """Delete OUT first."""
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.max_skipped <= 1, "--max-skipped must lie in [0, 1]")
+        _require(self.holdout is None or 0 <= self.holdout < 1, "--holdout must lie in [0, 1)")
+        _require(0 <= self.lambd <= 1, "--lambd must lie in [0, 1]")
+        _require(self.knots >= 2, "--knots must be at least 2")
+        _require(self.t_max > 0, "--t-max must be positive")
+        _require(self.clip > 0, "--clip must be positive")
+        _require(self.lr is None or self.lr > 0, "--lr must be positive")
+        _require(self.weight_decay >= 0, "--weight-decay must not be negative")
+        _require(self.seed >= 0, "--seed must not be negative")
+        _require(not (self.resume and self.overwrite), "give --resume or --overwrite, not both")
+        if self.global_scale is not None:
+            low, high = self.global_scale
+            _require(0 < low <= high <= 1, "--global-scale must be 0 < low <= high <= 1")
+        for name in AT_LEAST_ONE:
+            value = getattr(self, name)
+            _require(value is None or value >= 1, f"--{name.replace('_', '-')} must be at least 1")
+        _require(self.local_views is None or self.local_views >= 0, "--local-views is negative")
+
+
+MAY_DIFFER_ON_RESUME = {
+    "out", "data", "labels", "resume", "overwrite", "preview", "device", "tensorboard", "wandb",
+    "evaluate", "keep", "log_every", "probe_every", "save_every",
+}  # fmt: skip
+
+
+class Plan(NamedTuple):
+    """The settings that a configuration may leave open, settled; named as its fields."""
+
+    holdout: float
+    model: str
+    image_size: int
+    channels: int
+    projector_hidden: int
+    recipe: RecipeName
+    global_views: int
+    local_views: int
+    steps: int
+    batch_size: int
+    lr: float
+    warmup: int
+    probe_every: int
+    save_every: int
+
+
+def derive(
+    config: PretrainConfig, headers: Headers, *, n_train: int, labelled: bool, gpu: bool
+) -> Plan:
+    """Settle what was left open, from the images and the machine.
+
+    Raises:
+        UserError: if a batch is asked for that the training images cannot fill.
+    """
+    limit = 224 if gpu else SMALL_IMAGE
+    size = config.image_size or min(limit, max(16, 8 * round(headers.short_side / 8)))
+    is_small = size <= SMALL_IMAGE
+    channels = config.channels or headers.channels
+    small_model = "resnet_nano" if size < 24 else "resnet_micro"
+    model = config.model or (small_model if is_small or not gpu else "vit_small_patch16_224")
+    is_vit = re.search(r"vit|deit|eva|beit", model) is not None and "convit" not in model
+    recipe = config.recipe or (("glyph" if channels == 1 else "small") if is_small else "photo")
+    local = config.local_views
+    if local is None:
+        local = 6 if is_vit and recipe == "photo" else 0
+    batch = config.batch_size or min(256, max(2, 2 ** ((n_train // 4).bit_length() - 1)))
+    if n_train < 2:
+        raise UserError("at least 2 training images are needed: SIGReg compares a distribution")
+    if batch > n_train:
+        raise UserError(
+            f"--batch-size {batch}: there are only {n_train} training images; "
+            f"choose at most {n_train}, or add images"
+        )
+    steps = config.steps or min(100_000, max(500, 100 * (n_train // batch)))
+    return Plan(
+        holdout=(0.2 if labelled else 0.0) if config.holdout is None else config.holdout,
+        model=model,
+        image_size=size,
+        channels=channels,
+        projector_hidden=config.projector_hidden or (512 if is_small else 2048),
+        recipe=recipe,
+        global_views=config.global_views or (2 if local else 4),
+        local_views=local,
+        steps=steps,
+        batch_size=batch,
+        lr=config.lr or (5e-4 if is_vit and not is_small else 2e-3),
+        warmup=min(1000, max(1, steps // 10)) if config.warmup is None else config.warmup,
+        probe_every=config.probe_every or max(1, steps // 10),
+        save_every=config.save_every or max(1, min(1000, steps // 10)),
+    )
+
+
+def view_recipe(config: PretrainConfig, plan: Plan) -> Recipe:
+    """The recipe that the plan names, with the configuration's own changes."""
+    recipe = RECIPES[plan.recipe](plan.image_size, plan.global_views, plan.local_views)
+    return replace(recipe, global_scale=config.global_scale) if config.global_scale else recipe
+
+
+def as_json(config: PretrainConfig, plan: Plan) -> dict[str, Any]:
+    """The settled configuration as plain JSON values."""
+    values = {field.name: getattr(config, field.name) for field in fields(config)}
+    values |= plan._asdict()
+    return {name: str(v) if isinstance(v, Path) else v for name, v in values.items()}
+
+
+def merge_for_resume(asked: PretrainConfig, stored: dict[str, Any]) -> PretrainConfig:
+    """The stored run's configuration, provided that nothing asked for contradicts it.
+
+    Raises:
+        UserError: naming every field that differs from the run's.
+    """
+    default = PretrainConfig(data=asked.data, out=asked.out)
+    different: list[str] = []
+    settings: dict[str, Any] = {}
+    for name in (field.name for field in fields(PretrainConfig)):
+        said, usual = getattr(asked, name), getattr(default, name)
+        was = stored.get(name, usual)
+        was = tuple(was) if isinstance(was, list) else was
+        if name in MAY_DIFFER_ON_RESUME:
+            settings[name] = was if said is None and name.endswith("_every") else said
+            continue
+        settings[name] = was
+        if said not in (was, usual):
+            different.append(f"--{name.replace('_', '-')} is {said} but the run has {was}")
+    if different:
+        raise UserError(
+            f"--resume {asked.out}: {'; '.join(different)}. Leave these out to go on with the "
+            "run's own settings, or choose another --out"
+        )
+    return PretrainConfig(**settings)
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise UserError(message)

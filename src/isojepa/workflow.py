@@ -1,0 +1,135 @@
+"""The stages chained into whole jobs: pre-train and report, and the demo."""
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import nn
+
+from isojepa.errors import UserError
+from isojepa.evaluation import evaluate
+from isojepa.evaluation.scores import Scores
+from isojepa.progress import bar, console, set_up_logging, track
+from isojepa.report import page
+from isojepa.run_folder import read_metrics, read_run
+from isojepa.training import pretrain as training
+from isojepa.training.config import PretrainConfig
+
+log = logging.getLogger(__name__)
+
+
+def pretrain(config: PretrainConfig, backbone: nn.Module | None = None) -> Path:
+    """Train an encoder, score it if there are labels, and write the report; returns the run.
+
+    Args:
+        config: what to do; only `data` and `out` are needed.
+        backbone: a module (n, c, h, w) -> (n, d) to train in place of a timm model.
+
+    Raises:
+        UserError: for anything the user can put right.
+    """
+    run = training.run(config, backbone)
+    if config.preview is not None:
+        return run
+    if config.evaluate and backbone is None and _can_be_scored(run):
+        evaluate.run(evaluate.EvaluateConfig(run=run))
+    write_report(run)
+    return run
+
+
+def write_report(run: Path, compare: tuple[Path, ...] = ()) -> Path:
+    """Write RUN/report.html and say where it is."""
+    with bar(1, "report") as advance:
+        path = page.build(run, compare)
+        advance(1)
+    log.info("report: %s", path)
+    return path
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig:
+    """The whole path on 1,797 real handwritten digits: train, score, show a collapse, report."""
+
+    out: Path = Path("demo-run")
+    """Folder to write to; replaced if an earlier demo made it."""
+    steps: int = 150
+    """Updates of the encoder's training."""
+    collapse_steps: int = 40
+    """Updates of the second run, with lambda 0."""
+    seed: int = 0
+    """Of everything random."""
+
+
+def demo(config: DemoConfig) -> dict[str, Scores]:
+    """Run the demo; returns the scores.
+
+    The digits (8 x 8 pixels, from the UCI ML repository by way of scikit-learn) are written as a
+    folder of PNG files and then treated as any user's images would be. 30 % are held out of
+    training and used for the scores.
+    """
+    run, digits, collapsed = config.out / "run", config.out / "digits", config.out / "collapsed"
+    if config.out.exists() and not (config.out / "digits").is_dir() and any(config.out.iterdir()):
+        raise UserError(f"--out {config.out}: something else is already there; choose another")
+    write_digits(digits)
+    settings = PretrainConfig(
+        data=digits,
+        out=run,
+        holdout=0.3,
+        batch_size=128,
+        steps=config.steps,
+        projection_dim=32,
+        slices=256,
+        seed=config.seed,
+        overwrite=(run / "config.json").is_file(),
+    )
+    console.rule("Training with LeJEPA")
+    training.run(settings)
+    console.rule("The same with lambda 0: nothing forbids a collapse")
+    training.run(
+        replace(
+            settings,
+            out=collapsed,
+            lambd=0.0,
+            steps=config.collapse_steps,
+            overwrite=(collapsed / "config.json").is_file(),
+        )
+    )
+    set_up_logging()
+    say_how_it_collapsed(run, collapsed)
+    console.rule("Scores on the held-out digits")
+    scores = evaluate.run(evaluate.EvaluateConfig(run=run))
+    write_report(run, (collapsed,))
+    return scores
+
+
+def write_digits(folder: Path) -> None:
+    """Write scikit-learn's digits as PNG files, one folder per class, unless they are there."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    names = [folder / str(label) / f"{i:04d}.png" for i, label in enumerate(digits.target)]
+    if all(name.is_file() for name in names):
+        return
+    for name, picture in track(zip(names, digits.images), len(names), "writing digits"):
+        name.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((picture / 16 * 255).round().astype(np.uint8)).save(name)
+
+
+def say_how_it_collapsed(run: Path, collapsed: Path) -> None:
+    """Put the two runs' last lines beside each other."""
+    for name, folder in (("lambda 0.05", run), ("lambda 0", collapsed)):
+        last = read_metrics(folder)[-1]
+        log.info(
+            "%s: invariance %.4f, effective rank %.1f of %d",
+            name.ljust(11),
+            last["invariance"],
+            last["effective_rank"],
+            read_run(folder)["config"]["projection_dim"],
+        )
+
+
+def _can_be_scored(run: Path) -> bool:
+    data = read_run(run)["data"]
+    return data["classes"] is not None and data["test"] > 0
