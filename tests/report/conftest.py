@@ -45,19 +45,22 @@ def digits() -> dict[str, np.ndarray]:
 def make_run(digits: dict[str, np.ndarray]) -> MakeRun:
     """A function that writes a run folder: healthy, or collapsed as with lambda 0, or hostile."""
 
-    def make(path: Path, *, collapsed: bool = False, hostile: bool = False) -> Path:
+    def make(
+        path: Path, *, collapsed: bool = False, hostile: bool = False, sample: bool = True
+    ) -> Path:
         path.mkdir(parents=True, exist_ok=True)
         names = [f"{i}" for i in range(10)]
         paths = [f"digits/{y}/{i:04d}.png" for i, y in enumerate(digits["labels"])]
         if hostile:
             names, paths = [f"{HOSTILE}{n}" for n in names], [f"{HOSTILE}{p}" for p in paths]
         shrink = np.float32(0.003 if collapsed else 1)
-        np.savez(
-            path / "sample.npz",
-            **(digits | {key: digits[key] * shrink for key in ("embeddings", "projections")}),
-            paths=np.array(paths),
-            class_names=np.array(names),
-        )
+        if sample:
+            np.savez(
+                path / "sample.npz",
+                **(digits | {key: digits[key] * shrink for key in ("embeddings", "projections")}),
+                paths=np.array(paths),
+                class_names=np.array(names),
+            )
         write_json(path / "config.json", _config(collapsed, hostile))
         write_json(path / "scores.json", _scores(collapsed))
         lines = (json.dumps(metrics) for metrics in _metrics(collapsed))

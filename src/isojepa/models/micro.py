@@ -38,9 +38,8 @@ def keep_resolution(backbone: nn.Module, stride: int = 1) -> bool:
 def _micro(channels: tuple[int, ...], pretrained: bool, settings: dict[str, Any]) -> ResNet:
     if pretrained:
         raise ValueError("the micro networks have no pretrained weights")
-    unknown = settings.keys() - {"in_chans", "num_classes", "cache_dir"}
-    if unknown:
-        raise TypeError(f"unexpected {sorted(unknown)}")
+    if "img_size" in settings:  # as other convolutional networks of timm answer
+        raise TypeError("convolutional networks read any size: img_size is not accepted")
     block: Any = BasicBlock
     network = ResNet(
         block,
