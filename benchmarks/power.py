@@ -1,7 +1,7 @@
 """Power study: how often each test of Gaussianity rejects each alternative, at 5 %.
 
-    python benchmarks/power.py --quick    # about a minute on one core
-    python benchmarks/power.py            # the full grid, about an hour on two cores
+    python benchmarks/power.py --quick    # some ten seconds on one core
+    python benchmarks/power.py            # the full grid: hours
 
 Prints a table per setting, one comparison with SciPy (and with pingouin and statsmodels where they
 are installed) on the same samples, and last one line of JSON. Ratios are mean rejection rates over
@@ -143,23 +143,17 @@ def calibrations(n: int, d: int, null: Null, config: Config) -> Iterator[tuple[s
                 yield label, common(statistic=name, slices=slices, reduction=reduction)
 
 
-def samples(n: int, d: int, config: Config) -> dict[str, Tensor]:
-    """The same Gaussian draws, bent into each alternative: (trials, n, d)."""
-    drawn = {}
-    for i, (name, bend) in enumerate(ALTERNATIVES.items()):
-        g = generator(config.seed, n, d, i + 1)
-        drawn[name] = bend(torch.randn(config.trials, n, d, generator=g), g)
-    return drawn
-
-
 def setting(n: int, d: int, null: Null, config: Config) -> dict[str, dict[str, float]]:
     """Rejection rates, test by alternative, at one n, d and null hypothesis."""
-    drawn = samples(n, d, config)
-    tests = list(calibrations(n, d, null, config))
-    return {
-        label: {name: rejection_rate(z, c, level=LEVEL) for name, z in drawn.items()}
-        for label, c in track(tests, f"n={n} d={d} {null}", console=Console(stderr=True))
-    }
+    tests = dict(calibrations(n, d, null, config))
+    rates: dict[str, dict[str, float]] = {label: {} for label in tests}
+    progress = Console(stderr=True)
+    for i, (name, bend) in enumerate(ALTERNATIVES.items()):
+        g = generator(config.seed, n, d, i + 1)
+        z = bend(torch.randn(config.trials, n, d, generator=g), g)
+        for label, c in track(tests.items(), f"n={n} d={d} {null}: {name}", console=progress):
+            rates[label][name] = rejection_rate(z, c, level=LEVEL)
+    return rates
 
 
 def show(rates: dict[str, dict[str, float]], title: str) -> None:

@@ -18,6 +18,9 @@ from isojepa.errors import UserError
 from isojepa.files import explain_write_errors, write_atomically
 
 
+FALSE_START = {"log.txt", "skipped.tsv", "views.png"}  # what a run that never began leaves behind
+
+
 def make_run_folder(out: Path, *, resume: bool, overwrite: bool) -> None:
     """Make the folder, or check that it may be gone on with or replaced.
 
@@ -29,7 +32,7 @@ def make_run_folder(out: Path, *, resume: bool, overwrite: bool) -> None:
         if not is_run:
             raise UserError(f"--resume {out}: there is no run there (config.json is missing)")
         return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and not (out.is_dir() and {p.name for p in out.iterdir()} <= FALSE_START):
         if not overwrite:
             what = "a run" if is_run else "something else"
             remedy = "--resume to go on with it, --overwrite to replace it, or another --out"

@@ -85,8 +85,8 @@ def test_the_floor_is_the_mean_over_gaussian_samples():
     assert st.sigreg_floor(2001, 20.0) == pytest.approx(
         np.sqrt(2 * np.pi) * (1 - 3**-0.5), rel=1e-6
     )
-    simulated = st.epps_pulley(gaussian(50, 10_000))
-    assert simulated.mean() == pytest.approx(st.sigreg_floor(), abs=0.03)
+    simulated = st.epps_pulley(gaussian(50, 5_000))
+    assert simulated.mean() == pytest.approx(st.sigreg_floor(), abs=0.05)
 
 
 def test_the_value_at_a_point():
@@ -120,8 +120,8 @@ def test_p_values_are_uniform_under_the_null():
 
 
 def test_slice_null_quantile_is_that_of_one_gaussian_slice():
-    null = np.quantile(st.epps_pulley(gaussian(100, 20_000, seed=5)), 0.95)
-    assert st.slice_test(gaussian(100, 64)).null_slice_95 == pytest.approx(null, rel=0.06)
+    null = np.quantile(st.epps_pulley(gaussian(100, 10_000, seed=5)), 0.95)
+    assert st.slice_test(gaussian(100, 64)).null_slice_95 == pytest.approx(null, rel=0.08)
 
 
 def test_thin_keeps_order_and_small_samples():

@@ -43,10 +43,12 @@ def _micro(channels: tuple[int, ...], pretrained: bool, settings: dict[str, Any]
     block: Any = BasicBlock
     network = ResNet(
         block,
-        (1,) * len(channels),
-        channels=channels,
+        (1, 1, 1, 1),
+        channels=(*channels, channels[-1])[:4],
         in_chans=settings.get("in_chans", 3),
         num_classes=settings.get("num_classes", 0),
     )
+    if len(channels) == 3:
+        network.layer4 = nn.Identity()
     keep_resolution(network, stride=2)
     return network
