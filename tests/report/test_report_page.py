@@ -137,6 +137,39 @@ def test_verdict_and_comparison_are_in_words(visit: Visit):
     assert best.count() == 6
 
 
+def test_pointing_at_a_curve_names_run_and_value(visit: Visit):
+    plot = visit.page.locator("#comparison .plot").first
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    for x in (0.5, 0.51):
+        visit.page.mouse.move(box["x"] + x * box["width"], box["y"] + box["height"] / 2)
+    visit.page.wait_for_timeout(300)
+    shown = [
+        text
+        for text in visit.page.locator(".bk-tooltip-content").all_inner_texts()
+        if "step" in text
+    ]
+    assert any("our <b>run<b> $$x$$" in text for text in shown)
+    assert any("collapsed" in text for text in shown)
+
+
+def test_print_keeps_the_layout_and_takes_light_colours(visit: Visit):
+    boxes = (".verdict", ".facts", ".card", ".neighbourhood", ".words", ".summary", ".scores")
+    style = """(names) => names.map((name) => {
+        const style = getComputedStyle(document.querySelector(name));
+        return [name, style.display, style.fontSize, style.flexWrap, style.columns];
+    })"""
+    on_screen = visit.page.evaluate(style, list(boxes))
+    visit.page.emulate_media(media="print", color_scheme="dark")
+    try:
+        assert visit.page.evaluate(style, list(boxes)) == on_screen
+        ground = visit.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert ground == "rgb(255, 255, 255)"
+        assert not visit.page.locator("nav").is_visible()
+    finally:
+        visit.page.emulate_media(media="screen", color_scheme="light")
+
+
 def test_nothing_is_fetched_and_nothing_complains(visit: Visit, page_path: Path):
     visit.page.wait_for_timeout(300)
     assert visit.fetched() == [page_path.as_uri()]

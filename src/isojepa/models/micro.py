@@ -45,6 +45,7 @@ def _micro(channels: tuple[int, ...], pretrained: bool, settings: dict[str, Any]
         block,
         (1, 1, 1, 1),
         channels=(*channels, channels[-1])[:4],
+        zero_init_last=False,  # four blocks need no help to start, and short runs lose by it
         in_chans=settings.get("in_chans", 3),
         num_classes=settings.get("num_classes", 0),
     )

@@ -15,6 +15,7 @@ from isojepa.report.pictures import Sprites
 from isojepa.report.style import BLUE, FONT, INK, SOFT, new_figure, new_legend
 
 MOST_IN_LEGEND = 20
+MOST_IN_TOOLTIP = 3
 PICTURE_WIDTH = 96
 
 
@@ -93,7 +94,10 @@ def embedding_map(
     if sample.labels is not None and len(groups) <= MOST_IN_LEGEND:
         legend = new_legend(items=items, click_policy="mute", label_text_font_size="12px")
         plot.add_layout(legend, "right")
-    plot.add_tools(HoverTool(tooltips=_tooltip(sprites), point_policy="snap_to_data"))
+    hover = HoverTool(
+        tooltips=_tooltip(sprites), point_policy="snap_to_data", limit=MOST_IN_TOOLTIP
+    )
+    plot.add_tools(hover)
     return plot
 
 
@@ -102,7 +106,8 @@ def _tooltip(sprites: Sprites) -> str:
     width, height = sprites.size(PICTURE_WIDTH)
     rendering = "pixelated" if max(sprites.cell) < 48 else "auto"
     return f"""
-    <div style="display:flex;gap:12px;align-items:center;max-width:360px;font:12px {FONT}">
+    <div style="display:flex;gap:12px;align-items:center;max-width:360px;margin:4px;
+      font:12px {FONT}">
       <div class="thumbnail" style="flex:none;width:{width}px;height:{height}px;border-radius:4px;
         background-image:var(--sprite);background-size:{sprites.sheet_size(width)};
         background-position:@position;image-rendering:{rendering}"></div>

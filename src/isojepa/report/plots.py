@@ -23,8 +23,10 @@ from isojepa.report.folder import Curve
 from isojepa.report.statistics import Geometry
 from isojepa.report.style import (
     BLUE,
+    FONT,
     GREEN,
     GREY,
+    INK,
     ORANGE,
     level_line,
     log_ticks,
@@ -147,7 +149,7 @@ def _draw(
     drawn = plot.line("step", "line", source=source, color=colour, line_width=2, **legend)
     if len(values) <= 30:
         plot.scatter("step", "value", source=source, color=colour, size=5)
-    _hover(plot, drawn, [("@name", "@value{%.4g}"), ("step", "@step{%d}")])
+    _hover(plot, drawn, "<b>@name</b> @value{%.4g}<br>step @step{%d}")
 
 
 def _shorten(curve: Curve) -> Curve:
@@ -159,7 +161,8 @@ def _shorten(curve: Curve) -> Curve:
     return means[:, 0], means[:, 1]
 
 
-def _hover(plot: figure, line: Any, tooltips: list[tuple[str, str]]) -> None:
+def _hover(plot: figure, line: Any, text: str) -> None:
+    """`text` is HTML; Bokeh fills in the @fields, and escapes them."""
     fields = ("@value", "@step", "@variance")
     plot.add_tools(
         HoverTool(
@@ -167,7 +170,7 @@ def _hover(plot: figure, line: Any, tooltips: list[tuple[str, str]]) -> None:
             mode="vline",
             line_policy="nearest",
             point_policy="snap_to_data",
-            tooltips=tooltips,
+            tooltips=f'<div style="margin:4px;font:12px {FONT};color:{INK}">{text}</div>',
             formatters=dict.fromkeys(fields, "printf"),
         )
     )
@@ -211,7 +214,7 @@ def spectrum(shapes: Sequence[tuple[str, str, Geometry]], height: int) -> figure
         )
         size = 5 if shape.d <= 64 else 3
         plot.scatter("direction", "variance", source=source, color=colour, size=size)
-        _hover(plot, line, [("direction", "@direction"), ("variance", "@variance{%.3g}")])
+        _hover(plot, line, "direction @direction<br>variance @variance{%.3g}")
         if len(shapes) == 1:
             text = f"effective rank {shape.effective_rank:.1f}"
             late = shape.effective_rank > 0.7 * shape.d
