@@ -54,9 +54,9 @@ class DemoConfig:
 
     out: Path = Path("demo-run")
     """Folder to write to; replaced if an earlier demo made it."""
-    steps: int = 150
+    steps: int = 300
     """Updates of the encoder's training."""
-    collapse_steps: int = 40
+    collapse_steps: int = 60
     """Updates of the second run, with lambda 0."""
     seed: int = 0
     """Of everything random."""

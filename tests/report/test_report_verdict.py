@@ -109,11 +109,23 @@ CASES = {
         "collapsed",
     ),
     "a point and a line that the loss likes": (
-        make(0.007 * gaussian(), lambd=0.0, invariance=curve(0.1, 0.01, 2)),
+        make(0.007 * gaussian(), **POINT | {"invariance": curve(0.1, 0.01, 2)}),
         "collapsed",
     ),
     "one line": (make(low_rank(1), lambd=0.002), "collapsed"),
-    "half shrunk": (make(0.3 * gaussian()), "partly collapsed"),
+    "half shrunk": (
+        make(0.3 * gaussian(), sigreg=curve(45, 36, 15)),  # 36 is what a spread of 0.3 scores
+        "partly collapsed",
+    ),
+    "half shrunk, no curves": (make(0.3 * gaussian(), curves=False), "partly collapsed"),
+    "narrow only since batch norm lags": (
+        make(0.28 * low_rank(5, 64), sigreg=curve(30, 6.7, 15), scores=scores(0.95, 0.905)),
+        "still improving",
+    ),
+    "very narrow since batch norm lags": (
+        make(0.05 * gaussian(), sigreg=curve(30, 6.7, 15)),
+        "still improving",
+    ),
     "few directions, no scores": (make(low_rank(5)), "partly collapsed"),
     "few directions, probes no better than untrained": (
         make(low_rank(5), scores=scores(0.95, 0.5)),
@@ -162,8 +174,18 @@ def test_collapse_advises_sigreg_and_praises_nothing():
     assert titles(found)["Nothing prevents collapse"] == "warning"
 
 
+def test_a_lag_of_batch_norm_is_named():
+    found = verdict(make(0.28 * gaussian(), sigreg=curve(30, 6.7, 15)))
+    assert titles(found)["The projections are narrower than in training"] == "warning"
+    assert "batch normalisation" in found.why
+    assert any("--steps 800" in change for change in found.change)
+
+
 def test_low_lambda_is_advised_up():
     assert "0.002" in verdict(make(low_rank(1), lambd=0.002)).change[0]
+    opening = verdict(make(low_rank(5), lambd=0.005, scores=scores(0.95)))
+    assert opening.state == "healthy"
+    assert "0.005" in opening.change[0]
 
 
 def test_findings_start_with_the_worst():

@@ -4,13 +4,20 @@ import numpy as np
 from jaxtyping import Float
 
 
-def effective_rank(x: Float[np.ndarray, "n d"]) -> float:
+def effective_rank(x: Float[np.ndarray, "n d"], *, centred: bool = True) -> float:
     """Roy and Vetterli's effective rank of the covariance, from 1 (a line) to d (isotropic).
 
     The exponential of the entropy of the shares of variance along the principal axes; 0 when all
     samples coincide. Roy and Vetterli, EUSIPCO 2007.
+
+    Args:
+        centred: False takes second moments around 0 instead, where SIGReg wants the mean. Samples
+            that crowd around any other point then count as one direction, however their remaining
+            noise is spread: this is what tells a collapse to a point.
     """
-    return _exponential_entropy(covariance_spectrum(x))
+    if centred:
+        return _exponential_entropy(covariance_spectrum(x))
+    return _exponential_entropy(np.linalg.svd(x.astype(np.float64), compute_uv=False) ** 2)
 
 
 def rankme(x: Float[np.ndarray, "n d"]) -> float:

@@ -71,6 +71,9 @@ class Encoder(nn.Module):
 
     def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
         """Embed normalised images, as `preprocess` makes them."""
+        return self._embed(images)
+
+    def _embed(self, images: Tensor) -> Tensor:
         if not self._two_class_tokens:
             return self.backbone(images)
         layers = self.backbone.forward_intermediates(  # type: ignore[operator]
@@ -79,7 +82,7 @@ class Encoder(nn.Module):
         )
         return torch.cat([prefix[:, 0] for _, prefix in layers], -1)
 
-    def patch_tokens(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n p w"]:
+    def patch_tokens(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n p e"]:
         """Embeddings of the patches after the last block of a transformer, row by row.
 
         Raises:
@@ -112,7 +115,7 @@ class Encoder(nn.Module):
     def _width_at(self, size: int) -> int:
         training = self.training
         self.eval()
-        out = self(torch.zeros(1, self.spec.channels, size, size))
+        out = self._embed(torch.zeros(1, self.spec.channels, size, size))
         self.train(training)
         if out.ndim != 2:
             raise UserError(f"the backbone must return (n, d) embeddings, not {tuple(out.shape)}")

@@ -19,6 +19,15 @@ from isojepa.report.statistics import (
 )
 
 
+# SIGReg asks for a spread of 1. A small convolutional network on the scikit-learn digits, projected
+# to 64 dimensions, reached 0.8 in 60 steps and 0.92 in 300 with lambda 0.05; without SIGReg it fell
+# to 0.02 and 0.007.
+COLLAPSED_SPREAD, SHRUNKEN_SPREAD = 0.1, 0.4
+# How far SIGReg is from its floor, as a share of the way to a point. That network ended at 0.04. An
+# isotropic Gaussian of spread 0.4 has 0.54, so a share below 0.25 rules such a spread out.
+GAUSSIAN_SHARE, ROUGH_SHARE = 0.05, 0.25
+
+
 @dataclass(frozen=True)
 class Evidence:
     """A run and what its projections measure; `gather` makes it."""
@@ -62,6 +71,17 @@ class Evidence:
         if sigreg is None or self.point is None or self.point <= self.floor:
             return None
         return (sigreg - self.floor) / (self.point - self.floor)
+
+    @property
+    def lags(self) -> bool:
+        """Whether the sample is narrow although SIGReg shows that training batches were not.
+
+        The sample is taken in evaluation mode, whose batch-norm averages trail the weights: after
+        30 steps that network had a spread of 0.28, and of 0.95 once they were taken anew.
+        """
+        if self.projections is None or self.sigreg_share is None:
+            return False
+        return self.projections.spread < SHRUNKEN_SPREAD and self.sigreg_share < ROUGH_SHARE
 
     def last(self, key: str) -> float | None:
         """Median of the last tenth of a curve; None if it was never logged."""
@@ -119,6 +139,8 @@ def trend(curve: Curve, at_least: int = 8) -> Trend | None:
 def improvements(evidence: Evidence) -> list[str]:
     """What was still getting better by more than its noise when training ended."""
     found = []
+    if evidence.lags:
+        found.append("the averages of batch normalisation had not caught up with the weights")
     loss = trend(evidence.run.curve("loss"))
     if loss is not None:
         # Only the part above what a perfect Gaussian would still pay can fall.

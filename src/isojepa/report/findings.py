@@ -5,21 +5,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from isojepa.report.evidence import MEASURES, Evidence, improvements, trend
+from isojepa.report.evidence import (
+    COLLAPSED_SPREAD,
+    GAUSSIAN_SHARE,
+    MEASURES,
+    ROUGH_SHARE,
+    SHRUNKEN_SPREAD,
+    Evidence,
+    improvements,
+    trend,
+)
 from isojepa.report.folder import Run
 from isojepa.report.statistics import Geometry, SliceTest
 from isojepa.report.wording import listed, number, percent
 
 Level = Literal["good", "note", "warning", "problem"]
 
-# SIGReg asks for a spread of 1. A small convolutional network on the scikit-learn digits, projected
-# to 64 dimensions, reached 0.8 in 60 steps and 0.92 in 300 with lambda 0.05; without SIGReg it fell
-# to 0.02 and 0.007.
-COLLAPSED_SPREAD, SHRUNKEN_SPREAD = 0.1, 0.4
-# The same network filled 14 of 64 directions (a rank share of 0.22); with lambda 0.002, one.
+# The network of `evidence.COLLAPSED_SPREAD` filled 14 of 64 directions, a rank share of 0.22; with
+# lambda 0.002 it filled one.
 SINGLE_DIRECTION_RANK, NARROW_RANK_SHARE = 1.5, 0.1
-# Its SIGReg ended 0.04 of the way from the floor to a point.
-GAUSSIAN_SHARE, ROUGH_SHARE = 0.05, 0.25
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,17 @@ BEHIND_BASELINE = "The encoder is worse than a baseline"
 # The projections
 
 
-def scale(projections: Geometry) -> Finding:
+def scale(projections: Geometry, lags: bool) -> Finding:
+    """`lags`: see `Evidence.lags`."""
     detail = f"Each coordinate has a standard deviation of {number(projections.spread)}"
+    if lags:
+        return Finding(
+            "warning",
+            "The projections are narrower than in training",
+            f"{detail}, yet SIGReg shows that training batches came close to 1. The averages of "
+            "batch normalisation, which replace the batch's own here, trail the weights when "
+            "training is short.",
+        )
     if projections.spread < COLLAPSED_SPREAD:
         return Finding(
             "problem",
@@ -49,8 +62,7 @@ def scale(projections: Geometry) -> Finding:
         return Finding(
             "warning",
             "The projections are narrow",
-            f"{detail}, where SIGReg asks for 1. The first half of a collapse looks like this, and "
-            "so do the first steps of training.",
+            f"{detail}, where SIGReg asks for 1: halfway to a collapse.",
         )
     if projections.spread > 2:
         title = "The projections are too wide"
@@ -58,14 +70,14 @@ def scale(projections: Geometry) -> Finding:
     return Finding("good", "The projections keep their scale", f"{detail}; SIGReg asks for 1.")
 
 
-def rank(projections: Geometry, fine: bool) -> Iterator[Finding]:
+def rank(projections: Geometry, *, fine: bool, lags: bool) -> Iterator[Finding]:
     """`fine`: the encoder scores above the untrained one, so a low rank need not be a loss."""
     effective, d = projections.effective_rank, projections.d
     detail = (
         f"The effective rank of the projections is {effective:.1f} of {d}; {projections.n:,} "
         f"samples of an isotropic Gaussian would show {projections.isotropic_rank:.1f}."
     )
-    if projections.spread < COLLAPSED_SPREAD:
+    if projections.spread < COLLAPSED_SPREAD and not lags:
         blind = "It compares directions with each other and is blind to their scale"
         title = f"Effective rank {effective:.1f} means little here"
         yield Finding("note", title, f"{detail} {blind}: what it counts is noise around a point.")
@@ -85,7 +97,7 @@ def rank(projections: Geometry, fine: bool) -> Iterator[Finding]:
         )
     elif projections.rank_share < 0.5:
         yield Finding(
-            "note",
+            "warning" if projections.rank_share < NARROW_RANK_SHARE else "note",
             f"The projections use about {effective:.0f} of {d} directions",
             f"{detail} Data of few factors cannot fill more; a longer run or a narrower projector "
             "brings the two closer.",

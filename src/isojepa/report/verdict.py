@@ -7,12 +7,16 @@ from typing import Literal
 import numpy as np
 
 from isojepa.report import findings
-from isojepa.report.evidence import Evidence, improvements, probes_are_fine
+from isojepa.report.evidence import (
+    COLLAPSED_SPREAD,
+    SHRUNKEN_SPREAD,
+    Evidence,
+    improvements,
+    probes_are_fine,
+)
 from isojepa.report.findings import (
     BEHIND_BASELINE,
-    COLLAPSED_SPREAD,
     NARROW_RANK_SHARE,
-    SHRUNKEN_SPREAD,
     SINGLE_DIRECTION_RANK,
     Finding,
     Level,
@@ -40,8 +44,9 @@ def judge(evidence: Evidence) -> Verdict:
     """Weigh the evidence.
 
     Collapse is read off the projections, where SIGReg acts: their scale, then their effective
-    rank. A low rank alone never condemns a run whose encoder scores above the untrained one: data
-    of few factors cannot fill a wide projector. Without a sample, SIGReg and the invariance decide.
+    rank. A small scale that SIGReg contradicts is a lag of batch normalisation, not a collapse. A
+    low rank alone never condemns a run whose encoder scores above the untrained one: data of few
+    factors cannot fill a wide projector. Without a sample, SIGReg and the invariance decide.
     """
     state = _state(evidence)
     found = _findings(state, evidence)
@@ -63,8 +68,9 @@ def _findings(state: State, evidence: Evidence) -> list[Finding]:
     else:
         found += findings.sigreg(evidence)
     if projections is not None:
-        found.append(findings.scale(projections))
-        found += findings.rank(projections, probes_are_fine(run))
+        fine = probes_are_fine(run)
+        found.append(findings.scale(projections, evidence.lags))
+        found += findings.rank(projections, fine=fine, lags=evidence.lags)
     found += findings.settings(evidence)
     if state == "collapsed":  # nothing else that looks good, or could improve, matters then
         found = [finding for finding in found if finding.level != "good"]
@@ -161,6 +167,10 @@ def _changes(state: State, evidence: Evidence, found: list[Finding]) -> Iterator
             yield "Lower the learning rate, and use batches of at least 128."
     if state == "partly collapsed":
         yield "Narrow the projector: it may be wider than the data can fill."
+    projections = evidence.projections
+    narrow = projections is not None and projections.rank_share < NARROW_RANK_SHARE
+    if state in ("healthy", "still improving") and narrow and lambd is not None and lambd < 0.05:
+        yield f"Give SIGReg more weight than {lambd:g}, to open more directions: --lambd 0.05."
     if state == "still improving" or (state == "healthy" and behind):
         yield f"Train longer{f': --steps {2 * steps}' if isinstance(steps, int) else ''}."
     if state in ("healthy", "still improving") and behind:

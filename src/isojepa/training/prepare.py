@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -41,7 +42,7 @@ def prepare(config: PretrainConfig, stored: dict[str, Any] | None, *, gpu: bool)
     if stored is not None:
         config = merge_for_resume(config, stored["config"])
     settle = partial(derive, config, headers, labelled=listing.labels is not None, gpu=gpu)
-    draft = settle(n_train=len(listing.names))
+    draft = settle(n_train=2**31)  # only size, channels and split are used: none depends on it
     side = min(round(1.25 * draft.image_size), max(8, headers.short_side))
     if stored is not None:
         side = stored["data"]["side"]
@@ -70,7 +71,7 @@ def _check_skipped(config: PretrainConfig, images: ImageSet) -> None:
     if skipped > config.max_skipped * total:
         raise UserError(
             f"{message}. That is more than {config.max_skipped:.0%}: see "
-            f"{config.out / 'skipped.tsv'}, or allow it with --max-skipped {skipped / total:.2f}"
+            f"{config.out / 'skipped.tsv'}, or allow it with --max-skipped {math.ceil(100 * skipped / total) / 100}"
         )
     log.warning("%s; all are listed in skipped.tsv", message)
 

@@ -54,11 +54,11 @@ def run(config: PretrainConfig, backbone: nn.Module | None = None) -> Path:
         check_model_name(config.model)
     fabric = start_fabric(config)
     leads = fabric.global_rank == 0
-    stored = read_run(config.out) if config.resume else None
     if config.preview is None and leads:
         make_run_folder(config.out, resume=config.resume, overwrite=config.overwrite)
         set_up_logging(config.out / "log.txt")
     fabric.barrier()
+    stored = read_run(config.out) if config.resume else None
 
     # Data, and everything derived from them
     prepared = prepare(config, stored, gpu=fabric.device.type == "cuda")

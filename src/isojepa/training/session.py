@@ -130,7 +130,7 @@ class Session:
             "sigreg": update.sigreg.item(),
             "lr": update.lr,
             "grad_norm": update.grad_norm.item(),
-            "effective_rank": effective_rank(projections),
+            "effective_rank": effective_rank(projections, centred=False),
             "images_per_second": round(n * self.plan.batch_size / seconds, 1),
         }
         crossed = update.step // self.plan.probe_every > (update.step - n) // (

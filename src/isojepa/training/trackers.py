@@ -1,11 +1,12 @@
 """Where metrics also go: TensorBoard, and Weights & Biases when asked for."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from isojepa.errors import UserError
 from isojepa.training.config import Plan, PretrainConfig, as_json
 
 
+@runtime_checkable
 class Tracker(Protocol):
     """Takes the lines of metrics.jsonl as they are made."""
 
