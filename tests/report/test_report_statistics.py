@@ -138,5 +138,9 @@ def test_trend_recovers_a_slope_in_the_last_quarter():
     fitted = trend((steps, values))
     assert fitted is not None
     assert fitted.change == pytest.approx(-0.99, abs=0.02)
+    assert fitted.steps == 99
+    sparse = trend((steps[::40], values[::40]))  # 10 points: the last 8, so more than a quarter
+    assert sparse is not None
+    assert sparse.steps == 280
     assert trend((steps[:5], values[:5])) is None
     assert trend((steps, np.full(400, np.nan))) is None

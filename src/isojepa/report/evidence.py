@@ -18,7 +18,6 @@ from isojepa.report.statistics import (
     slice_test,
 )
 
-
 # SIGReg asks for a spread of 1. A small convolutional network on the scikit-learn digits, projected
 # to 64 dimensions, reached 0.8 in 60 steps and 0.92 in 300 with lambda 0.05; without SIGReg it fell
 # to 0.02 and 0.007.
@@ -106,8 +105,10 @@ def gather(run: Run, *, test: bool = True) -> Evidence:
 class Trend(NamedTuple):
     """Straight line through the end of a curve."""
 
+    steps: int
+    """Length of the stretch."""
     change: float
-    """Fitted change over the stretch."""
+    """Fitted change over it."""
     error: float
     """Standard error of the change."""
     end: float
@@ -130,6 +131,7 @@ def trend(curve: Curve, at_least: int = 8) -> Trend | None:
         return None
     fit = stats.linregress(steps, values)
     return Trend(
+        steps=round(span),
         change=float(fit.slope * span),
         error=float(fit.stderr * span),
         end=float(fit.intercept + fit.slope * steps[-1]),
@@ -146,12 +148,13 @@ def improvements(evidence: Evidence) -> list[str]:
         # Only the part above what a perfect Gaussian would still pay can fall.
         excess = loss.end - (evidence.lambd or 0.0) * evidence.floor
         if excess > 0 and -loss.change > max(3 * loss.error, 0.05 * excess):
-            fall = f"{wording.number(-loss.change)} to {wording.number(loss.end)}"
-            found.append(f"the loss was falling (by {fall} in the last quarter)")
+            fall = f"by {wording.number(-loss.change)} to {wording.number(loss.end)}"
+            found.append(f"the loss was falling ({fall} over the last {loss.steps:,} steps)")
     for key, name in (("probe_accuracy", "linear probe"), ("knn_accuracy", "k-NN")):
         accuracy = trend(evidence.run.curve(key), at_least=4)
         if accuracy is not None and accuracy.change > max(0.01, 2 * accuracy.error):
-            found.append(f"the {name} was rising (by {100 * accuracy.change:.1f} points)")
+            rise = f"by {100 * accuracy.change:.1f} points over the last {accuracy.steps:,} steps"
+            found.append(f"the {name} was rising ({rise})")
     return found
 
 

@@ -92,14 +92,14 @@ def _state(evidence: Evidence) -> State:
     if projections is None:
         if _sits_at_a_point(evidence):
             return "collapsed"
-    elif projections.spread < COLLAPSED_SPREAD or (
-        projections.d > 2 and projections.effective_rank < SINGLE_DIRECTION_RANK and not fine
-    ):
-        return "collapsed"
-    elif projections.spread < SHRUNKEN_SPREAD or (
-        projections.rank_share < NARROW_RANK_SHARE and not fine and not improving
-    ):
-        return "partly collapsed"
+    else:
+        spread = 1.0 if evidence.lags else projections.spread
+        one_line = projections.d > 2 and projections.effective_rank < SINGLE_DIRECTION_RANK
+        few = projections.rank_share < NARROW_RANK_SHARE
+        if spread < COLLAPSED_SPREAD or (one_line and not fine):
+            return "collapsed"
+        if spread < SHRUNKEN_SPREAD or (few and not fine and not improving):
+            return "partly collapsed"
     return "still improving" if improving else "healthy"
 
 
