@@ -35,6 +35,12 @@ def test_effective_rank_does_not_depend_on_scale_or_rotation_but_spread_does():
     assert st.spread(1e-3 * x) == pytest.approx(1e-3 * st.spread(x))
 
 
+def test_a_collapse_to_a_point_has_rank_one_whatever_the_noise_around_it():
+    point = 1e-3 * gaussian(200, 6) + 1
+    assert st.effective_rank(point) > 5.5
+    assert st.geometry(point).effective_rank == pytest.approx(1, abs=0.01)
+
+
 def test_a_constant_sample():
     x = np.ones((20, 4), dtype=np.float32)
     assert st.effective_rank(x) == 0

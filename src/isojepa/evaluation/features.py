@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -14,7 +15,7 @@ from isojepa.models.encoder import Encoder
 def embed(
     encoder: Encoder,
     images: ImageSet,
-    indices: Sequence[int] | Tensor,
+    indices: Sequence[int] | np.ndarray | Tensor,
     *,
     batch_size: int = 256,
     track: Callable[[Iterator, int, str], Iterator] = lambda items, _total, _what: items,

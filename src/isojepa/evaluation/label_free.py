@@ -63,5 +63,6 @@ def _exponential_entropy(values: Float[np.ndarray, " k"]) -> float:
     total = values.sum()
     if total == 0:
         return 0.0
-    shares = values[values > 0] / total
+    shares = values / total
+    shares = shares[shares > 0]  # after dividing: tiny values may underflow
     return float(np.exp(-np.sum(shares * np.log(shares))))

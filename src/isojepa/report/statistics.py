@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from isojepa.evaluation.label_free import effective_rank, rankme
+
 
 def thin(x: Shaped[np.ndarray, "n ..."], most: int = 2000, seed: int = 0) -> np.ndarray:
     """At most `most` rows of `x` in their order, drawn without replacement."""
@@ -31,27 +33,6 @@ def entropic_rank(weights: Float[np.ndarray, " d"]) -> float:
         return 0.0
     p = weights[weights > 0] / total
     return float(np.exp(-(p * np.log(p)).sum()))
-
-
-def effective_rank(x: Float[np.ndarray, "n d"]) -> float:
-    """Effective rank of the covariance, between 1 and min(d, n - 1); 0 if nothing varies.
-
-    exp of the Shannon entropy of the normalised spectrum, as Roy & Vetterli ("The effective rank",
-    EUSIPCO 2007) define it for the singular values of a matrix. Here the matrix is the covariance,
-    whose singular values are its eigenvalues: variances, not standard deviations. `rankme` is
-    the same formula on the singular values of the embeddings themselves. Blind to scale: an
-    embedding shrunk to a millionth keeps its rank, so read it beside `spread`.
-    """
-    return entropic_rank(eigenvalues(x))
-
-
-def rankme(x: Float[np.ndarray, "n d"]) -> float:
-    """RankMe (Garrido et al., ICML 2023): effective rank of the embedding matrix itself.
-
-    Uses the singular values of the uncentred matrix. RankMe adds 1e-7 to the weights to keep the
-    logarithm finite; here zero weights are left out, which is the limit.
-    """
-    return entropic_rank(np.linalg.svd(x.astype(np.float64), compute_uv=False))
 
 
 def condition_number(x: Float[np.ndarray, "n d"]) -> float:
@@ -88,6 +69,7 @@ class Geometry(NamedTuple):
     isotropic: np.ndarray
     """The same for N(0, I): `isotropic_eigenvalues`, (d,)."""
     effective_rank: float
+    """Around the origin, where SIGReg wants the mean: 1 for a collapse to any other point."""
     isotropic_rank: float
     """Effective rank of N(0, I) at this n and d."""
     rankme: float
@@ -109,7 +91,7 @@ def geometry(x: Float[np.ndarray, "n d"], seed: int = 0) -> Geometry:
         d=x.shape[1],
         eigenvalues=spectrum,
         isotropic=isotropic,
-        effective_rank=entropic_rank(spectrum),
+        effective_rank=effective_rank(x, centred=False),
         isotropic_rank=entropic_rank(isotropic),
         rankme=rankme(x),
         condition_number=condition_number(x),

@@ -205,7 +205,7 @@ def compare(this: Evidence, other: Evidence) -> str:
             text += " One direction is all that is left; 1 is the least an effective rank can be."
         elif state == "collapsed":
             text += (
-                " Effective rank compares directions and is blind to scale: it counts the noise "
-                "around the one point that is left."
+                " Effective rank is blind to scale: with the one point that is left at the origin, "
+                "it counts the noise around it."
             )
     return text

@@ -1,0 +1,143 @@
+"""One pass over all rows: moments, duplicated rows, rows that are not finite, and some to look at.
+
+The moments are sums over blocks, shifted by the first block's mean so that nothing cancels.
+"""
+
+import hashlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int64, Shaped, UInt64
+
+from isojepa.diagnosis.samples import Samples, spread_rows
+from isojepa.errors import UserError
+
+Progress = Callable[[int], object]
+"""Called with the number of rows done since the last call."""
+
+
+class Moments(NamedTuple):
+    """First and second moments of n rows, float64."""
+
+    n: int
+    mean: Float[np.ndarray, " d"]
+    covariance: Float[np.ndarray, "d d"]
+    """With divisor n - 1."""
+
+    def without(self, rows: Float[np.ndarray, "r d"]) -> "Moments":
+        """The moments of the other rows, if `rows` are some of these; at least 2 must remain."""
+        n = self.n - len(rows)
+        centred = rows.astype(np.float64) - self.mean
+        shift = -centred.sum(0) / n
+        total = (self.n - 1) * self.covariance - centred.T @ centred - n * np.outer(shift, shift)
+        return Moments(n, self.mean + shift, total / (n - 1))
+
+
+class Duplicates(NamedTuple):
+    """Rows equal to an earlier row, bit for bit up to the sign of zero."""
+
+    count: int
+    """How many rows repeat an earlier one."""
+    groups: tuple[tuple[int, ...], ...]
+    """The numbers of equal rows, at most ten of each; the largest groups first."""
+
+
+class Scan(NamedTuple):
+    """What one pass over the rows finds."""
+
+    moments: Moments
+    """Of the finite rows."""
+    finite: Bool[np.ndarray, " n"] | None
+    """Which rows are finite; None if all are."""
+    duplicates: Duplicates
+    constant: Int64[np.ndarray, " c"]
+    """Columns that never change."""
+    rows: Int64[np.ndarray, " m"]
+    """Numbers of the rows in `sample`, ascending."""
+    sample: Float[np.ndarray, "m d"]
+    """Finite rows drawn at random, all of them if there are few."""
+
+
+def scan(
+    samples: Samples,
+    *,
+    drop_nonfinite: bool = False,
+    most: int = 4096,
+    seed: int = 0,
+    progress: Progress = lambda rows: None,
+) -> Scan:
+    """Read all rows once.
+
+    Args:
+        drop_nonfinite: leave out rows with NaN or infinite numbers instead of refusing them.
+        most: rows kept to look at.
+        seed: of the choice of these rows.
+
+    Raises:
+        UserError: for rows that are not finite unless dropped, or fewer than two rows.
+    """
+    d = samples.d
+    wanted = spread_rows(samples.n, most, seed)
+    finite = np.ones(samples.n, dtype=bool)
+    digests = np.empty(samples.n, dtype=np.uint64)
+    shift, total, product = None, np.zeros(d), np.zeros((d, d))
+    low, high = np.full(d, np.inf), np.full(d, -np.inf)
+    kept = []
+    for start, block in samples.blocks():
+        here = slice(start, start + len(block))
+        finite[here] = np.isfinite(block).all(1)
+        digests[here] = row_digests(block)
+        kept.append(block[wanted[(wanted >= here.start) & (wanted < here.stop)] - start])
+        if not finite[here].all():
+            block = block[finite[here]]
+        if len(block):
+            low, high = np.minimum(low, block.min(0)), np.maximum(high, block.max(0))
+            shift = block.mean(0, dtype=np.float64) if shift is None else shift
+            centred = block - shift  # float64
+            total += centred.sum(0)
+            product += centred.T @ centred
+        progress(here.stop - here.start)
+    n = int(finite.sum())
+    if n < samples.n and not drop_nonfinite:
+        raise UserError(
+            f"{samples.name}: {samples.n - n:,} of {samples.n:,} rows hold NaN or infinite "
+            f"numbers, the first is row {int(finite.argmin())}; --drop-nonfinite leaves them out"
+        )
+    if n < 2 or shift is None:
+        raise UserError(f"{samples.name}: {n} finite rows, where at least 2 are needed")
+    offset = total / n
+    covariance = (product - n * np.outer(offset, offset)) / (n - 1)
+    usable = finite[wanted]
+    return Scan(
+        moments=Moments(n, shift + offset, covariance),
+        finite=None if n == samples.n else finite,
+        duplicates=find_duplicates(digests, np.flatnonzero(finite)),
+        constant=np.flatnonzero(low == high),
+        rows=wanted[usable],
+        sample=np.concatenate(kept)[usable],
+    )
+
+
+def row_digests(block: Shaped[np.ndarray, "b d"]) -> UInt64[np.ndarray, " b"]:
+    """64 bits of each row's BLAKE2b digest: equal for equal rows, and practically only for them."""
+    rows = np.ascontiguousarray(block + np.zeros((), block.dtype))  # -0 becomes 0
+    digests = (hashlib.blake2b(row, digest_size=8).digest() for row in rows)
+    return np.frombuffer(b"".join(digests), dtype=np.uint64)
+
+
+def find_duplicates(
+    digests: UInt64[np.ndarray, " n"], among: Int64[np.ndarray, " r"], show: int = 5
+) -> Duplicates:
+    """Group the rows `among` by digest."""
+    order = among[np.argsort(digests[among], kind="stable")]
+    sorted_digests = digests[order]
+    starts = np.flatnonzero(np.r_[True, sorted_digests[1:] != sorted_digests[:-1]])
+    sizes = np.diff(np.r_[starts, len(order)])
+    largest = np.argsort(-sizes, kind="stable")[:show]
+    groups = tuple(
+        tuple(int(row) for row in order[starts[i] : starts[i] + min(sizes[i], 10)])
+        for i in largest
+        if sizes[i] > 1
+    )
+    return Duplicates(count=int((sizes - 1).sum()), groups=groups)
