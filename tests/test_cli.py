@@ -117,7 +117,12 @@ def test_resume_of_a_finished_run_does_no_harm(finished: Path, jpegs: Path) -> N
     ],
 )
 def test_mistakes_get_one_clear_line_and_exit_code_2(
-    line: str, words: str, finished: Path, jpegs: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    line: str,
+    words: str,
+    finished: Path,
+    jpegs: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
 ) -> None:
     names = {"tmp": tmp_path, "jpegs": jpegs, "run": finished, "plain": jpegs / "flat" / "nested"}
     if "--device gpu" in line:

@@ -17,7 +17,6 @@ import torch
 from isojepa.errors import UserError
 from isojepa.files import explain_write_errors, write_atomically
 
-
 FALSE_START = {"log.txt", "skipped.tsv", "views.png"}  # what a run that never began leaves behind
 
 

@@ -61,7 +61,9 @@ def wrecks(tmp_path: Path) -> dict[str, str]:
     bomb = bytearray(png)
     bomb[16:24] = struct.pack(">II", 60_000, 60_000)
     (tmp_path / "bomb.png").write_bytes(bomb)
-    Image.fromarray(np.random.rand(8, 8).astype(np.float32)).save(tmp_path / "float.tiff")
+    Image.fromarray(np.linspace(0, 1, 64).reshape(8, 8).astype(np.float32)).save(
+        tmp_path / "float.tiff"
+    )
     return {
         "cut.jpg": "damaged or truncated",
         "cut.png": "damaged or truncated",

@@ -38,9 +38,7 @@ def test_cropping_equals_torchvision_inside(size: int) -> None:
     expected = tv.resized_crop(x.float() / 255, 5, 10, 20, 20, [size, size], antialias=True)
     margin = 2  # torchvision cuts first, so its filter cannot see beyond the crop's edge
     inner = (slice(None), slice(None), slice(margin, -margin), slice(margin, -margin))
-    torch.testing.assert_close(
-        render(x, p, size)[0][inner], expected[inner], atol=2e-5, rtol=0
-    )
+    torch.testing.assert_close(render(x, p, size)[0][inner], expected[inner], atol=2e-5, rtol=0)
 
 
 def test_flip() -> None:
@@ -176,9 +174,7 @@ def test_recipes_differ_where_they_should() -> None:
     glyph = views.glyph(28)
     assert (glyph.flip, glyph.hue, glyph.saturation, glyph.grey) == (0, 0, 0, 0)
     assert views.photo(224).local_size == 98
-    everything = draw_parameters(
-        views.none(16), torch.ones(5), seed=0, step=0, first=0, total=5
-    )
+    everything = draw_parameters(views.none(16), torch.ones(5), seed=0, step=0, first=0, total=5)
     x = images(5)
     plain = render(x, centre_parameters(torch.ones(5)), 16)
     torch.testing.assert_close(render(x, everything, 16), plain.expand(2, -1, -1, -1, -1))

@@ -62,9 +62,7 @@ def test_harm_is_noticed_and_the_one_before_is_used(
     assert "step-00000002" in complaints[0]
 
 
-def test_a_full_disk_leaves_what_was_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_checkpoint(tmp_path, checkpoint(1))
     write_atomically(tmp_path / "file", "before")
 

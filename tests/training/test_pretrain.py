@@ -64,9 +64,10 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(quick: PretrainCo
             os.kill(os.getpid(), signal.SIGTERM)
         return words
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(pretrain.Interrupted) as stopped:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pretrain.Session, "follow", stop_at_5)
-        pretrain.run(cut)
+        with pytest.raises(pretrain.Interrupted) as stopped:
+            pretrain.run(cut)
     assert stopped.value.number == signal.SIGTERM
     assert newest_intact(cut.out / "checkpoints")[0].step == 5
     pretrain.run(replace(cut, resume=True))
@@ -149,9 +150,9 @@ def test_what_is_no_run_is_never_overwritten(quick: PretrainConfig) -> None:
 
 def test_resuming_with_other_settings_names_them(quick: PretrainConfig, pictures: Path) -> None:
     pretrain.run(quick)
+    other = replace(quick, resume=True, lambd=0.2, steps=9)
     with pytest.raises(UserError, match=r"--lambd is 0.2 but the run has 0.05; --steps is 9"):
-        resumed = replace(quick, resume=True, lambd=0.2)
-        pretrain.run(replace(resumed, steps=9))
+        pretrain.run(other)
     with pytest.raises(UserError, match="no run there"):
         pretrain.run(replace(quick, out=quick.out.with_name("none"), resume=True))
     # Left out, the run's own settings hold.

@@ -88,9 +88,7 @@ def photo(size: int, n_global: int = 2, n_local: int = 6) -> Recipe:
 
 def small(size: int, n_global: int = 4, n_local: int = 0) -> Recipe:
     """For pictures of 32 to 64 pixels: all views global, no blur of what is already coarse."""
-    return replace(
-        photo(size, n_global, n_local), global_scale=(0.2, 1.0), blur=0.0, solarise=0.1
-    )
+    return replace(photo(size, n_global, n_local), global_scale=(0.2, 1.0), blur=0.0, solarise=0.1)
 
 
 def glyph(size: int, n_global: int = 4, n_local: int = 0) -> Recipe:

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import torch
 import tyro
+from rich import box
 from rich.table import Table
 
 from isojepa.data.batches import epoch_order
@@ -17,6 +18,7 @@ from isojepa.data.images import ImageSet, read_images
 from isojepa.data.views import centre_parameters, render
 from isojepa.errors import UserError
 from isojepa.evaluation.features import embed
+from isojepa.evaluation.few_shot import FewShot
 from isojepa.evaluation.scores import Features, Scores, baselines, evaluate_representations
 from isojepa.models.encoder import Encoder, load_encoder
 from isojepa.progress import bar, console, track
@@ -27,8 +29,8 @@ log = logging.getLogger(__name__)
 UNTRAINED_SEED = 5  # the stream of the untrained encoder's weights
 NAMES = {
     "encoder": "this encoder",
-    "untrained": "untrained encoder",
-    "pca": "PCA of the pixels",
+    "untrained": "untrained",
+    "pca": "PCA of pixels",
     "pixels": "pixels",
 }
 
@@ -157,24 +159,27 @@ def show(scores: dict[str, Scores]) -> None:
     shots = sorted({s for row in scores.values() for s in row["shots"]}, key=int)
     first = next(iter(scores.values()))
     table = Table(
-        title=f"Accuracy on {first['n_test']} held-out images, {first['n_train']} labelled to learn "
-        "from",
+        title=f"Accuracy in % on {first['n_test']} held-out images",
+        caption=f"Learnt from {first['n_train']} labels; n-shot: from n per class, with the 95 % "
+        "interval of the mean over 100 draws.",
         title_justify="left",
-        caption="n-shot: n labelled images per class, with a 95 % interval over 100 draws",
         caption_justify="left",
+        box=box.SIMPLE_HEAD,
     )
     for column in ("", "linear", "k-NN", "kernel", *(f"{s}-shot" for s in shots)):
-        table.add_column(column, justify="left" if not column else "right", no_wrap=True)
+        table.add_column(column, justify="right" if column else "left", no_wrap=True)
     for name, row in scores.items():
-        cells = [f"{row[key]:.1%}" for key in ("linear", "knn", "kernel")]  # type: ignore[literal-required]
-        for s in shots:
-            if s not in row["shots"]:
-                cells.append("–")
-                continue
-            low, high = row["shots"][s]["interval"]
-            cells.append(f"{row['shots'][s]['mean']:.1%} ±{(high - low) / 2:.1%}")
+        cells = [f"{100 * x:.1f}" for x in (row["linear"], row["knn"], row["kernel"])]
+        cells += [_few(row["shots"].get(s)) for s in shots]
         table.add_row(NAMES[name], *cells, style="bold" if name == "encoder" else "")
     console.print(table)
+
+
+def _few(shot: FewShot | None) -> str:
+    if shot is None:
+        return "–"
+    low, high = shot["interval"]
+    return f"{100 * shot['mean']:.1f} ±{50 * (high - low):.1f}"
 
 
 def _choose(indices: np.ndarray, most: int, seed: int) -> np.ndarray:

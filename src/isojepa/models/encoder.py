@@ -77,7 +77,11 @@ class Encoder(nn.Module):
         if not self._two_class_tokens:
             return self.backbone(images)
         layers = self.backbone.forward_intermediates(  # type: ignore[operator]
-            images, indices=2, return_prefix_tokens=True, norm=True, output_fmt="NLC",
+            images,
+            indices=2,
+            return_prefix_tokens=True,
+            norm=True,
+            output_fmt="NLC",
             intermediates_only=True,
         )
         return torch.cat([prefix[:, 0] for _, prefix in layers], -1)

@@ -28,10 +28,9 @@ def keep_resolution(backbone: nn.Module, stride: int = 1) -> bool:
     old = getattr(backbone, "conv1", None)
     if not isinstance(backbone, ResNet) or not isinstance(old, nn.Conv2d):
         return False
-    backbone.conv1 = nn.Conv2d(
-        old.in_channels, old.out_channels, 3, stride=stride, padding=1, bias=False
-    )
-    backbone.maxpool = nn.Identity()
+    stem = nn.Conv2d(old.in_channels, old.out_channels, 3, stride=stride, padding=1, bias=False)
+    backbone.add_module("conv1", stem)
+    backbone.add_module("maxpool", nn.Identity())
     return True
 
 
@@ -50,6 +49,6 @@ def _micro(channels: tuple[int, ...], pretrained: bool, settings: dict[str, Any]
         num_classes=settings.get("num_classes", 0),
     )
     if len(channels) == 3:
-        network.layer4 = nn.Identity()
+        network.add_module("layer4", nn.Identity())
     keep_resolution(network, stride=2)
     return network

@@ -86,9 +86,7 @@ def optimise(
         embeddings, projections = model(make_views(batch, step))
         terms = objective(projections)
         fabric.backward(terms.loss)
-        grad_norm = fabric.clip_gradients(
-            model, optimiser, max_norm=clip, error_if_nonfinite=False
-        )
+        grad_norm = fabric.clip_gradients(model, optimiser, max_norm=clip, error_if_nonfinite=False)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
 

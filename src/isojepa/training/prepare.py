@@ -16,8 +16,8 @@ from isojepa.errors import UserError
 from isojepa.models.encoder import Encoder, EncoderSpec
 from isojepa.progress import track
 from isojepa.randomness import seed_from
-from isojepa.training.config import Plan, PretrainConfig, derive, merge_for_resume
 from isojepa.run_folder import write_skipped
+from isojepa.training.config import Plan, PretrainConfig, derive, merge_for_resume
 
 log = logging.getLogger(__name__)
 MODEL_SEED = 4  # the stream of initial weights, apart from others with the same seed
@@ -69,16 +69,15 @@ def _check_skipped(config: PretrainConfig, images: ImageSet) -> None:
     name, reason = images.skipped[0]
     message = f"{skipped} of {total} files skipped, for example {name!r}: {reason}"
     if skipped > config.max_skipped * total:
+        enough = math.ceil(100 * skipped / total) / 100
         raise UserError(
             f"{message}. That is more than {config.max_skipped:.0%}: see "
-            f"{config.out / 'skipped.tsv'}, or allow it with --max-skipped {math.ceil(100 * skipped / total) / 100}"
+            f"{config.out / 'skipped.tsv'}, or allow it with --max-skipped {enough}"
         )
     log.warning("%s; all are listed in skipped.tsv", message)
 
 
-def build_encoder(
-    prepared: Prepared, train: Tensor, backbone: nn.Module | None
-) -> Encoder:
+def build_encoder(prepared: Prepared, train: Tensor, backbone: nn.Module | None) -> Encoder:
     """The encoder with its initial weights, normalising as the training images need."""
     config, plan, images = prepared
     mean, std = channel_statistics(images, train.tolist())

@@ -22,10 +22,10 @@ from isojepa.models.encoder import check_model_name
 from isojepa.models.jepa import JEPA
 from isojepa.objective.lejepa import LeJEPALoss
 from isojepa.progress import bar, set_up_logging
+from isojepa.run_folder import make_run_folder, provenance, read_run
 from isojepa.training.config import PretrainConfig, view_recipe
 from isojepa.training.loop import optimise, parameter_groups
 from isojepa.training.prepare import announce, build_encoder, prepare
-from isojepa.run_folder import make_run_folder, provenance, read_run
 from isojepa.training.session import Session, online_probe, scheduled_rate
 
 log = logging.getLogger(__name__)

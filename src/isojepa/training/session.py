@@ -19,11 +19,11 @@ from isojepa.evaluation.label_free import effective_rank
 from isojepa.models.checkpoint import Checkpoint, export_encoder, newest_intact, save_checkpoint
 from isojepa.models.jepa import JEPA
 from isojepa.normality.univariate import epps_pulley_floor
+from isojepa.run_folder import Metrics, write_json, write_skipped
 from isojepa.training.config import Plan, PretrainConfig, as_json
 from isojepa.training.loop import Update, learning_rate
 from isojepa.training.online import OnlineProbe, nearest_neighbours_accuracy
 from isojepa.training.prepare import Prepared, describe_data
-from isojepa.run_folder import Metrics, write_json, write_skipped
 from isojepa.training.sample import write_sample
 from isojepa.training.trackers import Tracker, open_trackers
 
