@@ -24,6 +24,10 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(READY)
+	$(BIN)/python -m pip install --disable-pip-version-check -q -e ".[docs]" -c constraints.txt
+	$(BIN)/mkdocs build --strict
+
 bench: $(READY)
 	for script in benchmarks/*.py; do $(BIN)/python $$script --quick || exit 1; done
 

@@ -114,6 +114,9 @@ class PretrainConfig:
     """Delete OUT first."""
 
     def __post_init__(self) -> None:
+        for name in ("data", "out", "labels", "preview"):
+            if isinstance(getattr(self, name), str):  # as Python callers may write them
+                object.__setattr__(self, name, Path(getattr(self, name)))
         _require(0 <= self.max_skipped <= 1, "--max-skipped must lie in [0, 1]")
         _require(self.holdout is None or 0 <= self.holdout < 1, "--holdout must lie in [0, 1)")
         _require(0 <= self.lambd <= 1, "--lambd must lie in [0, 1]")
