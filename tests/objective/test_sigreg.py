@@ -9,8 +9,9 @@ import torch
 from lightly.loss.lejepa_loss import SIGReg as LightlySIGReg
 
 from isojepa import SIGReg
+from isojepa.normality.multivariate import random_directions
 from isojepa.normality.univariate import epps_pulley, epps_pulley_floor
-from isojepa.objective.sigreg import random_directions, sliced_epps_pulley
+from isojepa.objective.sigreg import sliced_epps_pulley
 
 
 def integrand(t: float, x: np.ndarray) -> float:

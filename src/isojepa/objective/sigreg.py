@@ -8,17 +8,8 @@ from torch import Tensor, nn
 
 from isojepa.distributed import sum_over_ranks
 from isojepa.kernels import cos_sin_sums
+from isojepa.normality.multivariate import random_directions
 from isojepa.normality.univariate import epps_pulley_floor, epps_pulley_from_sums, trapezoid
-from isojepa.randomness import generator
-
-
-def random_directions(d: int, slices: int, *, seed: int, step: int) -> Float[Tensor, "d m"]:
-    """Unit columns, uniform on the sphere, a function of (seed, step) alone; float32, on the CPU.
-
-    Drawn on the CPU so that every rank, every resume and every kind of device has the same ones.
-    """
-    gaussian = torch.randn(d, slices, generator=generator(seed, step))
-    return nn.functional.normalize(gaussian, dim=0)
 
 
 def sliced_epps_pulley(

@@ -1,0 +1,39 @@
+"""The demo's scores over seeds: mean and range, as README quotes them.
+
+Cost: about 70 s a seed on two cores. Run: `python experiments/demo_seeds.py --out DIR`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+from isojepa.workflow import DemoConfig, demo
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Which seeds to run, and where."""
+
+    out: Path
+    """Folder for the runs, one sub-folder a seed."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds of the split, the weights, the views and the directions."""
+
+
+def main(config: Config) -> None:
+    """Run the demo for every seed and print mean [lowest, highest] of each score, in per cent."""
+    runs = [demo(DemoConfig(out=config.out / str(seed), seed=seed)) for seed in config.seeds]
+    for name in runs[0]:
+        cells = []
+        for column in ("linear", "knn", "kernel", "1", "5", "10"):
+            rows = [run[name] for run in runs]
+            values = [r["shots"][column]["mean"] if column.isdigit() else r[column] for r in rows]
+            low, mean, high = 100 * np.array([min(values), np.mean(values), max(values)])
+            cells.append(f"{column} {mean:.1f} [{low:.1f}, {high:.1f}]")
+        print(f"{name:10}", "   ".join(cells))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))
