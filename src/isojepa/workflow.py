@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 from torch import nn
 
+from isojepa.distributed import rank
 from isojepa.errors import UserError
 from isojepa.evaluation import evaluate
 from isojepa.evaluation.scores import Scores
@@ -31,7 +32,7 @@ def pretrain(config: PretrainConfig, backbone: nn.Module | None = None) -> Path:
         UserError: for anything the user can put right.
     """
     run = training.run(config, backbone)
-    if config.preview is not None:
+    if config.preview is not None or rank() != 0:
         return run
     if config.evaluate and backbone is None and _can_be_scored(run):
         evaluate.run(evaluate.EvaluateConfig(run=run))

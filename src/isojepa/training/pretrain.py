@@ -57,6 +57,8 @@ def run(config: PretrainConfig, backbone: nn.Module | None = None) -> Path:
     if config.preview is None and leads:
         make_run_folder(config.out, resume=config.resume, overwrite=config.overwrite)
         set_up_logging(config.out / "log.txt")
+    elif not leads:
+        logging.getLogger("isojepa").setLevel(logging.WARNING)  # one voice is enough
     fabric.barrier()
     stored = read_run(config.out) if config.resume else None
 

@@ -133,10 +133,9 @@ class Session:
             "effective_rank": effective_rank(projections, centred=False),
             "images_per_second": round(n * self.plan.batch_size / seconds, 1),
         }
-        crossed = update.step // self.plan.probe_every > (update.step - n) // (
-            self.plan.probe_every
-        )
-        if crossed or update.step == self.plan.steps:
+        before = (update.step - 1) // self.config.log_every * self.config.log_every
+        every = self.plan.probe_every
+        if update.step // every > before // every or update.step == self.plan.steps:
             line |= self._probe()
         self.seconds += seconds
         self._since_log.clear()
