@@ -80,6 +80,7 @@ def demo(config: DemoConfig) -> dict[str, Scores]:
         holdout=0.3,
         batch_size=128,
         steps=config.steps,
+        lr=4e-3,
         projection_dim=32,
         slices=256,
         seed=config.seed,
