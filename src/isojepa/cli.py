@@ -41,10 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"isojepa {isojepa.__version__}")
         return 0
     from isojepa.progress import console, set_up_logging
-    from isojepa.training.pretrain import Interrupted
 
+    with console.status("starting"):  # PyTorch and timm take seconds to import
+        from isojepa.training.pretrain import Interrupted
+
+        table = verbs()
     set_up_logging()
-    table = verbs()
     try:
         config = tyro.cli(_subcommands(table), args=arguments or ["--help"], prog="isojepa")
         next(verb for verb in table.values() if verb.config is type(config)).run(config)
