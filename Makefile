@@ -29,6 +29,7 @@ docs: $(READY)
 	$(BIN)/mkdocs build --strict
 
 bench: $(READY)
+	$(BIN)/python -m pip install --disable-pip-version-check -q -e ".[bench]" -c constraints.txt
 	for script in benchmarks/*.py; do $(BIN)/python $$script --quick || exit 1; done
 
 clean:
