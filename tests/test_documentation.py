@@ -1,0 +1,64 @@
+"""README and docs: their Python runs, their commands parse, their links lead somewhere."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tyro
+from PIL import Image
+
+from isojepa import cli, workflow
+from isojepa.training.config import PretrainConfig
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with photos, a run trained on them and its embeddings, as README assumes."""
+    folder = tmp_path_factory.mktemp("workplace")
+    (folder / "photos").mkdir()
+    rng = np.random.default_rng(0)
+    for name in ["one", *map(str, range(40))]:
+        pixels = rng.integers(0, 255, (20, 30, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / "photos" / f"{name}.jpg")
+    workflow.pretrain(
+        PretrainConfig(
+            data=folder / "photos", out=folder / "run", model="resnet_nano", image_size=16,
+            batch_size=16, steps=2, slices=16, device="cpu", tensorboard=False,
+        )  # fmt: skip
+    )
+    assert cli.main(["embed", f"{folder / 'run'}", "--data", f"{folder / 'photos'}",
+                     "--out", f"{folder / 'embeddings.npz'}"]) == 0  # fmt: skip
+    return folder
+
+
+def test_python_of_the_readme_runs(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workplace)
+    code = blocks(ROOT / "README.md", "python")
+    assert len(code) >= 3
+    for block in code:
+        exec(compile(block, "README.md", "exec"), {})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_parse(page: Path) -> None:
+    for block in blocks(page, "bash"):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if words and words[0] == "isojepa":
+                tyro.cli(cli._subcommands(cli.verbs()), args=words[1:])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_pictures_exist(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
