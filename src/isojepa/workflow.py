@@ -57,7 +57,7 @@ class DemoConfig:
     """Folder to write to; replaced if an earlier demo made it."""
     steps: int = 300
     """Updates of the encoder's training."""
-    collapse_steps: int = 60
+    collapse_steps: int = 40
     """Updates of the second run, with lambda 0."""
     seed: int = 0
     """Of everything random."""

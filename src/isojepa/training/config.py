@@ -96,7 +96,7 @@ class PretrainConfig:
     probe_every: int | None = None
     """Updates between two online probes (linear and k-NN), with labels. Default: ten in all."""
     save_every: int | None = None
-    """Updates between two checkpoints. Default: ten in all, at most 1,000 apart."""
+    """Updates between two checkpoints. Default: a tenth of the steps, but 100 to 1,000."""
     keep: int = 2
     """Checkpoints kept."""
     tensorboard: bool = True
@@ -203,7 +203,7 @@ def derive(
         lr=config.lr or (5e-4 if is_vit and not is_small else 2e-3),
         warmup=min(1000, max(1, steps // 10)) if config.warmup is None else config.warmup,
         probe_every=config.probe_every or max(1, steps // 10),
-        save_every=config.save_every or max(1, min(1000, steps // 10)),
+        save_every=config.save_every or min(1000, max(100, steps // 10)),
     )
 
 
