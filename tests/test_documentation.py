@@ -31,12 +31,30 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.fromarray(pixels).save(folder / "photos" / f"{name}.jpg")
     workflow.pretrain(
         PretrainConfig(
-            data=folder / "photos", out=folder / "run", model="resnet_nano", image_size=16,
-            batch_size=16, steps=2, slices=16, device="cpu", tensorboard=False,
-        )  # fmt: skip
+            data=folder / "photos",
+            out=folder / "run",
+            model="resnet_nano",
+            image_size=16,
+            batch_size=16,
+            steps=2,
+            slices=16,
+            device="cpu",
+            tensorboard=False,
+        )
     )
-    assert cli.main(["embed", f"{folder / 'run'}", "--data", f"{folder / 'photos'}",
-                     "--out", f"{folder / 'embeddings.npz'}"]) == 0  # fmt: skip
+    assert (
+        cli.main(
+            [
+                "embed",
+                f"{folder / 'run'}",
+                "--data",
+                f"{folder / 'photos'}",
+                "--out",
+                f"{folder / 'embeddings.npz'}",
+            ]
+        )
+        == 0
+    )
     return folder
 
 
