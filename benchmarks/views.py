@@ -4,7 +4,8 @@ All three make the same recipe (random resized crop, flip, colour jitter, grey, 
 the same uint8 squares, on one device, in turns within one process; the ratio is taken turn by turn.
 torchvision draws one set of parameters per call, so it has to be called once per sample.
 
-Cost: 1 to 2 minutes on two cores. Run: `python benchmarks/views.py [--quick]`. Needs isojepa[bench].
+Cost: 1 to 2 minutes on two cores. Run: `python benchmarks/views.py [--quick]`, with the extra
+`bench` installed.
 """
 
 import json

@@ -19,6 +19,7 @@ class Verb(NamedTuple):
 def verbs() -> dict[str, Verb]:
     """All verbs, in the order of a first visit."""
     from isojepa import workflow
+    from isojepa.diagnosis import diagnose
     from isojepa.evaluation import evaluate, export
     from isojepa.report import page
     from isojepa.training.config import PretrainConfig
@@ -28,6 +29,7 @@ def verbs() -> dict[str, Verb]:
         "pretrain": Verb(PretrainConfig, workflow.pretrain),
         "evaluate": Verb(evaluate.EvaluateConfig, evaluate.run),
         "embed": Verb(export.EmbedConfig, export.run),
+        "diagnose": Verb(diagnose.DiagnoseConfig, diagnose.run),
         "report": Verb(page.ReportConfig, page.run),
     }
 

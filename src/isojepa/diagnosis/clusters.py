@@ -1,10 +1,10 @@
-"""Are there gaps? Two peaks with a valley between them, found on some samples, counted on others."""
+"""Are there gaps? A valley between two peaks, found on some samples and counted on others."""
 
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
+from scipy import special
 from scipy.cluster.vq import kmeans2
 from scipy.ndimage import gaussian_filter1d
 
@@ -37,8 +37,8 @@ class Gap(NamedTuple):
 
 def deepest_valley(x: Float[np.ndarray, " n"]) -> Valley:
     """The deepest valley of a kernel density estimate; without one, all three places coincide."""
-    low, high = np.quantile(x, [0.002, 0.998])
-    width = 1.06 * min(x.std(), float(stats.iqr(x)) / 1.349 or np.inf) * len(x) ** -0.2
+    low, lower, upper, high = np.quantile(x, [0.002, 0.25, 0.75, 0.998])
+    width = 1.06 * min(x.std(), (upper - lower) / 1.349 or np.inf) * len(x) ** -0.2
     low, high = low - 3 * width, high + 3 * width
     if not high > low:
         return Valley(float(low), float(low), float(low))
@@ -64,13 +64,11 @@ def count_gap(x: Float[np.ndarray, " n"], valley: Valley) -> Gap:
     peak, side = min(left, right), float((x < valley.bottom).mean())
     if half <= 0 or peak == 0:
         return Gap(1.0, 1.0, min(side, 1 - side))
-    p = float(stats.binom.cdf(middle, middle + peak, 0.5))
+    p = float(special.bdtr(middle, middle + peak, 0.5))
     return Gap(middle / peak, p, min(side, 1 - side))
 
 
-def separating_directions(
-    scores: Float[np.ndarray, "n k"], seed: int
-) -> Float[np.ndarray, "k m"]:
+def separating_directions(scores: Float[np.ndarray, "n k"], seed: int) -> Float[np.ndarray, "k m"]:
     """Unit directions that k-means clusters suggest, with and without Fisher's scaling.
 
     From each cluster towards its nearest neighbour, and away from all others. `scores` are

@@ -23,6 +23,7 @@ from isojepa.diagnosis.clusters import (
 from isojepa.normality.calibration import Calibration, null_distribution
 from isojepa.normality.characteristic_function import trapezoid
 from isojepa.normality.samples import standardise
+from isojepa.normality.statistic import Null
 from isojepa.normality.univariate import epps_pulley
 
 RANDOM = 128
@@ -30,24 +31,32 @@ STARTS = 48
 """Starting points of the search for extreme kurtosis."""
 LEAST_HALF = 32
 """Samples in a half, below which no search is made."""
+GAPS = 3
+"""Directions in which a gap is tested: those with the clearest one in the first half."""
 N_NULL = 1999
+ALIKE = 0.9
+"""Cosine from which two directions count as the same."""
 
 
 class Direction(NamedTuple):
     """Samples along one direction, in the target's standard deviations; held out of its choice."""
 
     title: str
-    """What it is, such as "widest principal axis"."""
+    """What it is, such as Principal axis 1."""
+    why: str
+    """Why it was chosen, such as widest."""
     vector: Float[np.ndarray, " d"]
     """Of length 1, in the file's coordinates."""
     rows: Int64[np.ndarray, " b"]
     """Numbers of the samples' rows."""
     values: Float[np.ndarray, " b"]
-    """The samples along the direction: N(0, 1) if the verdict is Gaussian."""
+    """The samples along the direction: N(0, 1) if they are what SIGReg asks for."""
     mean: float
     deviation: float
     skewness: float
     """0 for a normal law."""
+    lopsided_z: float
+    """Skewness of the deciles in standard errors: one that far samples do not make."""
     kurtosis: float
     """Excess: 0 for a normal law, -2 for two points."""
     statistic: float
@@ -56,12 +65,12 @@ class Direction(NamedTuple):
     """Of the statistic."""
     shape_p: float
     """Of Epps-Pulley of the standardised samples: mean and deviation do not count."""
-    skewness_p: float
-    """D'Agostino's test; two-sided."""
     kurtosis_p: float
     """Anscombe and Glynn's test; two-sided."""
-    gap: Gap
-    """Of the deepest valley."""
+    kurtosis_error: float
+    """Standard error of the kurtosis, of any law."""
+    gap: Gap | None
+    """Of the deepest valley; None if other directions promised deeper ones."""
     drivers: tuple[tuple[int, float], ...]
     """Rows without which the statistic would fall most, with their values."""
 
@@ -75,6 +84,14 @@ class Search(NamedTuple):
     """Directions looked at on the one half."""
     n: int
     """Samples in the other half."""
+
+
+class Candidates(NamedTuple):
+    """Directions of one kind; the best of each kind are tested."""
+
+    title: str
+    kind: str
+    vectors: Float[np.ndarray, "d m"]
 
 
 def worst_directions(
@@ -98,20 +115,20 @@ def worst_directions(
     if len(search) < LEAST_HALF:
         return Search((), 0, len(test))
     scaled = x.astype(np.float64) / unit
-    candidates = list(_candidates(scaled[search], columns, seed))
-    names = [title for title, directions in candidates for _ in range(directions.shape[1])]
-    vectors = np.concatenate([directions for _, directions in candidates], axis=1)
-    found = _choose(scaled[search] @ vectors, vectors)
-    directions = [
-        _measure(_title(names[i], why), vectors[:, i], scaled[test], rows[test], scaled[search])
-        for i, why in found
-    ]
+    first, second = scaled[search], scaled[test]
+    candidates = list(_candidates(first, columns, seed))
+    chosen = list(_choose(first, candidates))
+    valleys = [deepest_valley(first @ vector) for _, _, vector in chosen]
+    promise = [_gap_score(first @ vector) for _, _, vector in chosen]
+    clearest = sorted(range(len(chosen)), key=promise.__getitem__)[:GAPS]
+    directions = []
+    for i, (title, why, vector) in enumerate(chosen):
+        values = second @ vector
+        gap = count_gap(values, valleys[i]) if i in clearest else None
+        directions.append(_measure(title, why, vector, rows[test], values, gap))
     directions.sort(key=lambda direction: -direction.statistic)
-    return Search(tuple(directions), vectors.shape[1], len(test))
-
-
-def _title(name: str, why: str) -> str:
-    return f"{name}: {why}" if why else name
+    tried = sum(c.vectors.shape[1] for c in candidates)
+    return Search(tuple(directions), tried, len(test))
 
 
 # Candidates, from the first half
@@ -119,53 +136,51 @@ def _title(name: str, why: str) -> str:
 
 def _candidates(
     x: Float[np.ndarray, "a d"], columns: Callable[[int], str], seed: int
-) -> Iterator[tuple[str, Float[np.ndarray, "d m"]]]:
+) -> Iterator[Candidates]:
     n, d = x.shape
+    if d == 1:
+        yield Candidates("The only dimension", "axis", np.ones((1, 1)))
+        return
     mean = x.mean(0)
     centred = x - mean
     _, lengths, axes = np.linalg.svd(centred, full_matrices=False)
     axes = axes[lengths > 1e-6 * max(lengths[0], 1e-30)].T  # columns, the widest first
-    if d == 1:
-        yield "The only dimension", np.ones((1, 1))
-        return
-    random = np.random.default_rng(seed).standard_normal((d, RANDOM))
-    yield "A random direction", random / np.linalg.norm(random, axis=0)
-    if np.linalg.norm(mean) > 0:
-        yield "Towards the mean", (mean / np.linalg.norm(mean))[:, None]
-    for i in range(min(8, axes.shape[1])):
-        yield f"Principal axis {i + 1}", axes[:, i : i + 1]
-    if n > 2 * d and axes.shape[1] == d:
-        yield f"Principal axis {d}", axes[:, -1:]
-    deviation = centred.std(0)
-    for i in _telling_coordinates(centred, deviation):
-        yield f"The file's {columns(int(i))}", np.eye(d)[:, [i]]
     k = max(2, min(axes.shape[1], n // 8))
     scores = centred @ axes[:, :k]
     spread = scores.std(0)
-    yield "A mixture of axes", _unit(axes[:, :k] @ separating_directions(scores, seed))
+    random = np.random.default_rng(seed).standard_normal((d, RANDOM))
+    yield Candidates("A random direction", "random", _unit(random))
+    yield Candidates("Towards the mean", "mean", _unit(mean[:, None]))
+    last = [axes.shape[1] - 1] if axes.shape[1] == d < n / 2 else []
+    for i in sorted({*range(min(8, axes.shape[1])), *last}):
+        yield Candidates(f"Principal axis {i + 1}", "axis", axes[:, [i]])
+    for i in _telling_coordinates(centred):
+        yield Candidates(f"The file's {columns(i)}", "coordinate", np.eye(d)[:, [i]])
+    separating = separating_directions(scores, seed)
+    yield Candidates("Between clusters", "cluster", _unit(axes[:, :k] @ separating))
     pursued = _extreme_kurtosis(scores / spread, seed) / spread[:, None]
-    yield "A mixture of axes", _unit(axes[:, :k] @ pursued)
+    yield Candidates("A mixture of axes", "pursuit", _unit(axes[:, :k] @ pursued))
 
 
-def _telling_coordinates(
-    centred: Float[np.ndarray, "a d"], deviation: Float[np.ndarray, " d"], most: int = 8
-) -> list[int]:
-    safe = np.where(deviation > 0, deviation, np.inf)
-    z = centred / safe
-    scores = [-deviation, deviation, (z**4).mean(0), -(z**4).mean(0), np.abs((z**3).mean(0))]
-    return list(dict.fromkeys(int(i) for s in scores for i in np.argsort(-s)[: most // 4]))
+def _telling_coordinates(centred: Float[np.ndarray, "a d"]) -> list[int]:
+    """The widest, narrowest, most and least peaked, and most lopsided coordinates, two of each."""
+    deviation = centred.std(0)
+    z = centred / np.where(deviation > 0, deviation, np.inf)
+    kurtosis, skewness = (z**4).mean(0), (z**3).mean(0)
+    scores = (deviation, -deviation, kurtosis, -kurtosis, np.abs(skewness))
+    return list(dict.fromkeys(int(i) for score in scores for i in np.argsort(-score)[:2]))
 
 
 def _extreme_kurtosis(
     white: Float[np.ndarray, "a k"], seed: int, steps: int = 15
 ) -> Float[np.ndarray, "k m"]:
-    """Directions of locally extreme kurtosis: the fixed-point iteration of Hyvarinen and Oja (1997).
+    """Directions of locally extreme kurtosis: Hyvarinen and Oja's fixed-point iteration (1997).
 
     Low kurtosis shows two groups, high kurtosis tails (Pena and Prieto 2001).
     """
     w = np.random.default_rng(seed).standard_normal((white.shape[1], STARTS))
     for _ in range(steps):
-        w /= np.linalg.norm(w, axis=0)
+        w = _unit(w)
         w = white.T @ (white @ w) ** 3 / len(white) - 3 * w
     return w
 
@@ -178,31 +193,46 @@ def _unit(directions: Float[np.ndarray, "d m"]) -> Float[np.ndarray, "d m"]:
 
 
 def _choose(
-    along: Float[np.ndarray, "a m"], vectors: Float[np.ndarray, "d m"]
-) -> list[tuple[int, str]]:
-    """Indices of the directions to test, and why each was chosen; no two nearly the same."""
+    x: Float[np.ndarray, "a d"], candidates: list[Candidates]
+) -> Iterator[tuple[str, str, Float[np.ndarray, " d"]]]:
+    """Title, reason and vector of the directions to test: of each kind the worst by each measure.
+
+    Kinds are kept apart because directions fitted to the samples always look worse on these.
+    """
+    vectors = np.concatenate([c.vectors for c in candidates], axis=1)
+    owner = [c for c in candidates for _ in range(c.vectors.shape[1])]
+    along = x @ vectors
     deviation = along.std(0)
     z = (along - along.mean(0)) / np.where(deviation > 0, deviation, np.inf)
-    skewness, kurtosis = (z**3).mean(0), (z**4).mean(0)
     statistics = epps_pulley(torch.from_numpy(np.ascontiguousarray(along.T))).numpy()
-    apart = [_gap_score(column) for column in along.T]
-    random = np.arange(min(RANDOM, along.shape[1]))
+    kurtosis = (z**4).mean(0)
+    gaps = np.ones(len(owner))
+    for i, candidate in enumerate(owner):
+        gaps[i] = _gap_score(along[:, i]) if candidate.kind in _PEAKED else 1.0
+    # The least is the worst. Which measures suit which kinds:
     rankings = (
-        ("far from N(0, 1)", np.argsort(-statistics)[:2]),
-        ("heaviest tails", np.argsort(-kurtosis)[:2]),
-        ("lightest tails", np.argsort(kurtosis)[:1]),
-        ("two peaks", np.argsort(apart)[:3]),
-        ("most lopsided", np.argsort(-np.abs(skewness))[:1]),
-        ("widest", np.argsort(-deviation)[:1]),
-        ("narrowest", np.argsort(deviation)[:1]),
-        ("furthest from N(0, 1) among these", random[np.argsort(-statistics[random])[:1]]),
+        ("furthest from N(0, 1)", -statistics, ("random", "mean", "axis", "coordinate")),
+        ("widest", -deviation, ("axis",)),
+        ("narrowest", deviation, ("axis",)),
+        ("two peaks", gaps, _PEAKED),
+        ("heaviest tails", -kurtosis, ("axis", "coordinate", "pursuit")),
+        ("lightest tails", kurtosis, ("axis", "coordinate", "pursuit")),
+        ("most lopsided", -np.abs((z**3).mean(0)), ("axis", "coordinate")),
     )
-    chosen: list[tuple[int, str]] = []
-    for why, indices in rankings:
-        for i in indices:
-            if all(abs(vectors[:, i] @ vectors[:, j]) < 0.95 for j, _ in chosen):
-                chosen.append((int(i), why))
-    return chosen
+    taken: list[int] = []
+    for why, score, kinds in rankings:
+        for kind in kinds:
+            of_kind = [i for i, c in enumerate(owner) if c.kind == kind]
+            best = min(of_kind, key=score.__getitem__, default=None)
+            if best is None or (why == "two peaks" and score[best] > 0.05):
+                continue
+            if all(abs(vectors[:, best] @ vectors[:, i]) < ALIKE for i in taken):
+                taken.append(best)
+                yield owner[best].title, why, vectors[:, best]
+
+
+_PEAKED = ("axis", "coordinate", "cluster", "pursuit")
+"""Kinds of directions in which gaps are looked for."""
 
 
 def _gap_score(x: Float[np.ndarray, " a"]) -> float:
@@ -215,35 +245,52 @@ def _gap_score(x: Float[np.ndarray, " a"]) -> float:
 
 def _measure(
     title: str,
+    why: str,
     vector: Float[np.ndarray, " d"],
-    x: Float[np.ndarray, "b d"],
     rows: Int64[np.ndarray, " b"],
-    chosen_on: Float[np.ndarray, "a d"],
+    values: Float[np.ndarray, " b"],
+    gap: Gap | None,
 ) -> Direction:
-    values = x @ vector
-    sample = torch.from_numpy(values)
-    statistic, shape = epps_pulley(sample), epps_pulley(standardise(sample))
     flat = float(values.std()) <= 1e-6 * float(np.abs(values).max())
+    sample = torch.from_numpy(values)
+    statistic = epps_pulley(sample)
+    shape = epps_pulley(standardise(sample))
     return Direction(
         title=title,
+        why=why,
         vector=vector,
         rows=rows,
         values=values,
         mean=float(values.mean()),
         deviation=float(values.std(ddof=1)),
         skewness=0.0 if flat else float(stats.skew(values)),
+        lopsided_z=0.0 if flat else _decile_skewness(values) * len(values) ** 0.5,
         kurtosis=0.0 if flat else float(stats.kurtosis(values)),
         statistic=float(statistic),
         p_value=_p_value(statistic, len(values), "simple"),
         shape_p=1.0 if flat else _p_value(shape, len(values), "composite"),
-        skewness_p=1.0 if flat else float(stats.skewtest(values).pvalue),
         kurtosis_p=1.0 if flat else float(stats.kurtosistest(values).pvalue),
-        gap=count_gap(values, deepest_valley(chosen_on @ vector)),
+        kurtosis_error=0.0 if flat else _kurtosis_error(values),
+        gap=gap,
         drivers=_drivers(values, rows),
     )
 
 
-def _p_value(statistic: torch.Tensor, n: int, null: str) -> float:
+def _decile_skewness(x: Float[np.ndarray, " b"]) -> float:
+    """(q90 + q10 - 2 q50) / (q90 - q10) over 1.03, its error for n = 1 normal sample."""
+    low, middle, high = np.quantile(x, [0.1, 0.5, 0.9])
+    return float((high + low - 2 * middle) / max(high - low, 1e-30) / 1.03)
+
+
+def _kurtosis_error(x: Float[np.ndarray, " b"]) -> float:
+    """By the influence function of the kurtosis, z^4 - k - 2 k (z^2 - 1) - 4 skewness z."""
+    z = stats.zscore(x)
+    skewness, kurtosis = (z**3).mean(), (z**4).mean()
+    influence = z**4 - kurtosis - 2 * kurtosis * (z**2 - 1) - 4 * skewness * z
+    return float(influence.std() / len(x) ** 0.5)
+
+
+def _p_value(statistic: torch.Tensor, n: int, null: Null) -> float:
     calibration = Calibration(statistic="epps_pulley", n=n, d=1, null=null, n_null=N_NULL)
     return float(calibration.p_values(statistic, null_distribution(calibration)))
 
@@ -251,9 +298,9 @@ def _p_value(statistic: torch.Tensor, n: int, null: str) -> float:
 def _drivers(
     x: Float[np.ndarray, " b"], rows: Int64[np.ndarray, " b"], most: int = 5
 ) -> tuple[tuple[int, float], ...]:
-    """By the influence function of the statistic: 2 n times the integral of Re((e - c) conj(c - g))
+    """By the statistic's influence function, 2 int Re[(e - c) conj(c - g)] over the window.
 
-    over the window, with e = exp(i t x_i), c their mean and g the normal characteristic function.
+    e = exp(i t x) of one sample, c the mean over all, g the normal characteristic function.
     """
     rule = trapezoid(dtype=torch.float64)
     t, target, weights = (part.numpy() for part in rule)

@@ -8,7 +8,7 @@ matrix, so that n r^2 / (n - 1)^2 of k axes has exactly the law Beta(k/2, (n - k
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 from scipy import stats
 
 from isojepa.diagnosis.samples import Samples
@@ -22,10 +22,10 @@ MOST_OUTLIERS = 0.02
 
 
 class Distances(NamedTuple):
-    """Squared distances of all finite rows from the centre, and the rows that are too far."""
+    """Squared distances of rows from their centre, and the rows that are too far."""
 
-    rows: Int64[np.ndarray, " n"] | None
-    """Numbers of the rows; None if they are 0, 1, ..."""
+    kept: Bool[np.ndarray, " all"] | None
+    """Which rows of the file are measured; None if all are."""
     squared: Float32[np.ndarray, " n"]
     """Squared distance along the scaled axes; its mean is the number of axes."""
     axes: int
@@ -42,7 +42,7 @@ class Distances(NamedTuple):
 
     def row(self, position: int) -> int:
         """The number of the row at a position in `squared`."""
-        return position if self.rows is None else int(self.rows[position])
+        return position if self.kept is None else int(np.flatnonzero(self.kept)[position])
 
     @property
     def are_outliers(self) -> bool:
@@ -55,10 +55,10 @@ def distances(
     samples: Samples,
     moments: Moments,
     shape: Spectrum,
-    finite: Bool[np.ndarray, " n"] | None,
-    progress: Progress = lambda rows: None,
+    kept: Bool[np.ndarray, " all"] | None,
+    progress: Progress = lambda _: None,
 ) -> Distances:
-    """Read all rows once more and measure how far each lies from the centre.
+    """Read all rows once more and measure how far each of those kept lies from the centre.
 
     Three measures: the distance, the largest coordinate along a principal axis, and the largest of
     the file's own coordinates, so that one broken number in 768 is seen as well as a far sample.
@@ -73,7 +73,7 @@ def distances(
     at = 0
     for start, block in samples.blocks():
         size = len(block)
-        block = block if finite is None else block[finite[start : start + size]]
+        block = block if kept is None else block[kept[start : start + size]]
         centred = (block - moments.mean).astype(np.float32)
         scores = centred @ basis
         np.square(scores, out=scores)
@@ -88,16 +88,22 @@ def distances(
         at += len(block)
         progress(size)
     far = np.flatnonzero(by > 2)
-    gaussian = k * (k + 2) * (n - 1) / (n + 1)
     return Distances(
-        rows=None if finite is None else np.flatnonzero(finite),
+        kept=kept,
         squared=squared,
         axes=k,
-        excess=float((squared.astype(np.float64) ** 2).mean() * (n / (n - 1)) ** 2 / gaussian - 1),
+        excess=_excess(squared, k),
         beyond=int(((by > 1) & (by <= 2)).sum()),
         outliers=far[np.argsort(-by[far], kind="stable")],
         by=by,
     )
+
+
+def _excess(squared: Float32[np.ndarray, " n"], k: int) -> float:
+    """Relative to Gaussian samples of this size, of which the squares' mean is k."""
+    n, squares = len(squared), squared.astype(np.float64)
+    fourth = (squares**2).mean() / squares.mean() ** 2
+    return float(fourth * k / (k + 2) * (n + 1) / (n - 1) - 1)
 
 
 def _bounds(n: int, k: int, d: int) -> tuple[float, float, float]:

@@ -24,9 +24,7 @@ TABLES: Mapping[str, Callable[[Path, tuple[str, ...]], Samples]] = {
 FORMATS = (".npy", *ARCHIVES, *TABLES)
 
 
-def open_samples(
-    path: Path, *, key: str | None = None, columns: tuple[str, ...] = ()
-) -> Samples:
+def open_samples(path: Path, *, key: str | None = None, columns: tuple[str, ...] = ()) -> Samples:
     """Open a file of embeddings; nothing but its header is read yet, except from .csv.
 
     Args:

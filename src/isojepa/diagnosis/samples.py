@@ -63,7 +63,8 @@ def check_shape(name: str, shape: tuple[int, ...], dtype: np.dtype) -> dict:
     Raises:
         UserError: unless it is a table of real numbers.
     """
-    dtype, notes = np.dtype(dtype), ()
+    dtype = np.dtype(dtype)
+    notes: tuple[str, ...] = ()
     if dtype.kind not in "fiub":
         what = {"O": "Python objects", "c": "complex numbers", "U": "text", "S": "text"}
         raise UserError(

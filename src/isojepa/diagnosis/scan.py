@@ -37,10 +37,13 @@ class Moments(NamedTuple):
 class Duplicates(NamedTuple):
     """Rows equal to an earlier row, bit for bit up to the sign of zero."""
 
-    count: int
+    repeats: int
     """How many rows repeat an earlier one."""
     groups: tuple[tuple[int, ...], ...]
     """The numbers of equal rows, at most ten of each; the largest groups first."""
+    crowding: float
+    """Mean over rows of how many are equal to it, itself included: n / crowding rows would be as
+    informative."""
 
 
 class Scan(NamedTuple):
@@ -56,7 +59,7 @@ class Scan(NamedTuple):
     rows: Int64[np.ndarray, " m"]
     """Numbers of the rows in `sample`, ascending."""
     sample: Float[np.ndarray, "m d"]
-    """Finite rows drawn at random, all of them if there are few."""
+    """Finite rows drawn at random, all of them if there are few; of equal ones the first."""
 
 
 def scan(
@@ -65,7 +68,7 @@ def scan(
     drop_nonfinite: bool = False,
     most: int = 4096,
     seed: int = 0,
-    progress: Progress = lambda rows: None,
+    progress: Progress = lambda _: None,
 ) -> Scan:
     """Read all rows once.
 
@@ -109,6 +112,7 @@ def scan(
     offset = total / n
     covariance = (product - n * np.outer(offset, offset)) / (n - 1)
     usable = finite[wanted]
+    usable[usable] = _first_of_each(digests[wanted[usable]])
     return Scan(
         moments=Moments(n, shift + offset, covariance),
         finite=None if n == samples.n else finite,
@@ -117,6 +121,12 @@ def scan(
         rows=wanted[usable],
         sample=np.concatenate(kept)[usable],
     )
+
+
+def _first_of_each(digests: UInt64[np.ndarray, " r"]) -> Bool[np.ndarray, " r"]:
+    first = np.zeros(len(digests), dtype=bool)
+    first[np.unique(digests, return_index=True)[1]] = True
+    return first
 
 
 def row_digests(block: Shaped[np.ndarray, "b d"]) -> UInt64[np.ndarray, " b"]:
@@ -140,4 +150,5 @@ def find_duplicates(
         for i in largest
         if sizes[i] > 1
     )
-    return Duplicates(count=int((sizes - 1).sum()), groups=groups)
+    crowding = float((sizes.astype(np.float64) ** 2).sum() / len(order))
+    return Duplicates(int((sizes - 1).sum()), groups, crowding)

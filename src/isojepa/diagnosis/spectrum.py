@@ -88,22 +88,28 @@ class Spectrum(NamedTuple):
         return self.effective_rank / self.isotropic_rank
 
     @property
+    def isotropic_condition(self) -> float:
+        """Condition number of n isotropic Gaussian samples; infinite if n is at most d."""
+        spanned = self.n > self.d and self.isotropic[-1] > 0
+        return float(self.isotropic[0] / self.isotropic[-1]) if spanned else float("inf")
+
+    @property
     def alive(self) -> int:
         """Directions with more variance than rounding makes."""
         return int((self.eigenvalues > NUMERICAL_ZERO * self.eigenvalues[0]).sum())
 
 
-def spectrum(moments: Moments, *, excess: float = 0.0, seed: int = 0) -> Spectrum:
+def spectrum(moments: Moments, *, worth: float | None = None, seed: int = 0) -> Spectrum:
     """Summarise second moments.
 
     Args:
-        excess: kurtosis of the samples' lengths, `Distances.excess`; heavy tails make a covariance
-            as uncertain as n / (1 + excess) Gaussian samples would.
+        worth: how many independent Gaussian samples would know the covariance as well; all by
+            default. Heavy tails and repeated rows make it fewer.
     """
     values, axes = np.linalg.eigh(moments.covariance)
     values, axes = values[::-1].clip(min=0), axes[:, ::-1]
     n, d = moments.n, len(values)
-    worth = max(2.0, (n - 1) / (1 + max(excess, 0.0)))
+    worth = max(2.0, (n if worth is None else worth) - 1)
     isotropic = values.mean() * isotropic_eigenvalues(worth, d, seed=seed)
     second = moments.covariance * (n - 1) / n + np.outer(moments.mean, moments.mean)
     threshold = np.minimum(DEAD * values.mean(), isotropic / 100)

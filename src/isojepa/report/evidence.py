@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from isojepa.report import wording
+from isojepa.look import wording
 from isojepa.report.folder import Curve, Run
 from isojepa.report.statistics import (
     Geometry,

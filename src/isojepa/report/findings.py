@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from isojepa.look.wording import listed, number, percent
 from isojepa.report.evidence import (
     COLLAPSED_SPREAD,
     GAUSSIAN_SHARE,
@@ -17,7 +18,6 @@ from isojepa.report.evidence import (
 )
 from isojepa.report.folder import Run
 from isojepa.report.statistics import Geometry, SliceTest
-from isojepa.report.wording import listed, number, percent
 
 Level = Literal["good", "note", "warning", "problem"]
 

@@ -10,9 +10,9 @@ from bokeh.palettes import Category10_10, Category20_20, Turbo256
 from bokeh.plotting import figure
 from jaxtyping import Float
 
+from isojepa.look.style import BLUE, FONT, INK, SOFT, new_figure, new_legend
 from isojepa.report.folder import Sample
 from isojepa.report.pictures import Sprites
-from isojepa.report.style import BLUE, FONT, INK, SOFT, new_figure, new_legend
 
 MOST_IN_LEGEND = 20
 MOST_IN_TOOLTIP = 3

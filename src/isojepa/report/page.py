@@ -1,6 +1,5 @@
 """A run folder -> one self-contained HTML page that can be read offline."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import tyro
-from bokeh.embed import components
 from bokeh.plotting import figure
-from bokeh.resources import Resources
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from isojepa.errors import UserError
-from isojepa.report import map, plots, style, tables, wording
+from isojepa.files import write_atomically
+from isojepa.look import style, wording
+from isojepa.look.render import render
+from isojepa.report import map, plots, tables
 from isojepa.report.evidence import Evidence, gather
 from isojepa.report.folder import Run, read_run
 from isojepa.report.pictures import Sprites, data_uri, picture_width, sprite_sheet
@@ -67,46 +66,16 @@ def build(run: Path, compare: Sequence[Path] = (), out: Path | None = None) -> P
     others = [gather(read_run(p, name), test=False) for p, name in zip(compare, names[1:])]
     if out.is_dir():
         raise UserError(f"{out} is a folder: give the name of a file to write, {out}/report.html.")
-    _write(out, _render(case, others))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(out, _render(case, others))
     return out
 
 
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def _render(case: Evidence, others: list[Evidence]) -> str:
-    here = Path(__file__).parent
-    environment = Environment(
-        loader=FileSystemLoader(here),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "number": wording.number,
-        "percent": wording.percent,
-        "duration": wording.duration,
-    }
     pictures = _pictures(case.run)
-    figures = _figures(case, others) | pictures.pop("figures", {})
-    script, plot = components(figures) if figures else ("", {})
-    return environment.get_template("page.html").render(
-        css=(here / "page.css").read_text(encoding="utf-8"),
-        js=(here / "page.js").read_text(encoding="utf-8"),
-        bokeh=Resources(mode="inline", components=["bokeh"]).render_js() if figures else "",
-        script=script,
-        plot=plot,
+    return render(
+        Path(__file__).with_name("page.html"),
+        _figures(case, others) | pictures.pop("figures", {}),
         case=case,
         run=case.run,
         verdict=judge(case),

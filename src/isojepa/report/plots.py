@@ -18,10 +18,7 @@ from bokeh.plotting import figure
 from jaxtyping import Float
 from scipy.ndimage import gaussian_filter1d
 
-from isojepa.report.evidence import Evidence
-from isojepa.report.folder import Curve
-from isojepa.report.statistics import Geometry
-from isojepa.report.style import (
+from isojepa.look.style import (
     BLUE,
     FONT,
     GREEN,
@@ -34,7 +31,10 @@ from isojepa.report.style import (
     place_line,
     run_colour,
 )
-from isojepa.report.wording import number
+from isojepa.look.wording import number
+from isojepa.report.evidence import Evidence
+from isojepa.report.folder import Curve
+from isojepa.report.statistics import Geometry
 
 MOST_POINTS = 1000
 """A longer curve is averaged in blocks: the page stays small and the eye sees no difference."""

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from isojepa.look.wording import number, percent
 from isojepa.report.evidence import MEASURES, Evidence
 from isojepa.report.folder import Run, Sample
 from isojepa.report.pictures import cosine_neighbours, spread_queries
-from isojepa.report.wording import number, percent
 
 # Scores
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from isojepa.look.wording import listed, lower_first, number, percent
 from isojepa.report import findings
 from isojepa.report.evidence import (
     COLLAPSED_SPREAD,
@@ -21,7 +22,6 @@ from isojepa.report.findings import (
     Finding,
     Level,
 )
-from isojepa.report.wording import listed, lower_first, number, percent
 
 State = Literal[
     "healthy", "still improving", "partly collapsed", "collapsed", "diverged", "not judged"

@@ -24,6 +24,11 @@ def percent(value: float | int | None) -> str:
     return "–" if value is None else f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
 
 
+def chance(p: float) -> str:
+    """A p-value with its relation: = 0.02, < 0.0001."""
+    return "< 0.0001" if p < 1e-4 else f"= {p:.2g}"
+
+
 def listed(items: Sequence[str]) -> str:
     """a, b and c."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

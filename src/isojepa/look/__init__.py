@@ -1,0 +1,1 @@
+"""One look for every page: style of plots, wording of numbers, skeleton of the HTML."""
