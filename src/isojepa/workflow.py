@@ -83,6 +83,7 @@ def demo(config: DemoConfig) -> dict[str, Scores]:
         lr=4e-3,
         projection_dim=32,
         slices=256,
+        tensorboard=False,
         seed=config.seed,
         overwrite=(run / "config.json").is_file(),
     )

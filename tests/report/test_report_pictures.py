@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from isojepa.look.wording import duration, listed, number, percent
 from isojepa.report import map as embedding_map
 from isojepa.report.folder import Run, Sample
 from isojepa.report.pictures import cosine_neighbours, spread_queries, sprite_sheet
 from isojepa.report.tables import neighbourhoods, score_table
-from isojepa.look.wording import duration, listed, number, percent
 
 
 def decode(uri: str) -> np.ndarray:

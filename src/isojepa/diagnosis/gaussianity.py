@@ -13,7 +13,7 @@ from isojepa.normality.calibration import GaussianityTest, gaussianity_test
 
 N_NULL = 199
 """Null samples: no p-value is below 0.005."""
-SLICES = 128
+SLICES = 64
 MOST = 1000
 MOST_AXES = 64
 """Principal axes that the tests of shape look at."""

@@ -4,7 +4,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -71,7 +71,7 @@ def open_npz(path: Path, key: str | None) -> Samples:
     return replace(samples, notes=(note, *samples.notes))
 
 
-def _read_header(name: str, file: IO[bytes]) -> Header:
+def _read_header(name: str, file: Any) -> Header:
     try:
         version = np.lib.format.read_magic(file)
         parse: Any = (
@@ -84,7 +84,7 @@ def _read_header(name: str, file: IO[bytes]) -> Header:
         raise UserError(f"{name}: not an array of NumPy's, or cut short ({error})") from error
 
 
-def _stream(file: IO[bytes], header: Header, rows: int) -> Iterator[np.ndarray]:
+def _stream(file: Any, header: Header, rows: int) -> Iterator[np.ndarray]:
     n, columns = header.shape[0], int(np.prod(header.shape[1:]))
     if header.fortran_order:
         yield np.frombuffer(file.read(), header.dtype).reshape(header.shape, order="F")

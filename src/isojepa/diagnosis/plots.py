@@ -1,7 +1,8 @@
 """Bokeh figures of a diagnosis: spectrum, distances, and samples along single directions."""
 
 import numpy as np
-from bokeh.models import ColumnDataSource, DataRange1d, GlyphRenderer, HoverTool, Range1d
+from bokeh.models import ColumnDataSource, DataRange1d, HoverTool, Range1d
+from bokeh.models.renderers import GlyphRenderer
 from bokeh.plotting import figure
 from jaxtyping import Float
 from scipy import stats

@@ -109,7 +109,7 @@ def spectrum(moments: Moments, *, worth: float | None = None, seed: int = 0) -> 
     values, axes = np.linalg.eigh(moments.covariance)
     values, axes = values[::-1].clip(min=0), axes[:, ::-1]
     n, d = moments.n, len(values)
-    worth = max(2.0, (n if worth is None else worth) - 1)
+    worth = max(2.0, float(n if worth is None else worth) - 1)
     isotropic = values.mean() * isotropic_eigenvalues(worth, d, seed=seed)
     second = moments.covariance * (n - 1) / n + np.outer(moments.mean, moments.mean)
     threshold = np.minimum(DEAD * values.mean(), isotropic / 100)
@@ -147,7 +147,7 @@ def entropic_rank(weights: Float[np.ndarray, " k"]) -> float:
 
 
 def isotropic_eigenvalues(
-    worth: float, d: int, *, draws: int = 3, seed: int = 0
+    worth: float | int, d: int, *, draws: int = 3, seed: int = 0
 ) -> Float[np.ndarray, " d"]:
     """Mean eigenvalues of the covariance of isotropic Gaussian samples, largest first; mean 1.
 

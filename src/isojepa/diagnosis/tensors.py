@@ -1,6 +1,7 @@
 """Tensors of .safetensors and .pt files, memory-mapped; nothing is ever unpickled."""
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -80,16 +81,20 @@ def _samples(
 def _load_tensors(path: Path) -> dict[str, Tensor]:
     """The dense tensors of a file by name; a tensor alone has the name ""."""
     try:
-        content = torch.load(
-            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it warns of old protocols
+            content = torch.load(
+                path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+            )
+    except OSError:
+        raise
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{path}: holds more than tensors, and opening that would run its code; "
             "save the tensor alone with torch.save(x, ...)"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # whatever rubbish provokes in the unpickler
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{path}: not a file of torch.save, or damaged ({reason})") from error
     found: dict[str, Any] = content if isinstance(content, dict) else {"": content}
     tensors = {

@@ -215,7 +215,7 @@ def scores(run: Run) -> Iterator[Finding]:
             variance = ours * (1 - ours) + theirs * (1 - theirs)
             margin = 2 * math.sqrt(variance / max(encoder.get("n_test", 1000), 1))
             text = f"{title} by {MEASURES[key]} ({percent(ours)} against {percent(theirs)})"
-            (behind if ours < theirs - margin else level if ours < theirs else ahead).append(text)
+            (behind if ours < theirs - margin else ahead if ours > theirs else level).append(text)
     if behind:
         yield Finding(
             "problem",
@@ -226,7 +226,7 @@ def scores(run: Run) -> Iterator[Finding]:
         yield Finding(
             "note",
             "The encoder is level with a baseline",
-            f"It trails {listed(level)}, within the test set's noise.",
+            f"It is level with {listed(level)}, within the test set's noise.",
         )
     elif ahead:
         yield Finding(
