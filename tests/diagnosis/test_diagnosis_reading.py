@@ -1,0 +1,335 @@
+"""Every format gives the same samples, and every file that cannot be used one clear line."""
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from isojepa.diagnosis.evidence import gather
+from isojepa.diagnosis.reading import open_samples
+from isojepa.diagnosis.samples import Samples, from_array
+from isojepa.errors import UserError
+
+X = np.random.default_rng(0).standard_normal((50, 4)).astype(np.float32)
+
+
+def contents(samples: Samples) -> np.ndarray:
+    parts = list(samples.blocks())
+    assert [start for start, _ in parts] == np.cumsum([0, *(len(b) for _, b in parts)])[
+        :-1
+    ].tolist()
+    return np.concatenate([block for _, block in parts])
+
+
+def write_csv(path: Path, x: np.ndarray, header: str | None = None, sep: str = ",") -> Path:
+    lines = ([header] if header else []) + [sep.join(f"{v:.9g}" for v in row) for row in x]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def npy(path: Path) -> Path:
+    np.save(path.with_suffix(".npy"), X)
+    return path.with_suffix(".npy")
+
+
+def fortran_npy(path: Path) -> Path:
+    np.save(path.with_suffix(".npy"), np.asfortranarray(X))
+    return path.with_suffix(".npy")
+
+
+def big_endian_npy(path: Path) -> Path:
+    np.save(path.with_suffix(".npy"), X.astype(">f4"))
+    return path.with_suffix(".npy")
+
+
+def npz(path: Path) -> Path:
+    np.savez(path.with_suffix(".npz"), x=X)
+    return path.with_suffix(".npz")
+
+
+def compressed_npz(path: Path) -> Path:
+    names = np.array([f"{i}.png" for i in range(50)])
+    np.savez_compressed(path.with_suffix(".npz"), x=X, paths=names, labels=np.arange(50))
+    return path.with_suffix(".npz")
+
+
+def fortran_npz(path: Path) -> Path:
+    np.savez(path.with_suffix(".npz"), x=np.asfortranarray(X))
+    return path.with_suffix(".npz")
+
+
+def safetensors(path: Path) -> Path:
+    save_file(
+        {"x": torch.from_numpy(X), "labels": torch.arange(50)}, path.with_suffix(".safetensors")
+    )
+    return path.with_suffix(".safetensors")
+
+
+def tensor(path: Path) -> Path:
+    torch.save(torch.from_numpy(X), path.with_suffix(".pt"))
+    return path.with_suffix(".pt")
+
+
+def legacy_tensor(path: Path) -> Path:
+    torch.save(torch.from_numpy(X), path.with_suffix(".pt"), _use_new_zipfile_serialization=False)
+    return path.with_suffix(".pt")
+
+
+def dictionary_of_tensors(path: Path) -> Path:
+    content = {"x": torch.from_numpy(X).requires_grad_(), "label": torch.arange(50), "step": 3}
+    torch.save(content, path.with_suffix(".pth"))
+    return path.with_suffix(".pth")
+
+
+def csv(path: Path) -> Path:
+    return write_csv(path.with_suffix(".csv"), X)
+
+
+def csv_with_header(path: Path) -> Path:
+    return write_csv(path.with_suffix(".csv"), X, "a,b,c,d")
+
+
+def csv_with_semicolons(path: Path) -> Path:
+    return write_csv(path.with_suffix(".csv"), X, "a;b;c;d", ";")
+
+
+def csv_of_pandas(path: Path) -> Path:
+    """With an index, and 0, 1, 2, 3 as names."""
+    rows = [f"{i}," + ",".join(f"{v:.9g}" for v in row) for i, row in enumerate(X)]
+    path.with_suffix(".csv").write_text("\n".join([",0,1,2,3", *rows]) + "\n")
+    return path.with_suffix(".csv")
+
+
+def parquet(path: Path) -> Path:
+    pq.write_table(pa.table({f"f{i}": X[:, i] for i in range(4)}), path.with_suffix(".parquet"))
+    return path.with_suffix(".parquet")
+
+
+def parquet_of_embed(path: Path) -> Path:
+    """As `isojepa embed` writes it."""
+    flat = pa.array(X.reshape(-1))
+    columns = {
+        "path": pa.array([f"{i}.png" for i in range(50)]),
+        "embedding": pa.FixedSizeListArray.from_arrays(flat, 4),
+    }
+    pq.write_table(pa.table(columns), path.with_suffix(".parquet"), row_group_size=17)
+    return path.with_suffix(".parquet")
+
+
+def parquet_of_lists(path: Path) -> Path:
+    pq.write_table(pa.table({"embedding": pa.array(X.tolist())}), path.with_suffix(".parquet"))
+    return path.with_suffix(".parquet")
+
+
+WRITERS: tuple[Callable[[Path], Path], ...] = (
+    npy, fortran_npy, big_endian_npy, npz, compressed_npz, fortran_npz, safetensors, tensor,
+    legacy_tensor, dictionary_of_tensors, csv, csv_with_header, csv_with_semicolons, csv_of_pandas,
+    parquet, parquet_of_embed, parquet_of_lists,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("elements", [4, 60, 10**6])
+@pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__name__)
+def test_all_formats_hold_the_same_samples(
+    write: Callable[[Path], Path], elements: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("isojepa.diagnosis.samples.BLOCK_ELEMENTS", elements)
+    samples = open_samples(write(tmp_path / "x"))
+    assert (samples.n, samples.d) == X.shape
+    for _ in range(2):  # every pass starts again
+        np.testing.assert_allclose(contents(samples), X, rtol=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["float16", "float64", "int8", "int64", "uint8", "bool"])
+def test_all_real_numbers_are_read(kind: str, tmp_path: Path):
+    x = (10 * X).astype(kind)
+    np.save(tmp_path / "x.npy", x)
+    samples = open_samples(tmp_path / "x.npy")
+    np.testing.assert_array_equal(contents(samples), x.astype(np.float64))
+    assert contents(samples).dtype in (np.float32, np.float64)
+    assert any(kind in note for note in samples.notes) == (not kind.startswith("float"))
+
+
+def test_bfloat16_is_read(tmp_path: Path):
+    x = torch.from_numpy(X).bfloat16()
+    save_file({"x": x}, tmp_path / "x.safetensors")
+    torch.save(x, tmp_path / "x.pt")
+    for name in ("x.safetensors", "x.pt"):
+        np.testing.assert_array_equal(contents(open_samples(tmp_path / name)), x.float())
+
+
+def test_one_axis_is_one_dimension(tmp_path: Path):
+    np.save(tmp_path / "x.npy", X[:, 0])
+    samples = open_samples(tmp_path / "x.npy")
+    assert (samples.n, samples.d) == (50, 1)
+    np.testing.assert_array_equal(contents(samples), X[:, :1])
+    assert "one dimension" in samples.notes[0]
+
+
+class TestChoice:
+    def test_of_an_array_by_key(self, tmp_path: Path):
+        np.savez(tmp_path / "x.npz", a=X, b=2 * X)
+        np.testing.assert_array_equal(contents(open_samples(tmp_path / "x.npz", key="b")), 2 * X)
+
+    def test_is_asked_for_if_there_are_several(self, tmp_path: Path):
+        np.savez(tmp_path / "x.npz", a=X, b=2 * X, names=np.array(["u", "v"]))
+        with pytest.raises(UserError, match=r"--key: a \(50, 4\), b \(50, 4\), names \(2,\)"):
+            open_samples(tmp_path / "x.npz")
+
+    def test_of_a_key_that_is_not_there(self, tmp_path: Path):
+        np.savez(tmp_path / "x.npz", a=X)
+        with pytest.raises(UserError, match=r"--key z: not in .*x\.npz, which holds a"):
+            open_samples(tmp_path / "x.npz", key="z")
+
+    def test_of_the_only_table_is_said(self, tmp_path: Path):
+        samples = open_samples(compressed_npz(tmp_path / "x"))
+        assert samples.notes == ("Of 3 arrays, x is the only table of real numbers: it was taken.",)
+        assert samples.name == "x.npz, x"
+
+    def test_of_columns_by_pattern(self, tmp_path: Path):
+        path = write_csv(tmp_path / "x.csv", X, "emb_0,emb_1,size,emb_2")
+        samples = open_samples(path, columns=("emb_*",))
+        assert samples.columns == ("emb_0", "emb_1", "emb_2")
+        np.testing.assert_allclose(contents(samples), X[:, [0, 1, 3]], rtol=1e-7)
+        with pytest.raises(UserError, match="--columns nothing: not in"):
+            open_samples(path, columns=("nothing",))
+
+    def test_of_columns_leaves_text_and_whole_numbers_out_and_says_so(self, tmp_path: Path):
+        rows = [f"{i},p{i}.png," + ",".join(f"{v:.9g}" for v in row) for i, row in enumerate(X)]
+        path = tmp_path / "x.csv"
+        path.write_text("\n".join(["label,path,a,b,c,d", *rows]) + "\n")
+        samples = open_samples(path)
+        assert samples.columns == ("a", "b", "c", "d")
+        assert "Left out: label, path" in samples.notes[0]
+        assert open_samples(path, columns=("label", "a")).columns == ("label", "a")
+        with pytest.raises(UserError, match=r"path of .* holds no numbers"):
+            open_samples(path, columns=("path",))
+
+    def test_of_whole_numbers_if_there_is_nothing_else(self, tmp_path: Path):
+        write_csv(tmp_path / "x.csv", (10 * X).astype(int), "a,b,c,d")
+        assert open_samples(tmp_path / "x.csv").d == 4
+
+    def test_of_lists_among_columns(self, tmp_path: Path):
+        samples = open_samples(parquet_of_embed(tmp_path / "x"))
+        assert "embedding" in samples.notes[0]
+
+
+def _object_npy(path: Path) -> None:
+    np.save(path, np.array([{"a": 1}, None], dtype=object), allow_pickle=True)
+
+
+def _tensor_with_code(path: Path) -> None:
+    torch.save({"x": torch.zeros(30, 2), "model": torch.nn.Linear(2, 2)}, path)
+
+
+def _short_npy(path: Path) -> None:
+    np.save(path, X)
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def _short_npz(path: Path) -> None:
+    np.savez(path, x=X)
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def _ragged(path: Path) -> None:
+    pq.write_table(pa.table({"e": pa.array([[1.0, 2.0], [3.0]] * 20)}), path)
+
+
+BAD: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "object array": ("x.npy", _object_npy, "holds Python objects, where numbers are needed"),
+    "complex": ("x.npy", lambda p: np.save(p, X.astype(complex)), "holds complex numbers"),
+    "text": ("x.npy", lambda p: np.save(p, np.array(["a", "b"])), "holds text"),
+    "three axes": ("x.npy", lambda p: np.save(p, X.reshape(5, 10, 4)), r"shape \(5, 10, 4\)"),
+    "no axis": ("x.npy", lambda p: np.save(p, np.float32(3)), r"shape \(\)"),
+    "no rows": ("x.npy", lambda p: np.save(p, X[:0]), "no samples"),
+    "cut short": ("x.npy", _short_npy, "cut short"),
+    "empty file": ("x.npy", Path.touch, "cut short"),
+    "npz cut short": ("x.npz", _short_npz, "cut short"),
+    "not an npz": ("x.npz", lambda p: p.write_text("hello"), "not an .npz file"),
+    "pickle": ("x.pkl", lambda p: p.write_bytes(pickle.dumps(X)), "a pickle runs whatever code"),
+    "pickle named pt": ("x.pt", lambda p: p.write_bytes(pickle.dumps({1})), "not a file of|holds"),
+    "code in pt": ("x.pt", _tensor_with_code, "holds more than tensors"),
+    "no tensor in pt": ("x.pt", lambda p: torch.save({"a": 1}, p), "holds no tensor"),
+    "rubbish in pt": ("x.pt", lambda p: p.write_bytes(b"rubbish"), "damaged|holds more"),
+    "rubbish in safetensors": ("x.safetensors", lambda p: p.write_bytes(b"rubbish"), "damaged"),
+    "rubbish in parquet": ("x.parquet", lambda p: p.write_bytes(b"rubbish"), "damaged"),
+    "ragged lists": ("x.parquet", _ragged, "lists of different lengths"),
+    "text only": ("x.csv", lambda p: p.write_text("a,b\nu,v\nw,x\n"), "no column of numbers"),
+    "empty csv": ("x.csv", Path.touch, "the first line is empty"),
+    "spaces in csv": ("x.csv", lambda p: p.write_text("1 2\n3 4\n"), "separated by commas"),
+    "names twice": ("x.csv", lambda p: p.write_text("a,a\n1,2\n"), "share a name"),
+    "text among numbers": (
+        "x.csv",
+        lambda p: p.write_text("a,b\n" + "1.5,2.5\n" * 3_000_000 + "1.5,oops\n"),
+        "oops",
+    ),
+    "unknown format": ("x.bin", Path.touch, "unknown format; known are .npy, .npz"),
+    "folder": ("x.npy", Path.mkdir, "is a folder"),
+    "missing": ("x.npy", lambda _: None, "no such file"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_cannot_be_read_is_said_in_one_line(name: str, tmp_path: Path):
+    file, write, message = BAD[name]
+    write(tmp_path / file)
+    with pytest.raises(UserError, match=message) as caught:
+        gather(open_samples(tmp_path / file))
+    assert "\n" not in str(caught.value)
+    assert file in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".csv"])
+def test_options_that_do_not_apply_are_refused(suffix: str, tmp_path: Path):
+    path = npy(tmp_path / "x") if suffix == ".npy" else csv(tmp_path / "x")
+    with pytest.raises(UserError, match="--key"):
+        open_samples(path, key="x")
+    if suffix == ".npy":
+        with pytest.raises(UserError, match="--columns"):
+            open_samples(path, columns=("a",))
+
+
+class TestRowsThatAreNotFinite:
+    def broken(self) -> np.ndarray:
+        x = np.random.default_rng(0).standard_normal((200, 3)).astype(np.float32)
+        x[70, 1], x[30, 2], x[31] = np.nan, np.inf, np.nan
+        return x
+
+    def test_are_refused_with_their_count_and_the_first(self):
+        with pytest.raises(UserError, match=r"3 of 200 rows hold NaN.* row 30; --drop-nonfinite"):
+            gather(from_array(self.broken()), n_null=19)
+
+    def test_are_left_out_if_asked_for(self):
+        found = gather(from_array(self.broken()), drop_nonfinite=True, n_null=19)
+        rest = np.delete(self.broken(), [30, 31, 70], axis=0)
+        assert found.scan.moments.n == 197
+        np.testing.assert_allclose(found.scan.moments.mean, rest.mean(0), rtol=1e-4)
+        assert not {30, 31, 70} & set(found.scan.rows.tolist())
+
+    def test_keep_the_numbers_of_the_others(self):
+        x = self.broken()
+        x[150] = 40
+        found = gather(from_array(x), drop_nonfinite=True, n_null=19)
+        assert list(found.outliers) == [150]
+
+    def test_in_a_table_are_cells_without_a_number(self, tmp_path: Path):
+        path = tmp_path / "x.csv"
+        path.write_text("a,b\n" + "1.5,2.5\n" * 10 + "1.5,\n" + "0.5,2.5\n" * 20)
+        with pytest.raises(UserError, match=r"1 of 31 rows .* row 10"):
+            gather(open_samples(path))
+
+    def test_only(self):
+        with pytest.raises(UserError, match="0 finite rows"):
+            gather(from_array(np.full((30, 2), np.nan)), drop_nonfinite=True)
+
+
+def test_too_few_rows_are_refused():
+    with pytest.raises(UserError, match=r"19 rows say little .* at least 20"):
+        gather(from_array(X[:19]))
