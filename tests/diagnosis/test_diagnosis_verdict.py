@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from laws import OUTLIERS, Draw, diagnose
 
-SIZES = [(400, 6), (800, 20)]
+SIZES = [(400, 6), (600, 16)]
 SEEDS = (0, 1)
 CASES: dict[str, tuple[Draw, str]] = {
     "gaussian": (laws.gaussian, "isotropic Gaussian"),

@@ -31,9 +31,10 @@ STARTS = 48
 """Starting points of the search for extreme kurtosis."""
 LEAST_HALF = 32
 """Samples in a half, below which no search is made."""
+PROMISING = 24
+"""Directions of lowest kurtosis, and of least normal moments, that are searched for gaps."""
 GAPS = 3
 """Directions in which a gap is tested: those with the clearest one in the first half."""
-N_NULL = 1999
 ALIKE = 0.9
 """Cosine from which two directions count as the same."""
 
@@ -100,6 +101,7 @@ def worst_directions(
     *,
     unit: float = 1.0,
     columns: Callable[[int], str] = "column {}".format,
+    n_null: int = 1999,
     seed: int = 0,
 ) -> Search:
     """Search half of the samples for telling directions and test the other half along them.
@@ -109,6 +111,7 @@ def worst_directions(
         rows: their numbers in the file.
         unit: standard deviation that the target has in every direction.
         columns: name of a coordinate.
+        n_null: simulated samples behind each p-value.
     """
     order = np.random.default_rng(seed).permutation(len(x))
     search, test = np.sort(order[: len(x) // 2]), np.sort(order[len(x) // 2 :])
@@ -125,7 +128,7 @@ def worst_directions(
     for i, (title, why, vector) in enumerate(chosen):
         values = second @ vector
         gap = count_gap(values, valleys[i]) if i in clearest else None
-        directions.append(_measure(title, why, vector, rows[test], values, gap))
+        directions.append(_measure(title, why, vector, rows[test], values, gap, n_null))
     directions.sort(key=lambda direction: -direction.statistic)
     tried = sum(c.vectors.shape[1] for c in candidates)
     return Search(tuple(directions), tried, len(test))
@@ -205,10 +208,14 @@ def _choose(
     deviation = along.std(0)
     z = (along - along.mean(0)) / np.where(deviation > 0, deviation, np.inf)
     statistics = epps_pulley(torch.from_numpy(np.ascontiguousarray(along.T))).numpy()
-    kurtosis = (z**4).mean(0)
+    skewness, kurtosis = (z**3).mean(0), (z**4).mean(0)
     gaps = np.ones(len(owner))
-    for i, candidate in enumerate(owner):
-        gaps[i] = _gap_score(along[:, i]) if candidate.kind in _PEAKED else 1.0
+    # Equal groups have the lowest kurtosis, unequal ones a skewness or a high kurtosis.
+    bent = skewness**2 + (kurtosis - 3) ** 2 / 4
+    peaked = np.flatnonzero([c.kind in _PEAKED for c in owner])
+    for score in (kurtosis, -bent):
+        for i in peaked[np.argsort(score[peaked])[:PROMISING]]:
+            gaps[i] = _gap_score(along[:, i])
     # The least is the worst. Which measures suit which kinds:
     rankings = (
         ("furthest from N(0, 1)", -statistics, ("random", "mean", "axis", "coordinate")),
@@ -217,7 +224,7 @@ def _choose(
         ("two peaks", gaps, _PEAKED),
         ("heaviest tails", -kurtosis, ("axis", "coordinate", "pursuit")),
         ("lightest tails", kurtosis, ("axis", "coordinate", "pursuit")),
-        ("most lopsided", -np.abs((z**3).mean(0)), ("axis", "coordinate")),
+        ("most lopsided", -np.abs(skewness), ("axis", "coordinate")),
     )
     taken: list[int] = []
     for why, score, kinds in rankings:
@@ -250,6 +257,7 @@ def _measure(
     rows: Int64[np.ndarray, " b"],
     values: Float[np.ndarray, " b"],
     gap: Gap | None,
+    n_null: int,
 ) -> Direction:
     flat = float(values.std()) <= 1e-6 * float(np.abs(values).max())
     sample = torch.from_numpy(values)
@@ -267,8 +275,8 @@ def _measure(
         lopsided_z=0.0 if flat else _decile_skewness(values) * len(values) ** 0.5,
         kurtosis=0.0 if flat else float(stats.kurtosis(values)),
         statistic=float(statistic),
-        p_value=_p_value(statistic, len(values), "simple"),
-        shape_p=1.0 if flat else _p_value(shape, len(values), "composite"),
+        p_value=_p_value(statistic, len(values), "simple", n_null),
+        shape_p=1.0 if flat else _p_value(shape, len(values), "composite", n_null),
         kurtosis_p=1.0 if flat else float(stats.kurtosistest(values).pvalue),
         kurtosis_error=0.0 if flat else _kurtosis_error(values),
         gap=gap,
@@ -290,8 +298,8 @@ def _kurtosis_error(x: Float[np.ndarray, " b"]) -> float:
     return float(influence.std() / len(x) ** 0.5)
 
 
-def _p_value(statistic: torch.Tensor, n: int, null: Null) -> float:
-    calibration = Calibration(statistic="epps_pulley", n=n, d=1, null=null, n_null=N_NULL)
+def _p_value(statistic: torch.Tensor, n: int, null: Null, n_null: int) -> float:
+    calibration = Calibration(statistic="epps_pulley", n=n, d=1, null=null, n_null=n_null)
     return float(calibration.p_values(statistic, null_distribution(calibration)))
 
 

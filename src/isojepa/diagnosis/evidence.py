@@ -85,7 +85,8 @@ def gather(
         any_scale: accept any common standard deviation, not only 1.
         drop_nonfinite: leave out rows with NaN or infinite numbers instead of refusing them.
         max_samples: rows drawn for the tests and the directions; moments and distances are of all.
-        n_null: simulated Gaussian samples behind each p-value.
+        n_null: simulated Gaussian samples behind each p-value of the tests; of directions, ten
+            times as many.
         seed: of the rows drawn, the directions and the simulations.
         cache: folder that keeps simulated null distributions from run to run.
 
@@ -129,6 +130,7 @@ def gather(
             rows[inside],
             unit=evidence.unit,
             columns=samples.column,
+            n_null=10 * n_null + 9,  # of one dimension: they cost little
             seed=seed,
         )
         advance(1)
