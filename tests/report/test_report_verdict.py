@@ -269,3 +269,13 @@ class TestComparison:
     def test_no_curves(self):
         healthy = self.gathered(make(gaussian()))
         assert "no curves" in compare(healthy, self.gathered(make(curves=False)))
+
+
+def test_what_diagnose_finds_is_in_the_report():
+    x = gaussian(400, 4)
+    x[:200, 0] += 8
+    x[:, 0] = (x[:, 0] - x[:, 0].mean()) / x[:, 0].std()
+    assert titles(judge(gather(make(x))))["The samples fall into groups"] == "warning"
+    x = gaussian(400, 4)
+    x[7] *= 12
+    assert titles(judge(gather(make(x))))["1 row lies far outside"] == "warning"

@@ -76,6 +76,7 @@ def gather(
     drop_nonfinite: bool = False,
     max_samples: int = 8192,
     n_null: int = N_NULL,
+    test: bool = True,
     seed: int = 0,
     cache: Path | None = None,
 ) -> Evidence:
@@ -87,6 +88,7 @@ def gather(
         max_samples: rows drawn for the tests and the directions; moments and distances are of all.
         n_null: simulated Gaussian samples behind each p-value of the tests; of directions, ten
             times as many.
+        test: whether to run the calibrated tests, most of the time; directions always are.
         seed: of the rows drawn, the directions and the simulations.
         cache: folder that keeps simulated null distributions from run to run.
 
@@ -116,14 +118,16 @@ def gather(
     if evidence.distances is not None and evidence.distances.excess > HEAVY:
         evidence = replace(evidence, signs=sign_spectrum(seen.sample[inside], seed))
     with bar(2, "tests and directions") as advance:
-        tests = gaussianity(
-            seen.sample,
-            unit=evidence.unit,
-            centre=evidence.any_scale,
-            n_null=n_null,
-            seed=seed,
-            cache=cache,
-        )
+        tests = None
+        if test:
+            tests = gaussianity(
+                seen.sample,
+                unit=evidence.unit,
+                centre=evidence.any_scale,
+                n_null=n_null,
+                seed=seed,
+                cache=cache,
+            )
         advance(1)
         search = worst_directions(
             seen.sample[inside],

@@ -7,6 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from isojepa.diagnosis.evidence import LEAST_ROWS
+from isojepa.diagnosis.evidence import Evidence as Diagnosis
+from isojepa.diagnosis.evidence import gather as diagnose
+from isojepa.diagnosis.samples import from_array
 from isojepa.look import wording
 from isojepa.report.folder import Curve, Run
 from isojepa.report.statistics import (
@@ -36,6 +40,8 @@ class Evidence:
     """Of the projector's output, where SIGReg acts; None without a usable sample."""
     slices: SliceTest | None = None
     """Normality test of the same."""
+    diagnosis: Diagnosis | None = None
+    """What `isojepa diagnose` measures of the same; None of fewer than 20 samples."""
     finite: bool = True
     """Whether every embedding and projection of the sample is finite."""
 
@@ -89,14 +95,20 @@ class Evidence:
 
 
 def gather(run: Run, *, test: bool = True) -> Evidence:
-    """Measure the projections of a run; with `test`, about two seconds of normality tests too."""
+    """Measure the projections of a run; with `test`, their shape too, in about three seconds."""
     if run.sample is None or len(run.sample.projections) < 2:
         return Evidence(run)
     z = run.sample.projections
     if not (np.isfinite(z).all() and np.isfinite(run.sample.embeddings).all()):
         return Evidence(run, finite=False)
     knots, t_max = Evidence(run).knots
-    return Evidence(run, geometry(z), slice_test(z, knots=knots, t_max=t_max) if test else None)
+    if not test:
+        return Evidence(run, geometry(z))
+    tested = slice_test(z, knots=knots, t_max=t_max)
+    if len(z) < LEAST_ROWS:
+        return Evidence(run, geometry(z), tested)
+    found = diagnose(from_array(z, "sample.npz, projections"), n_null=99, test=False)
+    return Evidence(run, geometry(z), tested, diagnosis=found)
 
 
 # What the curves say

@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import replace
 
+from isojepa.diagnosis import findings as shapes
+from isojepa.diagnosis.evidence import Evidence as Diagnosis
+from isojepa.diagnosis.findings import Finding, Level
 from isojepa.look.wording import listed, number, percent
 from isojepa.report.evidence import (
     COLLAPSED_SPREAD,
@@ -19,20 +21,9 @@ from isojepa.report.evidence import (
 from isojepa.report.folder import Run
 from isojepa.report.statistics import Geometry, SliceTest
 
-Level = Literal["good", "note", "warning", "problem"]
-
 # The network of `evidence.COLLAPSED_SPREAD` filled 14 of 64 directions, a rank share of 0.22; with
 # lambda 0.002 it filled one.
 SINGLE_DIRECTION_RANK, NARROW_RANK_SHARE = 1.5, 0.1
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One observation, in plain words."""
-
-    level: Level
-    title: str
-    detail: str
 
 
 BEHIND_BASELINE = "The encoder is worse than a baseline"
@@ -104,26 +95,24 @@ def rank(projections: Geometry, *, fine: bool, lags: bool) -> Iterator[Finding]:
         )
     else:
         yield Finding("good", "The projections fill their space", detail)
-    yield from condition(projections)
 
 
-def condition(projections: Geometry) -> Iterator[Finding]:
-    isotropic = projections.isotropic
-    if projections.n <= projections.d:
-        yield Finding(
-            "note",
-            "Too few samples for a condition number",
-            f"{projections.n:,} samples cannot span {projections.d} dimensions: the smallest "
-            "eigenvalues are 0 whatever the encoder does.",
-        )
-    elif projections.condition_number > 100 * isotropic[0] / isotropic[-1]:
-        yield Finding(
-            "note",
-            "Some directions are squashed",
-            f"The condition number is {number(projections.condition_number)}: the widest direction "
-            "has that many times the variance of the narrowest. Regularised readers are biased "
-            "along squashed directions, and noise is magnified along stretched ones.",
-        )
+def shape(evidence: Diagnosis) -> Iterator[Finding]:
+    """What `isojepa diagnose` finds in the projections beyond their scale and rank.
+
+    Nothing here condemns a run: a short one is rarely Gaussian, and its encoder may still be good.
+    """
+    for finding in (
+        *shapes.table(evidence),
+        *shapes.duplicates(evidence),
+        *shapes.isotropy(evidence),
+        *shapes.outliers(evidence),
+        *shapes.gaps(evidence),
+        *shapes.symmetry(evidence),
+        *shapes.tails(evidence),
+    ):
+        level: Level = "warning" if finding.level == "problem" else finding.level
+        yield replace(finding, level=level, detail=f"{finding.detail} {finding.change}".strip())
 
 
 def slices(test: SliceTest) -> Finding:

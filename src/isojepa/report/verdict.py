@@ -76,6 +76,7 @@ def _findings(state: State, evidence: Evidence) -> list[Finding]:
         found = [finding for finding in found if finding.level != "good"]
     else:
         found += [findings.slices(evidence.slices)] if evidence.slices is not None else []
+        found += findings.shape(evidence.diagnosis) if evidence.diagnosis is not None else []
         found += findings.progress(evidence)
     found += findings.skipped_files(run)
     severity: tuple[Level, ...] = ("problem", "warning", "note", "good")
