@@ -1,19 +1,23 @@
 """Power study: how often each test of Gaussianity rejects each alternative, at 5 %.
 
-    python benchmarks/power.py --quick    # some ten seconds on one core
+    python benchmarks/power.py --quick    # some fifteen seconds on one core
+    python benchmarks/power.py --small    # docs/power.md: some eight minutes on one core
     python benchmarks/power.py            # the full grid: hours
 
-Prints a table per setting, one comparison with SciPy (and with pingouin and statsmodels where they
-are installed) on the same samples, and last one line of JSON. Ratios are mean rejection rates over
-the alternatives, relative to the sliced Epps-Pulley statistic, SIGReg, of the same setting.
+Prints a table per setting; comparisons with SciPy (and with pingouin and statsmodels where they are
+installed) on the same samples, and with published critical values; and last one line of JSON.
+Ratios are mean rejection rates over the alternatives, relative to the sliced Epps-Pulley statistic,
+SIGReg, of the same setting. `--out FILE` writes all of it as Markdown.
 """
 
 import importlib.util
 import json
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import scipy.stats
@@ -24,7 +28,7 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
-from isojepa.normality.calibration import Calibration, rejection_rate
+from isojepa.normality.calibration import Calibration, null_distribution, rejection_rate
 from isojepa.normality.multivariate import MULTIVARIATE, Reduction
 from isojepa.normality.statistic import Null
 from isojepa.normality.univariate import UNIVARIATE
@@ -56,9 +60,15 @@ class Config:
     """Seed of everything."""
     quick: bool = False
     """One small setting instead of the grid, to see that it runs."""
+    small: bool = False
+    """The grid behind docs/power.md instead of the full one."""
+    out: Path | None = None
+    """Markdown file to write the tables to."""
 
 
-QUICK = Config(n=(64,), d=(8,), slices=(16,), nulls=("simple",), trials=100, n_null=300, quick=True)
+QUICK = Config(n=(64,), d=(8,), slices=(16,), nulls=("simple",), trials=100, n_null=300)
+SMALL = Config(n=(64, 256), d=(2, 16, 64), slices=(8, 32), trials=100, n_null=400)
+PEER_TRIALS, PEER_NULL, PUBLISHED_NULL = 500, 4000, 20_000
 
 
 def shift(z: Tensor, _: torch.Generator) -> Tensor:
@@ -156,11 +166,24 @@ def setting(n: int, d: int, null: Null, config: Config) -> dict[str, dict[str, f
     return rates
 
 
-def show(rates: dict[str, dict[str, float]], title: str) -> None:
-    table = Table("test", *ALTERNATIVES, title=title)
-    for label, row in rates.items():
-        table.add_row(label, *(f"{100 * rate:.0f}" for rate in row.values()))
-    Console(width=160).print(table)
+class Page(NamedTuple):
+    """A table with a title, for the screen and for Markdown."""
+
+    title: str
+    first: str
+    rows: dict[str, list[str]]
+    columns: list[str]
+
+    def show(self) -> None:
+        table = Table(self.first, *self.columns, title=self.title)
+        for label, cells in self.rows.items():
+            table.add_row(label, *cells)
+        Console(width=160).print(table)
+
+    def markdown(self) -> str:
+        head = [f"## {self.title}", "", "| " + " | ".join([self.first, *self.columns]) + " |"]
+        head.append("|---|" + "---:|" * len(self.columns))
+        return "\n".join(head + [f"| {k} | " + " | ".join(v) + " |" for k, v in self.rows.items()])
 
 
 def mean_power(row: dict[str, float]) -> float:
@@ -202,25 +225,61 @@ if importlib.util.find_spec("pingouin"):
 
 def against_peers(config: Config) -> dict[str, dict[str, tuple[float, float]]]:
     """Rejection rates, (ours, the peer's), on the same samples; 2 dimensions for pingouin."""
-    n, compared = config.n[0], ("none", "student", "skew", "mixture", "cube")
+    n, compared = 64, ("none", "student", "skew", "mixture", "cube")
+    trials, n_null = (100, 300) if config.quick else (PEER_TRIALS, PEER_NULL)
     rates: dict[str, dict[str, tuple[float, float]]] = {}
     for label, (name, null, peer) in PEERS.items():
         d = 2 if name in MULTIVARIATE else 1
-        c = Calibration(statistic=name, n=n, d=d, null=null, n_null=config.n_null, seed=config.seed)
+        c = Calibration(statistic=name, n=n, d=d, null=null, n_null=n_null, seed=config.seed)
         rates[label] = {}
         for alternative in compared:
             g = generator(config.seed, n, d, 99)
-            normal = torch.randn(config.trials, n, d, generator=g, dtype=torch.float64)
+            normal = torch.randn(trials, n, d, generator=g, dtype=torch.float64)
             z = ALTERNATIVES[alternative](normal, g).double()
             theirs = np.mean([peer(x.squeeze(-1).numpy()) <= LEVEL for x in z])
             rates[label][alternative] = (rejection_rate(z, c, level=LEVEL), float(theirs))
     return rates
 
 
+PUBLISHED: tuple[tuple[str, Null, str, Callable[[float, int], float], float], ...] = (
+    # Stephens (1986), in D'Agostino and Stephens, tables 4.2 (mean and variance known) and 4.7.
+    ("kolmogorov_smirnov", "simple", "Stephens",
+     lambda s, n: s * (n**0.5 + 0.12 + 0.11 / n**0.5), 1.358),
+    ("cramer_von_mises", "simple", "Stephens",
+     lambda s, n: (s - 0.4 / n + 0.6 / n**2) * (1 + 1 / n), 0.461),
+    ("watson", "simple", "Stephens",
+     lambda s, n: (s - 0.1 / n + 0.1 / n**2) * (1 + 0.8 / n), 0.187),
+    ("anderson_darling", "simple", "Stephens", lambda s, _: s, 2.492),
+    ("kolmogorov_smirnov", "composite", "Stephens",
+     lambda s, n: s * (n**0.5 - 0.01 + 0.85 / n**0.5), 0.895),
+    ("cramer_von_mises", "composite", "Stephens", lambda s, n: s * (1 + 0.5 / n), 0.126),
+    ("watson", "composite", "Stephens", lambda s, n: s * (1 + 0.5 / n), 0.117),
+    ("anderson_darling", "composite", "Stephens",
+     lambda s, n: s * (1 + 0.75 / n + 2.25 / n**2), 0.752),
+    # Shapiro and Wilk (1965), table 6, n = 50: the 5 % point.
+    ("shapiro_wilk", "composite", "Shapiro and Wilk", lambda s, _: s, 0.947),
+)  # fmt: skip
+"""Statistic, null hypothesis, source, modification for n, and the published value at 5 %."""
+
+
+def against_published(config: Config, n: int = 50) -> dict[str, tuple[float, float]]:
+    """Critical values at 5 %, (ours, by simulation; published), in the published modification."""
+    values = {}
+    for name, null, source, modify, published in PUBLISHED:
+        n_null = 2000 if config.quick else PUBLISHED_NULL
+        c = Calibration(statistic=name, n=n, d=1, null=null, n_null=n_null, seed=config.seed)
+        level = 0.05 if c.properties.tail == "small" else 0.95
+        ours = float(torch.quantile(null_distribution(c, dtype=torch.float64), level))
+        values[f"{name}, {null} ({source})"] = (modify(ours, n), published)
+    return values
+
+
 def run(config: Config) -> None:
-    config = QUICK if config.quick else config
+    chosen = QUICK if config.quick else SMALL if config.small else config
+    config = replace(chosen, quick=config.quick, out=config.out)
     ratios: dict[str, float] = {}
     rejection: dict[str, dict[str, dict[str, float]]] = {}
+    pages = []
     for n in config.n:
         for d in config.d:
             for null in config.nulls:
@@ -228,18 +287,36 @@ def run(config: Config) -> None:
                     continue
                 title = f"n={n} d={d} {null}"
                 rates = rejection[title] = setting(n, d, null, config)
-                show(rates, f"{title}: rejections in %, {config.trials} samples each")
+                heading = f"{title}: rejections in %, {config.trials} samples each"
+                pages.append(
+                    Page(heading, "test", {k: [f"{100 * r:.0f}" for r in row.values()]
+                                           for k, row in rates.items()}, list(ALTERNATIVES))
+                )  # fmt: skip
+                pages[-1].show()
                 sigreg = mean_power(rates[f"epps_pulley, mean of {config.slices[-1]}"])
                 for label, row in rates.items():
                     ratios[f"{title}: {label}"] = round(mean_power(row) / sigreg, 3)
-    peers = against_peers(config)
-    table = Table("peer", *next(iter(peers.values())), title="rejections in %, ours / the peer's")
-    for label, pairs in peers.items():
-        table.add_row(
-            label, *(f"{100 * ours:.0f} / {100 * its:.0f}" for ours, its in pairs.values())
-        )
-    Console(width=160).print(table)
-    result = {"benchmark": "power", "ratios": ratios, "rejection": rejection, "peers": peers}
+    peers, published = against_peers(config), against_published(config)
+    rows = {
+        label: [f"{100 * ours:.0f} / {100 * its:.0f}" for ours, its in pairs.values()]
+        for label, pairs in peers.items()
+    }
+    title = f"Rejections in %, ours / the peer's, n=64, {PEER_TRIALS} samples each"
+    pages.append(Page(title, "peer", rows, list(next(iter(peers.values())))))
+    rows = {label: [f"{ours:.3f}", f"{its:.3f}"] for label, (ours, its) in published.items()}
+    pages.append(Page("Critical values at 5 %, n=50", "statistic", rows, ["ours", "published"]))
+    for page in pages[-2:]:
+        page.show()
+    if config.out is not None:
+        config.out.parent.mkdir(parents=True, exist_ok=True)
+        config.out.write_text("\n\n".join(page.markdown() for page in pages) + "\n")
+    result = {
+        "benchmark": "power",
+        "ratios": ratios,
+        "rejection": rejection,
+        "peers": peers,
+        "published": published,
+    }
     print(json.dumps(result))
 
 

@@ -101,5 +101,5 @@ def log_ticks(plot: figure, low: float, high: float) -> None:
     """Powers of ten between two values, or 1, 2 and 5 times them where those are few."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     mantissas = (1, 2, 5) if high < 200 * low else (1,)
-    plot.yaxis.ticker = FixedTicker(ticks=[m * 10.0**d for d in decades for m in mantissas])
+    plot.yaxis.ticker = FixedTicker(ticks=[float(f"{m}e{d}") for d in decades for m in mantissas])
     plot.yaxis.formatter = PrintfTickFormatter(format="%g")
