@@ -23,6 +23,7 @@ STAGES = [
     "diagnosis",
     "training",
     "report",
+    "world",
     "workflow",
     "cli",
 ]

@@ -1,0 +1,1 @@
+"""Frames and actions in, control out."""
