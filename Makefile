@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all lint format docs bench clean
+.PHONY: demo test test-all lint format docs bench bench-gpu clean
 
 demo: $(READY)
 	$(BIN)/isojepa demo
@@ -31,6 +31,14 @@ docs: $(READY)
 bench: $(READY)
 	$(BIN)/python -m pip install --disable-pip-version-check -q -e ".[bench]" -c constraints.txt
 	for script in benchmarks/*.py; do $(BIN)/python $$script --quick || exit 1; done
+
+bench-gpu: $(READY)
+	$(BIN)/python -m pip install --disable-pip-version-check -q -e ".[bench]" -c constraints.txt
+	@if $(BIN)/python -c "import torch; raise SystemExit(not torch.cuda.is_available())"; then \
+	    $(BIN)/python -m pytest tests/kernels && \
+	    $(BIN)/python benchmarks/sigreg.py --device cuda \
+	        --out benchmarks/results/sigreg_cuda_$$(date +%F).md; \
+	else echo "no GPU that torch can use: nothing to measure"; fi
 
 clean:
 	rm -rf $(VENV) demo-run build dist .mypy_cache .ruff_cache .pytest_cache

@@ -5,18 +5,30 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from isojepa.models.encoder import load_encoder
+    from isojepa.objective.accumulation import backward_in_parts
+    from isojepa.objective.exact import exact_sigreg
     from isojepa.objective.lejepa import LeJEPALoss
     from isojepa.objective.sigreg import SIGReg
     from isojepa.training.config import PretrainConfig
     from isojepa.workflow import pretrain
 
 __version__ = "0.1.0"
-__all__ = ["LeJEPALoss", "PretrainConfig", "SIGReg", "load_encoder", "pretrain"]
+__all__ = [
+    "LeJEPALoss",
+    "PretrainConfig",
+    "SIGReg",
+    "backward_in_parts",
+    "exact_sigreg",
+    "load_encoder",
+    "pretrain",
+]
 
 _HOME = {
     "LeJEPALoss": "isojepa.objective.lejepa",
     "PretrainConfig": "isojepa.training.config",
     "SIGReg": "isojepa.objective.sigreg",
+    "backward_in_parts": "isojepa.objective.accumulation",
+    "exact_sigreg": "isojepa.objective.exact",
     "load_encoder": "isojepa.models.encoder",
     "pretrain": "isojepa.workflow",
 }

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
 import tyro
@@ -16,13 +17,20 @@ class Verb(NamedTuple):
     run: Callable[[Any], object]
 
 
+@dataclass(frozen=True)
+class WorldVerbs:
+    """World models: demo, collect, train, plan, probe, surprise. See isojepa world --help."""
+
+
 def verbs() -> dict[str, Verb]:
-    """All verbs, in the order of a first visit."""
+    """All verbs, in the order of a first visit; the second word of a group's follows a space."""
     from isojepa import workflow
     from isojepa.diagnosis import diagnose
     from isojepa.evaluation import evaluate, export
     from isojepa.report import page
     from isojepa.training.config import PretrainConfig
+    from isojepa.world import collect, control, demo, probing, surprise, training
+    from isojepa.world.train_config import WorldTrainConfig
 
     return {
         "demo": Verb(workflow.DemoConfig, workflow.demo),
@@ -31,7 +39,30 @@ def verbs() -> dict[str, Verb]:
         "embed": Verb(export.EmbedConfig, export.run),
         "diagnose": Verb(diagnose.DiagnoseConfig, diagnose.run),
         "report": Verb(page.ReportConfig, page.run),
+        "world demo": Verb(demo.WorldDemoConfig, demo.run),
+        "world collect": Verb(collect.CollectConfig, collect.run),
+        "world train": Verb(WorldTrainConfig, training.run),
+        "world plan": Verb(control.PlanConfig, control.run),
+        "world probe": Verb(probing.ProbeConfig, probing.run),
+        "world surprise": Verb(surprise.SurpriseConfig, surprise.run),
     }
+
+
+def parse(arguments: Sequence[str], table: dict[str, Verb]) -> Any:
+    """The configuration that a command line without its first word asks for; exits on mistakes."""
+    program, group = "isojepa", "world"
+    inside = list(arguments[:1]) == [group]
+    prefix = f"{group} " if inside else ""
+    configs = {
+        name.removeprefix(prefix): verb.config
+        for name, verb in table.items()
+        if name.startswith(prefix) and " " not in name.removeprefix(prefix)
+    }
+    if inside:
+        arguments, program = arguments[1:], f"{program} {group}"
+    else:
+        configs[group] = WorldVerbs
+    return tyro.cli(_subcommands(configs), args=list(arguments) or ["--help"], prog=program)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         table = verbs()
     set_up_logging()
     try:
-        config = tyro.cli(_subcommands(table), args=arguments or ["--help"], prog="isojepa")
+        config = parse(arguments, table)
         next(verb for verb in table.values() if verb.config is type(config)).run(config)
     except UserError as error:
         console.print(f"[bold red]isojepa:[/] {error}", highlight=False, soft_wrap=True)
@@ -64,10 +95,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _subcommands(table: dict[str, Verb]) -> Any:
+def _subcommands(configs: dict[str, type]) -> Any:
     union: Any = None
-    for name, verb in table.items():
-        member = Annotated[verb.config, tyro.conf.subcommand(name)]  # type: ignore[name-defined]
+    for name, config in configs.items():
+        member = Annotated[config, tyro.conf.subcommand(name)]  # type: ignore[valid-type]
         union = member if union is None else union | member
     return union
 

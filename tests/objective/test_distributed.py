@@ -1,7 +1,9 @@
-"""Real processes: the loss is the global batch's, and DDP's mean gradient one process's."""
+"""Real processes: the loss is the global batch's, and the mean gradient one process's."""
 
 import os
 import socket
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -9,11 +11,23 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
-from isojepa import LeJEPALoss
+from isojepa import LeJEPALoss, SIGReg, backward_in_parts
 
-SIZES = {2: (10, 6), 3: (5, 8, 3)}
+SIZES = [(10, 6), (5, 8, 3), (9, 0, 7)]
+OBJECTIVES: dict[str, Callable[[], nn.Module]] = {
+    "random": lambda: SIGReg(slices=16, seed=5),
+    "orthogonal": lambda: SIGReg(slices=16, seed=5, directions="orthogonal"),
+    "fixed": lambda: SIGReg(slices=16, seed=5, directions="fixed"),
+    "exact": lambda: SIGReg(directions="exact"),
+    "decoupled": lambda: SIGReg(slices=16, seed=5, scale="decoupled"),
+    "wasserstein": lambda: SIGReg(slices=16, seed=5, scale="decoupled", shape="wasserstein"),
+    "lejepa": lambda: LeJEPALoss(n_global=2, lambd=0.3, slices=16, seed=5),
+    "lejepa exact": lambda: LeJEPALoss(n_global=2, lambd=0.3, directions="exact"),
+}
 
 
 def data() -> torch.Tensor:
@@ -25,44 +39,100 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 4)).double()
 
 
-def objective() -> LeJEPALoss:
-    return LeJEPALoss(n_global=2, lambd=0.3, slices=16, seed=5)
+def flat(terms: torch.Tensor | tuple) -> torch.Tensor:
+    return torch.stack([t.detach() for t in (terms if isinstance(terms, tuple) else (terms,))])
 
 
-def work(rank: int, sizes: tuple[int, ...], port: int, out: str) -> None:
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=rank, world_size=len(sizes))
-    model, loss = DistributedDataParallel(network()), objective()
-    start = sum(sizes[:rank])
-    values = []
-    for _ in range(2):  # the second step draws other directions, the same on every rank
-        model.zero_grad()
-        terms = loss(model(data()[:, start : start + sizes[rank]]))
-        terms.loss.backward()
-        values.append(torch.stack([term.detach() for term in terms]))
-    gradient = torch.cat([p.grad.flatten() for p in model.parameters()])
-    torch.save({"values": torch.stack(values), "gradient": gradient}, f"{out}/{rank}.pt")
-    dist.destroy_process_group()
-
-
-@pytest.mark.parametrize("world", [2, 3])
-def test_ranks_with_unequal_batches_equal_one_process(world: int, tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    sizes = tuple(s for s in SIZES[world])
-    mp.spawn(work, args=(sizes, port, str(tmp_path)), nprocs=world)
-
-    model, loss = network(), objective()
+def two_steps(model: nn.Module, objective: nn.Module, x: torch.Tensor, parts: int = 0) -> dict:
+    """Values of two steps, which draw other directions, and the gradient of the second."""
     values = []
     for _ in range(2):
         model.zero_grad()
-        terms = loss(model(data()))
-        terms.loss.backward()
-        values.append(torch.stack([term.detach() for term in terms]))
-    gradient = torch.cat([p.grad.flatten() for p in model.parameters()])
-    for rank in range(world):
-        saved = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
-        torch.testing.assert_close(saved["values"], torch.stack(values), rtol=1e-10, atol=1e-12)
-        torch.testing.assert_close(saved["gradient"], gradient, rtol=1e-10, atol=1e-12)
+        if parts:
+            terms = backward_in_parts(model, x.tensor_split(parts, 1), objective)
+        else:
+            terms = objective(model(x))
+            (terms if isinstance(terms, torch.Tensor) else terms.loss).backward()
+        values.append(flat(terms))
+    gradients = [p.grad.full_tensor() if isinstance(p.grad, DTensor) else p.grad
+                 for p in model.parameters()]  # fmt: skip
+    return {"values": torch.stack(values), "gradient": torch.cat([g.flatten() for g in gradients])}
+
+
+def sharded() -> nn.Module:
+    model = network()
+    for layer in model:
+        if isinstance(layer, nn.Linear):
+            fully_shard(layer)
+    return fully_shard(model)
+
+
+def start(rank: int, world: int, port: int) -> None:
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", rank=rank, world_size=world, timeout=timedelta(seconds=120))
+
+
+def work(rank: int, sizes: tuple[int, ...], port: int, out: str) -> None:
+    start(rank, len(sizes), port)
+    first = sum(sizes[:rank])
+    share = data()[:, first : first + sizes[rank]]
+    found = {}
+    for name, objective in OBJECTIVES.items():
+        found[f"{name}, DDP"] = two_steps(DistributedDataParallel(network()), objective(), share)
+        found[f"{name}, FSDP2"] = two_steps(sharded(), objective(), share)
+    for name in ("random", "exact", "lejepa"):
+        model = DistributedDataParallel(network())
+        found[f"{name}, in parts"] = two_steps(model, OBJECTIVES[name](), share, parts=3)
+    torch.save(found, f"{out}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def spawn(function: Callable, world: int, *args: object) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mp.spawn(function, args=(*args[:1], port, *args[1:]), nprocs=world)
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_ranks_with_unequal_batches_equal_one_process(
+    sizes: tuple[int, ...], tmp_path: Path
+) -> None:
+    spawn(work, len(sizes), sizes, str(tmp_path))
+    saved = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(len(sizes))]
+    for case in saved[0]:
+        expected = two_steps(network(), OBJECTIVES[case.split(", ")[0]](), data())
+        for found in saved:
+            for part in ("values", "gradient"):
+                torch.testing.assert_close(
+                    found[case][part], expected[part], rtol=1e-8, atol=1e-10, msg=f"{case} {part}"
+                )
+            assert torch.equal(found[case]["values"], saved[0][case]["values"])
+
+
+def misbehave(rank: int, what: str, port: int, out: str) -> None:
+    start(rank, 2, port)
+    z = data()[0]
+    sigreg = SIGReg(slices=16, directions="exact" if what == "missing, exact" else "random")
+    if what == "out of step":
+        sigreg.step = rank
+    if what == "other settings":
+        sigreg.seed = rank
+    try:
+        if rank == 0 or not what.startswith("missing"):
+            sigreg(z)
+        message = ""
+    except RuntimeError as error:
+        message = str(error)
+    (Path(out) / f"{rank}.txt").write_text(message)
+
+
+@pytest.mark.parametrize("what", ["out of step", "other settings", "missing", "missing, exact"])
+def test_ranks_that_do_not_play_along_are_named(what: str, tmp_path: Path) -> None:
+    spawn(misbehave, 2, what, str(tmp_path))
+    said = [(tmp_path / f"{rank}.txt").read_text() for rank in range(2)]
+    if what.startswith("missing"):
+        assert "SIGReg on rank 0 of 2 could not reach the other ranks" in said[0]
+    else:
+        assert all(f"rank {i} is at" in words for i, words in enumerate(said))

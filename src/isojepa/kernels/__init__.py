@@ -1,5 +1,13 @@
-"""Characteristic-function sums, fast: every kernel has the reference's signature."""
+"""Characteristic-function sums, fast: every kernel has the reference's signatures.
 
-from isojepa.kernels.recurrence import cos_sin_sums
+A kernel is a module with two functions of plain tensors, without autograd:
 
-__all__ = ["cos_sin_sums"]
+    sums(x (..., n, m), knots, step) -> cos (..., m, k), sin (..., m, k)
+    gradient(x (..., n, m), grad_cos (..., m, k), grad_sin (..., m, k), step) -> (..., n, m)
+
+for float32 and float64 on its devices. `dispatch` chooses one by device and makes the operator.
+"""
+
+from isojepa.kernels.dispatch import chosen_kernel, cos_sin_sums, use_kernel
+
+__all__ = ["chosen_kernel", "cos_sin_sums", "use_kernel"]

@@ -63,6 +63,51 @@ def mean_distance(r2: Float[Tensor, "*shape"], d: int) -> Float[Tensor, "*shape"
     return mean_norm * (sphere_average(s, d) + s * (2 / d) * sphere_average(s, d + 2))
 
 
+class Excess(NamedTuple):
+    """How far F(s) is from a constant, and its slope."""
+
+    value: Tensor
+    """F(s) - (1 + 2 centre)^(-1/2)."""
+    slope: Tensor | None
+    """F'(s), negative; None if it was not asked for."""
+
+
+@torch.no_grad()
+def sphere_average_excess(s: Tensor, d: int, centre: float, *, slope: bool) -> Excess:
+    """`sphere_average` less its limit at s = centre d for large d, and its derivative, at once.
+
+    In high dimension distances concentrate, so that F is nearly the same for all pairs of a sample
+    and its rounding error too: summed over pairs it would not average out. The difference carries
+    no such error: it is (2 (centre - s/d) q q0) / (sqrt(q) + sqrt(q0)) + sqrt(q) (F / sqrt(q) - 1),
+    q0 = 1 / (1 + 2 centre), and the last factor is a small polynomial. Below d = 16 the result is
+    in float64 instead, where the device has it.
+
+    Args:
+        s: non-negative, any shape, float32 or float64; no gradient flows through it.
+        d: dimension of the space around the sphere, at least 1.
+        centre: a value of s/d, non-negative.
+        slope: whether to compute the derivative.
+    """
+    q0 = 1 / (1 + 2 * centre)
+    fine = s.dtype == torch.float64
+    if d < _POLYNOMIAL_FROM:
+        s = s if s.device.type == "mps" else s.double()
+        if d == 1:
+            decay = torch.exp(-s)
+            return Excess(decay - sqrt(q0), -decay if slope else None)
+        rule = exponentials(d) if fine else exponentials(d, step=0.21)
+        return _excess_by_exponentials(s, d, rule, q0, slope)
+    constant, *rest = polynomial(d, fine=fine)
+    u = s * (1 / d)
+    q = (2 * u).add_(1).reciprocal_()
+    root = q.sqrt()
+    value = _horner((constant - 1, *rest), q).mul_(root)
+    value.addcdiv_(u.neg_().add_(centre).mul_(q), root + sqrt(q0), value=2 * q0)
+    if not slope:
+        return Excess(value, None)
+    return Excess(value, _horner(polynomial(d, 1, fine=fine), q).mul_(root).mul_(q).neg_())
+
+
 class _Moment(torch.autograd.Function):
     """E[u^order exp(-s u)]."""
 
@@ -122,6 +167,23 @@ def _by_exponentials(s: Tensor, d: int, order: int) -> Tensor:
     return torch.where(s > _REACH * d, far, total)
 
 
+def _excess_by_exponentials(
+    s: Tensor, d: int, rule: Exponentials, q0: float, slope: bool
+) -> Excess:
+    value, term = torch.full_like(s, -sqrt(q0)), torch.empty_like(s)
+    derivative = torch.zeros_like(s) if slope else None
+    for node, weight in zip(rule.nodes, rule.weights):
+        torch.mul(s, -node, out=term)
+        value.add_(term.exp_(), alpha=weight)
+        if derivative is not None:
+            derivative.sub_(term, alpha=weight * node)
+    is_far, far = s > _REACH * d, s.clamp_min(_REACH * d)
+    value = torch.where(is_far, _far(far, d, 0) - sqrt(q0), value)
+    if derivative is not None:
+        derivative = torch.where(is_far, -_far(far, d, 1), derivative)
+    return Excess(value, derivative)
+
+
 def _far(s: Tensor, d: int, order: int) -> Tensor:
     """Watson's lemma, the integral term by term of the series of (1 - u)^((d-3)/2)."""
     a = 0.5 + order
@@ -137,12 +199,16 @@ def _far(s: Tensor, d: int, order: int) -> Tensor:
 
 
 def _by_polynomial(s: Tensor, d: int, order: int) -> Tensor:
-    coefficients = polynomial(d, order, fine=s.dtype == torch.float64)
     q = 1 / (1 + s * (2 / d))
-    value = torch.full_like(s, coefficients[-1])
+    value = _horner(polynomial(d, order, fine=s.dtype == torch.float64), q)
+    return value.mul_(q.sqrt()).mul_(q**order)
+
+
+def _horner(coefficients: tuple[float, ...], q: Tensor) -> Tensor:
+    value = torch.full_like(q, coefficients[-1])
     for coefficient in coefficients[-2::-1]:
         value.mul_(q).add_(coefficient)
-    return value.mul_(q.sqrt()).mul_(q**order)
+    return value
 
 
 @lru_cache(maxsize=256)

@@ -7,7 +7,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from isojepa.distributed import sum_over_ranks
-from isojepa.objective.sigreg import SIGReg
+from isojepa.objective.decoupled import Shape
+from isojepa.objective.directions import Directions
+from isojepa.objective.sigreg import Scale, SIGReg
 
 
 class LeJEPATerms(NamedTuple):
@@ -25,8 +27,7 @@ def view_disagreement(z: Float[Tensor, "v n d"], n_global: int) -> Float[Tensor,
     """
     centre = z[:n_global].mean(0)
     squared = (z - centre).square().sum()
-    count = torch.tensor(float(z.numel()), dtype=z.dtype, device=z.device)
-    total, count = sum_over_ranks(torch.stack([squared, count]))
+    total, count = sum_over_ranks(torch.stack([squared, z.new_full((), float(z.numel()))]))
     return total / count
 
 
@@ -37,7 +38,7 @@ class LeJEPALoss(nn.Module):
         n_global: how many leading views are global; their mean is the centre all views approach.
             None means all of them.
         lambd: weight of SIGReg in [0, 1]; 0.05 is the paper's default, 0.01 to 0.1 its good range.
-        slices, knots, t_max, seed: see `SIGReg`.
+        slices, knots, t_max, seed, directions, scale, shape: see `SIGReg`.
 
     Shape:
         (v, n, d) -> `LeJEPATerms` of scalars. SIGReg is computed per view and averaged.
@@ -55,6 +56,9 @@ class LeJEPALoss(nn.Module):
         knots: int = 17,
         t_max: float = 3.0,
         seed: int = 0,
+        directions: Directions = "random",
+        scale: Scale = "joint",
+        shape: Shape = "epps_pulley",
     ) -> None:
         super().__init__()
         if not 0 <= lambd <= 1:
@@ -62,7 +66,9 @@ class LeJEPALoss(nn.Module):
         if n_global is not None and n_global < 1:
             raise ValueError(f"n_global must be at least 1, got {n_global}")
         self.n_global, self.lambd = n_global, lambd
-        self.sigreg = SIGReg(slices, knots, t_max, seed)
+        self.sigreg = SIGReg(
+            slices, knots, t_max, seed, directions=directions, scale=scale, shape=shape
+        )
 
     def forward(self, z: Float[Tensor, "v n d"]) -> LeJEPATerms:
         n_global = z.shape[0] if self.n_global is None else self.n_global

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 
 from isojepa.data.batches import Batch
 from isojepa.data.views import Views
-from isojepa.objective.lejepa import LeJEPALoss
+from isojepa.objective.accumulation import backward_in_parts
+from isojepa.objective.lejepa import LeJEPALoss, LeJEPATerms
 from isojepa.randomness import seed_from
 
 MODEL_STREAM = 3  # the stream of dropout and the like, apart from others with the same seed
@@ -65,6 +67,7 @@ def optimise(
     seed: int,
     start: int = 0,
     clip: float = 1.0,
+    parts: int = 1,
 ) -> Iterator[Update]:
     """Make one update per batch and yield it.
 
@@ -74,6 +77,7 @@ def optimise(
         seed: of whatever the model draws (dropout), keyed by step and rank.
         start: number of updates already made, in a resumed run.
         clip: largest gradient norm.
+        parts: how many pieces to embed the batch in, to save memory; the loss sees it whole.
     """
     model.train()
     for step, batch in enumerate(batches, start):
@@ -83,9 +87,13 @@ def optimise(
             group["lr"] = lr
 
         torch.manual_seed(seed_from(seed, step, fabric.global_rank, MODEL_STREAM))
-        embeddings, projections = model(make_views(batch, step))
-        terms = objective(projections)
-        fabric.backward(terms.loss)
+        views = make_views(batch, step)
+        if parts == 1:
+            embeddings, projections = model(views)
+            terms = objective(projections)
+            fabric.backward(terms.loss)
+        else:
+            embeddings, projections, terms = _in_parts(fabric, model, objective, views, parts)
         grad_norm = fabric.clip_gradients(model, optimiser, max_norm=clip, error_if_nonfinite=False)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
@@ -101,3 +109,34 @@ def optimise(
             projections=projections.detach(),
             batch=batch,
         )
+
+
+def _in_parts(
+    fabric: Fabric, model: nn.Module, objective: LeJEPALoss, views: Views, parts: int
+) -> tuple[Float[Tensor, "v n d"], Float[Tensor, "v n k"], LeJEPATerms]:
+    """Embed the samples piece by piece, in as many pieces on every rank."""
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def project(part: Views) -> Tensor:
+        embeddings, projections = model(part)
+        seen.append((embeddings.detach(), projections.detach()))
+        return projections
+
+    no_sync: Any = fabric.no_backward_sync  # of a model that Fabric has set up, which `model` is
+    terms = backward_in_parts(
+        model,
+        split_views(views, parts),
+        objective,
+        embed=project,
+        backward=fabric.backward,
+        no_sync=partial(no_sync, model, enabled=fabric.world_size > 1),
+    )
+    embeddings, projections = (torch.cat(x, 1) for x in zip(*seen[:parts]))
+    return embeddings, projections, terms
+
+
+def split_views(views: Views, parts: int) -> list[Views]:
+    """The views of consecutive, nearly equal groups of samples."""
+    large = views.large.tensor_split(parts, 1)
+    small = [None] * parts if views.small is None else views.small.tensor_split(parts, 1)
+    return [Views(*pair) for pair in zip(large, small)]

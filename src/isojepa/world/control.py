@@ -1,0 +1,52 @@
+"""`isojepa world plan`: reach image goals with a trained world model, beside its baselines."""
+
+import logging
+from typing import Any
+
+from isojepa.run_folder import write_json
+from isojepa.world.control_results import show, summarise
+from isojepa.world.goal_seeker import load_policy
+from isojepa.world.plan_config import PlanConfig, Prepared, prepare
+from isojepa.world.recipes import OURS, PUBLISHED, Recipe
+from isojepa.world.scoring import BASELINES, baseline_of, success_of
+
+__all__ = [
+    "OURS",
+    "PUBLISHED",
+    "PlanConfig",
+    "Prepared",
+    "Recipe",
+    "load_policy",
+    "prepare",
+    "run",
+    "success_of",
+]
+
+log = logging.getLogger(__name__)
+
+
+def run(config: PlanConfig) -> dict[str, Any]:
+    """Play all pairs, print the table, and write control.json and a film.
+
+    Returns:
+        What control.json holds.
+
+    Raises:
+        UserError: for an unknown environment, too few pairs, a data set with other actions than the
+            model's, a horizon beyond the budget, or a missing package.
+    """
+    out = config.out or config.run / "control.json"
+    prepared = prepare(config)
+    seeds = [config.seed + i for i in range(config.seeds)]
+    film = out.with_suffix(".gif") if config.films else None
+    first = success_of(prepared, seed=seeds[0], film=film)
+    scored = {"plan": [first, *(success_of(prepared, seed=s) for s in seeds[1:])]}
+    for name in BASELINES if config.baselines else ():
+        each = [baseline_of(prepared, name, seed=s) for s in seeds]
+        if all(one is not None for one in each):
+            scored[name] = [one for one in each if one is not None]
+    result = summarise(prepared, scored, seeds)
+    write_json(out, result)
+    show(result)
+    log.info("%s", out)
+    return result

@@ -1,0 +1,272 @@
+"""To and from the `stable-worldmodel` platform's LeWM: its weights, and its models as ours.
+
+Only names differ. The frame encoder there is a Hugging Face ViT, whose names changed with version
+5 of `transformers`; both are read, and either is written.
+"""
+
+import re
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from isojepa.errors import UserError
+from isojepa.world.model import WorldModel
+from isojepa.world.presets import WorldModelSpec
+
+# (ours, theirs); {} stands for a number. The encoder's come in two versions.
+NAMES = [
+    ("projector.", "projector.net."),
+    ("predictor_projector.", "pred_proj.net."),
+    ("action_encoder.mix.", "action_encoder.patch_embed."),
+    ("action_encoder.mlp.", "action_encoder.embed."),
+    ("predictor.positions", "predictor.pos_embedding"),
+    ("predictor.norm.", "predictor.transformer.norm."),
+    ("predictor.enter.", "predictor.transformer.input_proj."),
+    ("predictor.enter_condition.", "predictor.transformer.cond_proj."),
+    ("predictor.leave.", "predictor.transformer.output_proj."),
+    ("predictor.blocks.{}.attention.norm.", "predictor.transformer.layers.{}.attn.norm."),
+    ("predictor.blocks.{}.attention.qkv.", "predictor.transformer.layers.{}.attn.to_qkv."),
+    ("predictor.blocks.{}.attention.out.", "predictor.transformer.layers.{}.attn.to_out.0."),
+    ("predictor.blocks.{}.mlp.", "predictor.transformer.layers.{}.mlp.net."),
+    ("predictor.blocks.{}.modulation.", "predictor.transformer.layers.{}.adaLN_modulation.1."),
+    ("encoder.backbone.cls_token", "encoder.embeddings.cls_token"),
+    ("encoder.backbone.pos_embed", "encoder.embeddings.position_embeddings"),
+    ("encoder.backbone.patch_embed.proj.", "encoder.embeddings.patch_embeddings.projection."),
+    ("encoder.backbone.norm.", "encoder.layernorm."),
+]
+Layout = Literal["transformers-5", "transformers-4"]
+BLOCK = {
+    "transformers-5": [
+        ("norm1.", "layernorm_before."),
+        ("norm2.", "layernorm_after."),
+        ("attn.q.", "attention.q_proj."),
+        ("attn.k.", "attention.k_proj."),
+        ("attn.v.", "attention.v_proj."),
+        ("attn.proj.", "attention.o_proj."),
+        ("mlp.fc1.", "mlp.fc1."),
+        ("mlp.fc2.", "mlp.fc2."),
+    ],
+    "transformers-4": [
+        ("norm1.", "layernorm_before."),
+        ("norm2.", "layernorm_after."),
+        ("attn.q.", "attention.attention.query."),
+        ("attn.k.", "attention.attention.key."),
+        ("attn.v.", "attention.attention.value."),
+        ("attn.proj.", "attention.output.dense."),
+        ("mlp.fc1.", "intermediate.dense."),
+        ("mlp.fc2.", "output.dense."),
+    ],
+}
+PREFIX = {"transformers-5": "encoder.layers.{}.", "transformers-4": "encoder.encoder.layer.{}."}
+
+
+def export_platform_weights(
+    model: WorldModel, layout: Layout = "transformers-5"
+) -> dict[str, Tensor]:
+    """The state dict that the platform's LeWM of the same sizes loads.
+
+    Args:
+        layout: names of the Hugging Face ViT; the released checkpoints have those of version 4.
+
+    Raises:
+        UserError: if the encoder is not `lewm_vit`: the platform's LeWM knows no other.
+    """
+    if model.spec.encoder != "lewm_vit" or model.spec.frozen:
+        raise UserError(
+            f"the platform's LeWM has a vision transformer, not {model.spec.encoder}: give it the "
+            "model itself, through as_platform_model"
+        )
+    state: dict[str, Tensor] = {}
+    for name, value in model.state_dict().items():
+        if ".attn.qkv." in name:
+            for part, x in zip("qkv", value.chunk(3)):
+                state[name.replace(".qkv.", f".{part}.")] = x
+        else:
+            state[name] = value
+    names = _names(layout)
+    state = {_renamed(name, names): value.clone() for name, value in state.items()}
+    mix = "action_encoder.patch_embed.weight"
+    if mix in state:
+        state[mix] = state[mix].unsqueeze(-1)  # theirs is a convolution of one tap
+    return state
+
+
+def load_platform_weights(
+    state: dict[str, Tensor],
+    *,
+    frame_skip: int = 5,
+    head_width: int = 64,
+    encoder_heads: int | None = None,
+    action_mean: tuple[float, ...] = (),
+    action_std: tuple[float, ...] = (),
+) -> WorldModel:
+    """Our model with the weights of a state dict of the platform's LeWM, in eval mode.
+
+    Sizes are read off the weights; what they do not show are arguments.
+
+    Args:
+        state: as saved by the platform or by the authors' code, a prefix `model.` included.
+        head_width: width of the predictor's attention heads.
+        encoder_heads: by default its width over 64, as in ViT-Tiny.
+        action_mean, action_std: of the environment's actions; the platform keeps them elsewhere.
+
+    Raises:
+        UserError: if a weight is missing, unknown or of an unexpected shape.
+    """
+    if all(name.startswith("model.") for name in state if not name.startswith("sigreg")):
+        state = {n.removeprefix("model."): x for n, x in state.items() if n.startswith("model.")}
+    layout: Layout = "transformers-4"
+    if any(name.startswith("encoder.layers.") for name in state):
+        layout = "transformers-5"
+    backward = [(theirs, ours) for ours, theirs in _names(layout)]
+    ours = {_renamed(name, backward): value for name, value in state.items()}
+    try:
+        mix = "action_encoder.mix.weight"
+        if mix in ours:
+            ours[mix] = ours[mix].squeeze(-1)
+        for name in [n for n in ours if ".attn.q." in n]:
+            parts = [ours.pop(name.replace(".q.", f".{part}.")) for part in "qkv"]
+            ours[name.replace(".q.", ".qkv.")] = torch.cat(parts)
+        spec = _spec(ours, frame_skip, head_width, encoder_heads, action_mean, action_std)
+    except KeyError as error:
+        raise UserError(f"not the weights of a LeWM: {error} is missing") from error
+    model = WorldModel(spec)
+    try:
+        model.load_state_dict(ours)
+    except RuntimeError as error:
+        raise UserError(f"not the weights of a LeWM: {error}") from error
+    return model.eval()
+
+
+def from_platform(model: nn.Module, **settings: Any) -> WorldModel:
+    """Our model with the sizes and weights of a LeWM of the platform; `load_platform_weights`'s
+    arguments may be given, so that our planners can plan with it."""
+    theirs: Any = model
+    attention = theirs.predictor.transformer.layers[0].attn
+    settings.setdefault("head_width", attention.to_qkv.out_features // 3 // attention.heads)
+    settings.setdefault("encoder_heads", theirs.encoder.config.num_attention_heads)
+    return load_platform_weights(theirs.state_dict(), **settings)
+
+
+def as_platform_model(model: WorldModel, *, standardised: bool = True) -> "PlatformModel":
+    """Our model behind the platform's protocol, so that its solvers and policies plan with it.
+
+    Args:
+        standardised: whether float pixels come with ImageNet's mean and deviation taken out, as
+            from the platform's transforms, rather than in [0, 1]. Bytes are always understood.
+    """
+    return PlatformModel(model, standardised)
+
+
+class PlatformModel(nn.Module):
+    """`get_cost` and `criterion` as the platform's solvers call them; made by
+    `as_platform_model`."""
+
+    def __init__(self, model: WorldModel, standardised: bool) -> None:
+        super().__init__()
+        self.model = model.eval()
+        self.standardised = standardised
+
+    @torch.no_grad()
+    def get_cost(
+        self, info_dict: dict[str, Any], action_candidates: Float[Tensor, "b s h a"]
+    ) -> Float[Tensor, "b s"]:
+        """Squared distance of the last predicted embedding from the goal's.
+
+        Args:
+            info_dict: "pixels" and "goal", (b, s, t, c, y, x) with equal entries along s, as the
+                solvers expand them. Embeddings are kept in it for the next call.
+            action_candidates: with t frames, the first t - 1 blocks led from one to the next.
+        """
+        for name, kept in (("pixels", "emb"), ("goal", "goal_emb")):
+            if kept not in info_dict:
+                if name not in info_dict:
+                    raise UserError(f"planning needs {name!r} among the observations")
+                info_dict[kept] = self.model.encode(self._unit(info_dict[name][:, 0]))
+        z, s = info_dict["emb"], action_candidates.shape[1]
+        past = z.shape[1] - 1
+        if past == 0:
+            none = action_candidates[:, 0, :0]
+            rolled = self.model.rollout(z, none, action_candidates)
+        else:  # every candidate brings a past of its own
+            flat = action_candidates.flatten(0, 1)
+            z = z.repeat_interleave(s, 0)
+            rolled = self.model.rollout(z, flat[:, :past], flat[:, None, past:])
+            rolled = rolled[:, 0].unflatten(0, (-1, s))
+        info_dict["predicted_emb"] = rolled
+        return self.criterion(info_dict, action_candidates)
+
+    def criterion(
+        self, info_dict: dict[str, Any], action_candidates: Tensor | None = None
+    ) -> Float[Tensor, "b s"]:
+        """The cost of what `get_cost` predicted."""
+        del action_candidates
+        last, goal = info_dict["predicted_emb"][:, :, -1], info_dict["goal_emb"][:, None, -1]
+        return F.mse_loss(last, goal.expand_as(last), reduction="none").sum(-1)
+
+    def _unit(self, frames: Tensor) -> Tensor:
+        if not frames.is_floating_point() or not self.standardised:
+            return frames
+        mean, std = (
+            torch.tensor(x).to(frames).view(3, 1, 1)
+            for x in (self.model.spec.pixel_mean, self.model.spec.pixel_std)
+        )
+        return frames * std + mean
+
+
+def _names(layout: Layout) -> list[tuple[str, str]]:
+    ours, theirs = "encoder.backbone.blocks.{}.", PREFIX[layout]
+    return NAMES + [(ours + a, theirs + b) for a, b in BLOCK[layout]]
+
+
+def _renamed(name: str, names: list[tuple[str, str]]) -> str:
+    for old, new in names:
+        found = re.match(re.escape(old).replace(r"\{\}", r"(\d+)"), name)
+        if found:
+            return new.format(*found.groups()) + name[found.end() :]
+    return name
+
+
+def _spec(
+    weights: dict[str, Tensor],
+    frame_skip: int,
+    head_width: int,
+    encoder_heads: int | None,
+    action_mean: tuple[float, ...],
+    action_std: tuple[float, ...],
+) -> WorldModelSpec:
+    def count(pattern: str) -> int:
+        return 1 + max(int(m[1]) for name in weights if (m := re.match(pattern, name)))
+
+    patch = weights["encoder.backbone.patch_embed.proj.weight"]
+    side = round((weights["encoder.backbone.pos_embed"].shape[1] - 1) ** 0.5)
+    _, history, d = weights["predictor.positions"].shape
+    qkv = weights["predictor.blocks.0.attention.qkv.weight"]
+    mix = weights.get("action_encoder.mix.weight")
+    hidden = weights.get("projector.0.weight")
+    return WorldModelSpec(
+        encoder="lewm_vit",
+        encoder_options={
+            "patch_size": patch.shape[-1],
+            "embed_dim": patch.shape[0],
+            "depth": count(r"encoder\.backbone\.blocks\.(\d+)"),
+            "num_heads": encoder_heads or max(1, patch.shape[0] // 64),
+        },
+        frame_size=side * patch.shape[-1],
+        embedding_dim=d,
+        projector_hidden=None if hidden is None else len(hidden),
+        history=history,
+        width=qkv.shape[1],
+        depth=count(r"predictor\.blocks\.(\d+)"),
+        heads=len(qkv) // 3 // head_width,
+        head_width=head_width,
+        mlp=len(weights["predictor.blocks.0.mlp.1.weight"]),
+        dropout=0.1,
+        frame_skip=frame_skip,
+        action_dim=0 if mix is None else len(mix),
+        action_mean=action_mean,
+        action_std=action_std,
+    )

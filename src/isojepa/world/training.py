@@ -1,0 +1,369 @@
+"""Training a world model: episodes in, a run folder with a trained model out."""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from isojepa.data.trajectories import (
+    Clips,
+    Trajectories,
+    clip_batches,
+    clip_index,
+    fit_action_scale,
+    open_trajectories,
+    split_episodes,
+)
+from isojepa.errors import UserError
+from isojepa.objective.lewm import LeWMLoss, LeWMTerms
+from isojepa.progress import bar, set_up_logging
+from isojepa.randomness import generator, seed_from
+from isojepa.run_folder import make_run_folder, read_run
+from isojepa.training.config import PretrainConfig
+from isojepa.training.loop import MODEL_STREAM, learning_rate, parameter_groups
+from isojepa.training.prepare import MODEL_SEED
+from isojepa.training.pretrain import Interrupted, start_fabric, stop_signals
+from isojepa.world.model import WorldModel
+from isojepa.world.presets import WorldModelSpec, preset
+from isojepa.world.session import WorldSession
+from isojepa.world.train_config import (
+    WorldPlan,
+    WorldTrainConfig,
+    as_json,
+    clip_frames,
+    derive,
+    merge_for_resume,
+    model_spec,
+)
+
+log = logging.getLogger(__name__)
+MEASURED = 256  # held-out clips
+BLOCKS = 5  # blocks ahead in the held-out rollouts, where the episodes are long enough
+SAMPLE_STREAM = 6  # the stream of the held-out clips and of frozen features' frames
+
+
+class Update(NamedTuple):
+    """One update and its terms on the global batch."""
+
+    step: int
+    """Number of updates made so far, this one included."""
+    terms: LeWMTerms
+    grad_norm: Float[Tensor, ""]
+    """Before clipping."""
+    lr: float
+
+
+class Windows(NamedTuple):
+    """The data of a run: what it trains on and what it is measured on."""
+
+    trajectories: Trajectories
+    train: Int64[np.ndarray, " n"]
+    """Episodes to train on; likewise `held_out`."""
+    held_out: Int64[np.ndarray, " k"]
+    positions: Int64[np.ndarray, "m two"]
+    """Windows to train on."""
+
+
+def run(config: WorldTrainConfig) -> Path:
+    """Train a world model and write the run folder; returns its path.
+
+    Raises:
+        UserError: for anything the user can put right; what was saved stays.
+        Interrupted: after Ctrl-C or SIGTERM, once the run is saved.
+    """
+    fabric = start_on(config)
+    if fabric.global_rank == 0:
+        make_run_folder(config.out, resume=config.resume, overwrite=config.overwrite)
+        set_up_logging(config.out / "log.txt")
+    else:
+        logging.getLogger("isojepa").setLevel(logging.WARNING)
+    fabric.barrier()
+    stored = read_run(config.out) if config.resume else None
+    if stored is not None:
+        config = merge_for_resume(config, stored["config"])
+
+    # Data, model, objective
+    spec, plan, windows = prepare(config, gpu=fabric.device.type == "cuda")
+    described = describe_data(windows.trajectories)
+    if stored is not None:
+        check_same_data(config.out, stored["data"], described)
+    torch.manual_seed(seed_from(config.seed, MODEL_SEED))
+    world = WorldModel(spec, pretrained=config.pretrained).to(memory_format=torch.channels_last)
+    if config.frozen is not None:
+        fit_frozen(world, windows, seed=config.seed)
+    if fabric.world_size > 1 and fabric.device.type == "cuda":
+        world = nn.SyncBatchNorm.convert_sync_batchnorm(world)
+    announce(config, plan, windows, world)
+    model, optimiser = fabric.setup(world, make_optimiser(world, plan))
+    session = WorldSession(
+        config.out,
+        world,
+        optimiser,
+        fabric,
+        plan=plan,
+        log_every=config.log_every,
+        held_out=sample_held_out(windows, world, seed=config.seed),
+        per_epoch=len(windows.positions) // plan.batch_size,
+    )
+    start = session.begin({"config": as_json(config, plan), "data": described}, stored)
+
+    # Updates, and what happens between them
+    objective = LeWMLoss(
+        plan.lambd,
+        regulariser="vicreg" if config.regulariser == "vicreg" else "sigreg",
+        slices=plan.slices,
+        seed=config.seed,
+        directions=config.directions,
+        scale=config.scale,
+    )
+
+    def compute(clips: Clips) -> LeWMTerms:
+        frames, actions = (x.to(fabric.device, non_blocking=True) for x in clips[:2])
+        return objective(*model(frames, actions, plan.rollout_steps))
+
+    updates = optimise(
+        fabric,
+        model,
+        compute,
+        optimiser,
+        training_clips(windows, spec, plan, fabric, seed=config.seed, start=start),
+        objective=objective,
+        schedule=partial(scheduled_rate, plan),
+        seed=config.seed,
+        start=start,
+        stop=plan.steps,
+    )
+    with bar(plan.steps, "training", done=start) as advance, stop_signals() as stopped:
+        for update in updates:
+            advance(1, session.follow(update.step, update.terms, update.grad_norm, update.lr))
+            if stopped:
+                session.save(update.step)
+                raise Interrupted(stopped[0], update.step, config.out)
+    session.finish()
+    return config.out
+
+
+def start_on(config: WorldTrainConfig) -> Fabric:
+    """Lightning Fabric on the device, and with the precision, asked for or found."""
+    return start_fabric(
+        PretrainConfig(
+            data=config.data,
+            out=config.out,
+            device=config.device,
+            devices=config.devices,
+            precision=config.precision,
+        )
+    )
+
+
+def optimise(
+    fabric: Fabric,
+    model: nn.Module,
+    compute: Callable[[Clips], LeWMTerms],
+    optimiser: torch.optim.Optimizer,
+    batches: Iterator[Clips],
+    *,
+    objective: LeWMLoss | None,
+    schedule: Callable[[int], float],
+    seed: int,
+    start: int = 0,
+    stop: int,
+    clip: float = 1.0,
+) -> Iterator[Update]:
+    """Make updates `start` to `stop`, one per batch, and yield each.
+
+    Args:
+        compute: from a batch to the loss and its terms.
+        objective: whose directions follow the step, if it draws any.
+        schedule: step -> learning rate.
+        seed: of whatever the model draws (dropout), keyed by step and rank.
+        clip: largest gradient norm.
+    """
+    model.train()
+    for step in range(start, stop):
+        if objective is not None:
+            objective.sigreg.step = step
+        lr = schedule(step)
+        for group in optimiser.param_groups:
+            group["lr"] = lr
+
+        torch.manual_seed(seed_from(seed, step, fabric.global_rank, MODEL_STREAM))
+        terms = compute(next(batches))
+        fabric.backward(terms.loss)
+        grad_norm = fabric.clip_gradients(model, optimiser, max_norm=clip, error_if_nonfinite=False)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        detached = LeWMTerms(*(term.detach() for term in terms))
+        yield Update(step + 1, detached, torch.as_tensor(grad_norm), lr)
+
+
+def make_optimiser(model: nn.Module, plan: WorldPlan) -> torch.optim.AdamW:
+    """AdamW in one kernel, where the machine has it, on what is trained."""
+    return torch.optim.AdamW(parameter_groups(model, plan.weight_decay), lr=plan.lr, fused=True)
+
+
+def scheduled_rate(plan: WorldPlan, step: int) -> float:
+    """The learning rate of update `step`, counted from 0: 1 % warm-up, then a cosine."""
+    warmup = max(1, plan.steps // 100)
+    return learning_rate(step, peak=plan.lr, warmup=warmup, steps=plan.steps)
+
+
+def prepare(config: WorldTrainConfig, *, gpu: bool) -> tuple[WorldModelSpec, WorldPlan, Windows]:
+    """Open the data, split the episodes, and settle the model's sizes and every open setting."""
+    name, spec = model_spec(config, gpu=gpu)
+    trajectories = open_trajectories(config.data, frame_size=spec.frame_size, cache=config.cache)
+    train, held_out = split_episodes(len(trajectories), held_out=config.held_out, seed=config.seed)
+    if len(held_out) == 0 and config.held_out:
+        log.warning("a single episode cannot be split: nothing is held out")
+    frames = clip_frames(spec.history, config.rollout_steps or preset(name).rollout_steps)
+    index = clip_index(trajectories, train, frames=frames, frame_skip=config.frame_skip)
+    scale = fit_action_scale(trajectories, train)
+    spec = replace(
+        spec,
+        action_dim=spec.frame_skip * trajectories.action_dim,
+        action_mean=tuple(scale.mean.tolist()),
+        action_std=tuple(scale.std.tolist()),
+    )
+    plan = derive(config, name, spec, len(index))
+    return spec, plan, Windows(trajectories, train, held_out, index)
+
+
+def training_clips(
+    windows: Windows,
+    spec: WorldModelSpec,
+    plan: WorldPlan,
+    fabric: Fabric,
+    *,
+    seed: int,
+    start: int,
+) -> Iterator[Clips]:
+    """This rank's share of the batches from update `start` on."""
+    return clip_batches(
+        windows.trajectories,
+        windows.positions,
+        frames=plan.clip_frames,
+        frame_skip=spec.frame_skip,
+        scale=spec.scale,
+        batch=plan.batch_size,
+        seed=seed,
+        start=start,
+        rank=fabric.global_rank,
+        world=fabric.world_size,
+    )
+
+
+def sample_held_out(windows: Windows, world: WorldModel, *, seed: int) -> Clips | None:
+    """Clips of the held-out episodes to measure on, up to five blocks past the history."""
+    for blocks in range(BLOCKS, 0, -1):
+        try:
+            index = clip_index(
+                windows.trajectories,
+                windows.held_out,
+                frames=world.history + blocks,
+                frame_skip=world.frame_skip,
+            )
+        except UserError:
+            continue
+        order = torch.randperm(len(index), generator=generator(seed, SAMPLE_STREAM)).numpy()
+        return windows.trajectories.clips(
+            index[np.sort(order[:MEASURED])],
+            frames=world.history + blocks,
+            frame_skip=world.frame_skip,
+            scale=world.scale,
+        )
+    return None
+
+
+def fit_frozen(world: WorldModel, windows: Windows, *, seed: int) -> None:
+    """Choose the axes of frozen features from frames of the training episodes."""
+    order = torch.randperm(len(windows.positions), generator=generator(seed, SAMPLE_STREAM)).numpy()
+    needed = max(1024, 4 * world.embedding_dim)
+    clips = windows.trajectories.clips(
+        windows.positions[np.sort(order[:needed])],
+        frames=1,
+        frame_skip=world.frame_skip,
+        scale=None,
+    )
+    world.encoder.fit(world.normalise(clips.frames[:, 0]))  # type: ignore[operator]
+
+
+def describe_data(trajectories: Trajectories) -> dict[str, object]:
+    """Counts and a fingerprint of the episodes' lengths, for config.json."""
+    lengths = np.asarray(trajectories.lengths, np.int64)
+    return {
+        "episodes": len(lengths),
+        "steps": int(lengths.sum()),
+        "action_dim": trajectories.action_dim,
+        "frame_size": trajectories.frame_size,
+        "env": trajectories.env_id,
+        "fingerprint": hashlib.sha256(lengths.tobytes()).hexdigest()[:16],
+    }
+
+
+def check_same_data(out: Path, then: dict, now: dict) -> None:
+    """Raise `UserError` if a run would go on with other data than it began with."""
+    if now["action_dim"] != then["action_dim"]:
+        raise UserError(
+            f"--resume {out}: the data set's actions have {now['action_dim']} dimensions but the "
+            f"model was made for {then['action_dim']}; give the run's own --data"
+        )
+    if now["fingerprint"] != then["fingerprint"]:
+        raise UserError(
+            f"--resume {out}: the data have changed: {then['episodes']} episodes of together "
+            f"{then['steps']} steps then, {now['episodes']} of {now['steps']} now; restore them or "
+            "start a new run"
+        )
+
+
+def check_fits(model: WorldModel, trajectories: Trajectories) -> None:
+    """Raise `UserError` if the model cannot read the data set: other actions or other frames."""
+    actions = model.frame_skip * trajectories.action_dim
+    if actions != model.action_dim:
+        raise UserError(
+            f"{trajectories.path}: its actions have {trajectories.action_dim} dimensions, but the "
+            f"model was trained with {model.action_dim // model.frame_skip}"
+        )
+    if trajectories.frame_size != model.frame_size:
+        raise UserError(
+            f"{trajectories.path}: opened with frames of {trajectories.frame_size} px, but the "
+            f"model reads {model.frame_size} px"
+        )
+
+
+def announce(
+    config: WorldTrainConfig, plan: WorldPlan, windows: Windows, world: WorldModel
+) -> None:
+    """Say what was found and what was decided."""
+    data = windows.trajectories
+    actions = f"actions of {data.action_dim} dimensions" if data.action_dim else "no actions"
+    log.info(
+        "%d episodes of together %d steps, %s, %d episodes held out",
+        len(data),
+        int(np.sum(data.lengths)),
+        actions,
+        len(windows.held_out),
+    )
+    log.info(
+        "%s: %s at %d px, %.1f M parameters; %d updates of %d clips of %d frames, %d steps apart; "
+        "peak learning rate %g, %s with weight %g",
+        plan.preset,
+        plan.encoder,
+        plan.frame_size,
+        sum(p.numel() for p in world.parameters()) / 1e6,
+        plan.steps,
+        plan.batch_size,
+        plan.clip_frames,
+        world.frame_skip,
+        plan.lr,
+        config.regulariser,
+        plan.lambd,
+    )
