@@ -43,7 +43,7 @@ bench-gpu: $(READY)
 clean:
 	rm -rf $(VENV) demo-run build dist .mypy_cache .ruff_cache .pytest_cache
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt setup.py $(wildcard src/isojepa/kernels/cos_sin*.*)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check -q -e ".[dev]" -c constraints.txt
 	touch $@

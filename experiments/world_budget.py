@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from isojepa.world import collect, control, training
+from isojepa.world.pairs import Protocol
 from isojepa.world.train_config import WorldTrainConfig
 
 
@@ -37,7 +38,7 @@ class Config:
     """Trained anew for each."""
     pairs: int = 100
     """Start and goal pairs."""
-    protocol: control.Protocol = "strict"
+    protocol: Protocol = "strict"
     """strict or published."""
     budget: int = 50
     """Environment steps allowed."""

@@ -1,6 +1,8 @@
 """A small world model, trained once per test run on dots, for the tests that look into it."""
 
+import atexit
 import functools
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -16,6 +18,7 @@ def studied_run() -> Path:
     """The run folder; its data set lies beside it. Tests write elsewhere, or to a copy."""
     torch.set_num_threads(1)
     folder = Path(tempfile.mkdtemp(prefix="isojepa-studied-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     data = write_dots(folder / "dots.h5", episodes=40).path
     config = WorldTrainConfig(
         data=data, out=folder / "run", cache=folder / "cache", preset="lewm-micro", frame_size=32,

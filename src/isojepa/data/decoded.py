@@ -91,7 +91,7 @@ def _build(source: Source, path: Path, file: Path, frame_size: int) -> np.ndarra
         ):
             for episode, frames in source.decode():
                 for frame in pool.map(lambda one: resize(one, frame_size), frames):
-                    out.write(np.ascontiguousarray(frame))
+                    out.write(np.ascontiguousarray(frame).data)
                 counts[episode] = counts.get(episode, 0) + len(frames)
                 advance(len(frames), f"episode {episode}")
             out.flush()

@@ -195,7 +195,8 @@ def _clips_of_version_3(
 
 def _decode_clips(clips: list[_Clip], lengths: np.ndarray) -> Iterator[FrameChunk]:
     """Each file is read through once where its episodes lie in order."""
-    current, position, frames = None, 0, iter(())
+    current: Path | None = None
+    position, frames = 0, iter(list[np.ndarray]())
     for episode, (clip, length) in enumerate(zip(clips, lengths)):
         if clip.file != current or clip.first < position:
             current, position, frames = clip.file, 0, video_frames(clip.file)

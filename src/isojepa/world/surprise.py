@@ -29,7 +29,7 @@ KEPT = 200  # points of a ROC curve
 EXAMPLES = 2
 CLIPS_STREAM, DONOR_STREAM = 11, 12
 EVENTS = {
-    "unchanged": "nothing happens: the control",
+    "unchanged": "the control",
     "teleport": "what moves is suddenly elsewhere",
     "colour": "red, green and blue change places",
 }

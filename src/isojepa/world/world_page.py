@@ -36,7 +36,7 @@ EVENTS = {"unchanged": "as it was", "teleport": "teleport", "colour": "colour"}
 BASELINES = {
     "random": "Random actions",
     "straight line": "Straight towards the goal",
-    "oracle": "Scripted policy without noise",
+    "oracle": "Scripted, without noise",
 }
 
 

@@ -35,7 +35,7 @@ from isojepa.world.latent_distances import running_median
 from isojepa.world.world_evidence import Arrays, WorldRun
 
 SIGREG_FLOOR = 1.06  # expected of perfectly Gaussian embeddings
-BLOCK_COLOURS = ("#9cc0e4", "#6f9fd1", "#3d74b8", "#2b568c", "#1b385e")
+BLOCK_COLOURS = (GREEN, BLUE, PURPLE, ORANGE, "#c2483b")
 """Rollout errors 1, 2, ... blocks ahead."""
 CONDITIONS = {
     "unchanged": ("nothing", GREY),
@@ -87,7 +87,7 @@ def training(world: WorldRun) -> dict[str, figure]:
         low, high = float(curve[1].min()), float(curve[1].max())
         plot.y_range = Range1d(start=min(-0.2, low - 0.1), end=max(0.4, high + 0.1))
         plot.yaxis.axis_label = "cosine of velocities"
-        level_line(plot, 0.0, "0: no common direction", GREY, below=bool(curve[1].mean() > 0))
+        level_line(plot, 0.0, "0: no common direction", GREY, below=bool(curve[1][0] >= 0))
         figures["straightness"] = plot
     over_steps = [plot for name, plot in figures.items() if name != "horizon"]
     for plot in over_steps:
@@ -282,9 +282,7 @@ def surprise_roc(result: dict[str, Any]) -> figure:
     for name, one in result["conditions"].items():
         label, colour = CONDITIONS.get(name, (name, BLUE))
         false, true = np.array(one["roc"], float)
-        plot.line(
-            false, true, color=colour, line_width=2.5, legend_label=f"{label} {one['auc']:.2f}"
-        )
+        plot.line(false, true, color=colour, line_width=2.5, legend_label=label)
     plot.x_range = Range1d(start=-0.02, end=1.02)
     plot.y_range = Range1d(start=-0.02, end=1.04)
     for axis in (plot.xaxis, plot.yaxis):
