@@ -4,7 +4,8 @@
 
 The digits of scikit-learn, the encoder resnet_nano and a projector, trained with LeJEPA from two
 collapsed states: the projector's last layer scaled so that embeddings have standard deviation 1e-4
-(point), and replaced by a matrix of rank 1 in which all dimensions are the same (line).
+(point), and replaced by a matrix of rank 1 in which all dimensions are the same
+(line). The third start is the untouched network, for comparison.
 
 Prints, per start and objective, the standard deviation and the effective rank of the projections
 after some updates, means over seeds.
@@ -101,6 +102,7 @@ def to_a_line(model: JEPA, projections: Tensor, config: Config) -> None:
 STARTS: dict[str, Callable[[JEPA, Tensor, Config], None]] = {
     "point": to_a_point,
     "line": to_a_line,
+    "untouched": lambda *_: None,
 }
 
 
@@ -141,7 +143,7 @@ def train(start: str, objective: str, seed: int, config: Config) -> Iterator[Poi
 
 def draw(curves: dict[tuple[str, str], Tensor], config: Config, out: Path) -> None:
     pyplot.rcParams.update({"font.family": "DejaVu Sans", "font.size": 9})
-    figure, grid = pyplot.subplots(2, len(STARTS), figsize=(8.0, 5.0), dpi=130, sharex=True)
+    figure, grid = pyplot.subplots(2, len(STARTS), figsize=(9.6, 5.0), dpi=130, sharex=True)
     for column, start in enumerate(STARTS):
         for objective, colour in COLOURS.items():
             for row, which in enumerate((1, 2)):

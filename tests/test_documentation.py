@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tyro
 from PIL import Image
 
 from isojepa import cli, workflow
@@ -72,7 +71,7 @@ def test_commands_parse(page: Path) -> None:
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
             if words and words[0] == "isojepa":
-                tyro.cli(cli._subcommands(cli.verbs()), args=words[1:])
+                cli.parse(words[1:], cli.verbs())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

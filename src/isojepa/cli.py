@@ -19,7 +19,7 @@ class Verb(NamedTuple):
 
 @dataclass(frozen=True)
 class WorldVerbs:
-    """World models: demo, collect, train, plan, probe, surprise. See isojepa world --help."""
+    """World models: collect, train, plan, probe and more. See isojepa world --help."""
 
 
 def verbs() -> dict[str, Verb]:
@@ -29,7 +29,16 @@ def verbs() -> dict[str, Verb]:
     from isojepa.evaluation import evaluate, export
     from isojepa.report import page
     from isojepa.training.config import PretrainConfig
-    from isojepa.world import collect, control, demo, probing, surprise, training
+    from isojepa.world import (
+        collect,
+        control,
+        decoder,
+        demo,
+        probing,
+        surprise,
+        training,
+        world_page,
+    )
     from isojepa.world.train_config import WorldTrainConfig
 
     return {
@@ -45,6 +54,8 @@ def verbs() -> dict[str, Verb]:
         "world plan": Verb(control.PlanConfig, control.run),
         "world probe": Verb(probing.ProbeConfig, probing.run),
         "world surprise": Verb(surprise.SurpriseConfig, surprise.run),
+        "world decode": Verb(decoder.DecodeConfig, decoder.run),
+        "world report": Verb(world_page.WorldReportConfig, world_page.run),
     }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from isojepa.errors import UserError
 from isojepa.progress import console
 from isojepa.run_folder import write_json
-from isojepa.world import collect, control, probing, surprise, training
+from isojepa.world import collect, control, decoder, probing, surprise, training
 from isojepa.world.train_config import WorldTrainConfig
 from isojepa.world.world_page import write_world_page
 
@@ -35,8 +35,9 @@ class WorldDemoConfig:
 def run(config: WorldDemoConfig) -> Path:
     """Run the demo; returns the page.
 
-    Writes OUT/two-room.h5 and OUT/run with the model, probes.json, surprise.json, control.json
-    (held-out episodes, no pair solved at the start), control-published.json and report.html.
+    Writes OUT/two-room.h5 and OUT/run with the model, probes.json, surprise.json, decoder/,
+    control.json (held-out episodes, no pair solved at the start), control-published.json and
+    report.html.
 
     Raises:
         UserError: if OUT holds something else, or the packages of the extra `world` are missing.
@@ -77,6 +78,7 @@ def run(config: WorldDemoConfig) -> Path:
     console.rule("What the embeddings hold")
     probing.run(probing.ProbeConfig(run=folder))
     surprise.run(surprise.SurpriseConfig(run=folder))
+    decoder.run(decoder.DecodeConfig(run=folder))
     clock("probe")
     console.rule("Reaching image goals")
     strict = control.run(control.PlanConfig(run=folder, pairs=config.pairs, seed=config.seed))
