@@ -4,10 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all lint format docs bench bench-gpu clean
+.PHONY: demo world-demo test test-all lint format docs bench bench-gpu clean
 
 demo: $(READY)
 	$(BIN)/isojepa demo
+
+world-demo: $(READY)
+	$(BIN)/isojepa world demo
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 -m "not slow"
@@ -41,7 +44,7 @@ bench-gpu: $(READY)
 	else echo "no GPU that torch can use: nothing to measure"; fi
 
 clean:
-	rm -rf $(VENV) demo-run build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) demo-run world-demo-run build dist .mypy_cache .ruff_cache .pytest_cache
 
 $(READY): pyproject.toml constraints.txt setup.py $(wildcard src/isojepa/kernels/cos_sin*.*)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -1,6 +1,6 @@
 """Does training leave a collapsed state? Plain against decoupled SIGReg on a real encoder.
 
-    python experiments/never_stuck.py --out docs/images/never-stuck.png    # 2 min, one core
+    python experiments/never_stuck.py --out docs/images/never-stuck.png    # 3 min, one core
 
 The digits of scikit-learn, the encoder resnet_nano and a projector, trained with LeJEPA from two
 collapsed states: the projector's last layer scaled so that embeddings have standard deviation 1e-4
@@ -143,25 +143,25 @@ def train(start: str, objective: str, seed: int, config: Config) -> Iterator[Poi
 
 def draw(curves: dict[tuple[str, str], Tensor], config: Config, out: Path) -> None:
     pyplot.rcParams.update({"font.family": "DejaVu Sans", "font.size": 9})
-    figure, grid = pyplot.subplots(2, len(STARTS), figsize=(9.6, 5.0), dpi=130, sharex=True)
+    figure, grid = pyplot.subplots(3, len(STARTS), figsize=(9.6, 6.6), dpi=130, sharex=True)
     for column, start in enumerate(STARTS):
         for objective, colour in COLOURS.items():
-            for row, which in enumerate((1, 2)):
-                for run in curves[start, objective]:
-                    label = objective if run is curves[start, objective][0] else None
-                    axes = grid[row, column]
+            for axes, which in zip(grid[:, column], (1, 2, 0)):
+                for seed, run in enumerate(curves[start, objective]):
+                    label = None if seed else objective
                     axes.plot(run[:, which], color=colour, label=label, linewidth=1.3, alpha=0.8)
         grid[0, column].set(title=f"start: {start}", yscale="log", ylim=(5e-5, 3))
         grid[0, column].title.set_weight("bold")
-        grid[1, column].set(xlabel="updates", ylim=(0, config.dim))
+        grid[1, column].set(ylim=(0, config.dim))
+        grid[2, column].set(xlabel="updates", yscale="log")
     grid[0, 0].set_ylabel("standard deviation")
     grid[1, 0].set_ylabel(f"effective rank, of {config.dim}")
+    grid[2, 0].set_ylabel("its own loss")
     for axes in grid.flat:
         axes.grid(axis="y", color="#eceef1")
         axes.spines[["top", "right"]].set_visible(False)
     handles, labels = grid[0, 0].get_legend_handles_labels()
-    unique = dict(zip(labels, handles))
-    figure.legend(unique.values(), unique.keys(), frameon=False, ncols=3, loc="lower center")
+    figure.legend(handles, labels, frameon=False, ncols=2, loc="lower center")
     figure.tight_layout(rect=(0, 0.05, 1, 1))
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out)
