@@ -39,8 +39,8 @@ from isojepa.data.trajectories import (
 )
 from isojepa.objective.lewm import LeWMLoss
 from isojepa.training.loop import parameter_groups
-from isojepa.world.platform_weights import from_platform
-from isojepa.world.presets import IMAGENET_MEAN, IMAGENET_STD, PRESETS, WorldModelSpec
+from isojepa.world.model.platform_weights import from_platform
+from isojepa.world.model.presets import IMAGENET_MEAN, IMAGENET_STD, PRESETS, WorldModelSpec
 
 EPISODES, STEPS, SKIP, FRAMES = 12, 60, 5, 4
 LAMBD, SLICES = 0.09, 1024
@@ -179,7 +179,7 @@ def platform_step(model: Any, spec: WorldModelSpec, device: str) -> Callable[[di
 
 
 def our_step(model: nn.Module, device: str) -> Callable[[Clips, bool], Tensor]:
-    """One update of `isojepa.world.training`."""
+    """One update of `isojepa.world.learning.train`."""
     objective = LeWMLoss(LAMBD, slices=SLICES)
     optimiser = torch.optim.AdamW(parameter_groups(model, 1e-3), lr=5e-5, fused=True)
 

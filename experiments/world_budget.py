@@ -17,9 +17,11 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from isojepa.world import collect, control, training
-from isojepa.world.pairs import Protocol
-from isojepa.world.train_config import WorldTrainConfig
+from isojepa.world import collect
+from isojepa.world.learning import train as training
+from isojepa.world.learning.config import WorldTrainConfig
+from isojepa.world.planning import control
+from isojepa.world.planning.pairs import Protocol
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,5 +56,30 @@ def test_imports_point_upwards(path: Path) -> None:
     assert not later
 
 
+WORLD = [
+    "environments",
+    "model",
+    "learning",
+    "planning",
+    "understanding",
+    "page",
+    "collect",
+    "demo",
+]
+WORLD_FILES = [p for p in sorted((PACKAGE / "world").rglob("*.py")) if p.name != "__init__.py"]
+
+
+@pytest.mark.parametrize("path", WORLD_FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_upwards_inside_world(path: Path) -> None:
+    room = path.relative_to(PACKAGE / "world").parts[0].removesuffix(".py")
+    used = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("isojepa.world."):
+            used.add(node.module.split(".")[2])
+        elif isinstance(node, ast.ImportFrom) and node.module == "isojepa.world":
+            used |= {alias.name for alias in node.names}
+    assert not {name for name in used if WORLD.index(name) > WORLD.index(room)}
+
+
 def test_there_is_no_utils() -> None:
     assert not [p for p in PACKAGE.rglob("*") if "util" in p.name]

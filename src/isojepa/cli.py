@@ -29,17 +29,12 @@ def verbs() -> dict[str, Verb]:
     from isojepa.evaluation import evaluate, export
     from isojepa.report import page
     from isojepa.training.config import PretrainConfig
-    from isojepa.world import (
-        collect,
-        control,
-        decoder,
-        demo,
-        probing,
-        surprise,
-        training,
-        world_page,
-    )
-    from isojepa.world.train_config import WorldTrainConfig
+    from isojepa.world import collect, demo
+    from isojepa.world.learning import train as training
+    from isojepa.world.learning.config import WorldTrainConfig
+    from isojepa.world.page import page as world_page
+    from isojepa.world.planning import control
+    from isojepa.world.understanding import decoder, probing, surprise
 
     return {
         "demo": Verb(workflow.DemoConfig, workflow.demo),

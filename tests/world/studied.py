@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from episodes import write_dots
 
-from isojepa.world.train_config import WorldTrainConfig
-from isojepa.world.training import run
+from isojepa.world.learning.config import WorldTrainConfig
+from isojepa.world.learning.train import run
 
 
 @functools.cache

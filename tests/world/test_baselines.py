@@ -11,8 +11,8 @@ from episodes import write_dots
 from isojepa.data.trajectories import clip_index, open_trajectories
 from isojepa.errors import UserError
 from isojepa.run_folder import read_metrics
-from isojepa.world.baselines import load_policy, train_baselines, train_policy
-from isojepa.world.train_config import WorldTrainConfig
+from isojepa.world.learning.baselines import load_policy, train_baselines, train_policy
+from isojepa.world.learning.config import WorldTrainConfig
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_without_a_regulariser_it_collapses_and_cloning_learns(config: WorldTrai
 
 
 def test_nothing_to_clone(config: WorldTrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    from isojepa.world import baselines
+    from isojepa.world.learning import baselines
 
     prepare = baselines.prepare
 

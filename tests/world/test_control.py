@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from isojepa.data.trajectories import ActionScale, Trajectories, open_trajectories
 from isojepa.errors import UserError
-from isojepa.world.costs import last_step
-from isojepa.world.films import write_film
-from isojepa.world.pairs import by_distance, draw_pairs, rate
-from isojepa.world.planners import CEM
-from isojepa.world.play import Seen, Stage, play
-from isojepa.world.policies import (
+from isojepa.world.planning.costs import last_step
+from isojepa.world.planning.films import write_film
+from isojepa.world.planning.pairs import by_distance, draw_pairs, rate
+from isojepa.world.planning.planners import CEM
+from isojepa.world.planning.play import Seen, Stage, play
+from isojepa.world.planning.policies import (
     PlanningPolicy,
     RandomPolicy,
     Replanning,
@@ -24,7 +24,7 @@ from isojepa.world.policies import (
     encode_frames,
     straight_line,
 )
-from isojepa.world.recipes import OURS, PUBLISHED, adapted, describe
+from isojepa.world.planning.recipes import OURS, PUBLISHED, adapted, describe
 
 pytest.importorskip("h5py")
 from tests.world.episodes import SPEED, draw, write_dots

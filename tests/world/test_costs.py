@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from isojepa.world.costs import (
+from isojepa.world.planning.costs import (
     EmbeddingGraph,
     Euclidean,
     ModelRollout,
@@ -20,7 +20,7 @@ from isojepa.world.costs import (
     soft_minimum,
     value,
 )
-from isojepa.world.planners import GradientPlanner
+from isojepa.world.planning.planners import GradientPlanner
 
 B, S, H, A, D = 3, 5, 4, 2, 2
 

@@ -12,7 +12,7 @@ from PIL import Image
 from studied import studied_run
 
 from isojepa.errors import UserError
-from isojepa.world.decoder import (
+from isojepa.world.understanding.decoder import (
     DecodeConfig,
     Decoder,
     Imagined,
@@ -25,7 +25,7 @@ from isojepa.world.decoder import (
     save_decoder,
     train_decoder,
 )
-from isojepa.world.study import open_study
+from isojepa.world.understanding.study import open_study
 
 
 def edges_at(n: int, seed: int) -> tuple[torch.Tensor, np.ndarray]:

@@ -14,8 +14,9 @@ from isojepa.data.trajectories import ActionScale
 from isojepa.errors import UserError
 
 pytest.importorskip("stable_worldmodel")
-from isojepa.world import collect, control, plan_config
-from isojepa.world.control import PlanConfig, load_policy
+from isojepa.world import collect
+from isojepa.world.planning import control, plan_config
+from isojepa.world.planning.control import PlanConfig, load_policy
 
 SKIP, SIDE = 5, 64
 
@@ -161,7 +162,8 @@ def test_a_run_is_a_policy_for_collecting(config: PlanConfig) -> None:
 def test_an_untrained_world_model_plans(
     config: PlanConfig, monkeypatch: pytest.MonkeyPatch, changes: Any, planner: Any
 ) -> None:
-    from isojepa.world import model, presets
+    from isojepa.world.model.world_model import presets
+    from isojepa.world.model import world_model as model
 
     spec = replace(
         presets.preset("lewm-micro").spec,

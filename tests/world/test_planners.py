@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from isojepa.errors import UserError
-from isojepa.world.planners import (
+from isojepa.world.planning.planners import (
     CEM,
     ICEM,
     MPPI,
@@ -19,7 +19,7 @@ from isojepa.world.planners import (
     make_planner,
     shifted,
 )
-from isojepa.world.search import Plan, coloured_noise
+from isojepa.world.planning.search import Plan, coloured_noise
 
 B, H, A = 3, 4, 2
 LOW, HIGH = torch.tensor([-1.0, -0.5]), torch.tensor([1.0, 0.7])

@@ -8,14 +8,14 @@ import torch
 from platform_models import platform_lewm, shake
 
 from isojepa.errors import UserError
-from isojepa.world.model import WorldModel
-from isojepa.world.platform_weights import (
+from isojepa.world.model.platform_weights import (
     as_platform_model,
     export_platform_weights,
     from_platform,
     load_platform_weights,
 )
-from isojepa.world.presets import IMAGENET_MEAN, IMAGENET_STD, PRESETS
+from isojepa.world.model.presets import IMAGENET_MEAN, IMAGENET_STD, PRESETS
+from isojepa.world.model.world_model import WorldModel
 
 pytest.importorskip("stable_worldmodel")
 pytest.importorskip("transformers")

@@ -14,12 +14,12 @@ from studied import studied_run
 
 from isojepa.data.trajectories import open_trajectories
 from isojepa.errors import UserError
-from isojepa.world import latent_distances as latent
 from isojepa.world.environments import ENVIRONMENTS, Quantity
-from isojepa.world.latent_distances import LatentDistances, running_median
-from isojepa.world.probing import READERS, ProbeConfig, correlation, read, run, score
-from isojepa.world.quantities import as_regression, columns_of, read_targets
-from isojepa.world.study import embed_rows, episode_rows, locate, open_study
+from isojepa.world.understanding import latent_distances as latent
+from isojepa.world.understanding.latent_distances import LatentDistances, running_median
+from isojepa.world.understanding.probing import READERS, ProbeConfig, correlation, read, run, score
+from isojepa.world.understanding.quantities import as_regression, columns_of, read_targets
+from isojepa.world.understanding.study import embed_rows, episode_rows, locate, open_study
 
 X, TURN = Quantity("x", "state", 0), Quantity("turn", "state", 1, angle=True)
 

@@ -12,8 +12,8 @@ from sklearn.metrics import roc_auc_score
 from studied import studied_run
 
 from isojepa.errors import UserError
-from isojepa.world.study import open_study
-from isojepa.world.surprise import (
+from isojepa.world.understanding.study import open_study
+from isojepa.world.understanding.surprise import (
     SurpriseConfig,
     Window,
     choose_clips,

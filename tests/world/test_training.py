@@ -12,10 +12,10 @@ from isojepa.data.trajectories import open_trajectories
 from isojepa.errors import UserError
 from isojepa.run_folder import read_metrics
 from isojepa.training.pretrain import Interrupted
-from isojepa.world import training
-from isojepa.world.model import load_world_model
-from isojepa.world.train_config import WorldTrainConfig
-from isojepa.world.training import check_fits, run
+from isojepa.world.learning import train as training
+from isojepa.world.learning.config import WorldTrainConfig
+from isojepa.world.learning.train import check_fits, run
+from isojepa.world.model.world_model import load_world_model
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from PIL import Image
 from studied import studied_run
 
 from isojepa.errors import UserError
-from isojepa.world import decoder, probing, surprise
-from isojepa.world.world_evidence import read_world_run
-from isojepa.world.world_page import WorldReportConfig, run, write_world_page
-from isojepa.world.world_verdict import judge
+from isojepa.world.page.evidence import read_world_run
+from isojepa.world.page.page import WorldReportConfig, run, write_world_page
+from isojepa.world.page.verdict import judge
+from isojepa.world.understanding import decoder, probing, surprise
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PARTS = {

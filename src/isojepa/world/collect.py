@@ -169,12 +169,12 @@ def record(config: CollectConfig, k: int) -> Episode:
 def policy_from_run(run: Path, env_id: str, seed: int) -> Any:
     """A trained world model as a policy of the platform: `get_action(infos)` and `set_env`.
 
-    `isojepa.world.control.load_policy(run, env_id, seed)` makes it: an object with the platform's
-    policy interface (`set_env(envs)`, `get_action(infos) -> (n, a)`, and `set_seed(seed)`, after
-    which its actions depend on nothing that came before).
+    `planning.control.load_policy(run, env_id, seed)` makes it: an object with the platform's policy
+    interface (`set_env(envs)`, `get_action(infos) -> (n, a)`, and `set_seed(seed)`, after which its
+    actions depend on nothing that came before).
     """
     try:
-        from isojepa.world.control import load_policy
+        from isojepa.world.planning.control import load_policy
     except ImportError as error:
         raise UserError(f"--policy {run}: planning is not available ({error})") from error
     return load_policy(run, env_id, seed)

@@ -8,9 +8,12 @@ from pathlib import Path
 from isojepa.errors import UserError
 from isojepa.progress import console
 from isojepa.run_folder import write_json
-from isojepa.world import collect, control, decoder, probing, surprise, training
-from isojepa.world.train_config import WorldTrainConfig
-from isojepa.world.world_page import write_world_page
+from isojepa.world import collect
+from isojepa.world.learning import train as training
+from isojepa.world.learning.config import WorldTrainConfig
+from isojepa.world.page.page import write_world_page
+from isojepa.world.planning import control
+from isojepa.world.understanding import decoder, probing, surprise
 
 log = logging.getLogger(__name__)
 ENVIRONMENT = "swm/TwoRoom-v1"

@@ -12,11 +12,11 @@ from isojepa.data.trajectories import Trajectories, open_trajectories, split_epi
 from isojepa.errors import UserError
 from isojepa.evaluation.evaluate import choose_device
 from isojepa.run_folder import read_run
-from isojepa.world.costs import EmbeddingGraph
 from isojepa.world.environments import Environment, environment
-from isojepa.world.model import load_world_model
-from isojepa.world.pairs import Protocol
-from isojepa.world.recipes import (
+from isojepa.world.model.world_model import load_world_model
+from isojepa.world.planning.costs import EmbeddingGraph
+from isojepa.world.planning.pairs import Protocol
+from isojepa.world.planning.recipes import (
     RECIPES,
     Aggregate,
     Metric,

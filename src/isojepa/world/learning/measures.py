@@ -10,7 +10,7 @@ from torch import Tensor
 
 from isojepa.data.trajectories import Clips
 from isojepa.evaluation.label_free import effective_rank
-from isojepa.world.model import WorldModel
+from isojepa.world.model.world_model import WorldModel
 
 ENCODED_AT_ONCE = 256  # frames
 

@@ -16,9 +16,9 @@ from isojepa.errors import UserError
 from isojepa.progress import console
 from isojepa.randomness import seed_from
 from isojepa.run_folder import provenance, save_arrays, write_json
-from isojepa.world.measures import encode
-from isojepa.world.model import WorldModel
-from isojepa.world.study import Device, Study, open_study, plain, spread
+from isojepa.world.learning.measures import encode
+from isojepa.world.model.world_model import WorldModel
+from isojepa.world.understanding.study import Device, Study, open_study, plain, spread
 
 log = logging.getLogger(__name__)
 BEFORE = 2  # frames before the event that are predicted from a full history

@@ -9,10 +9,10 @@ from rich.table import Table
 
 from isojepa.progress import console
 from isojepa.run_folder import provenance
-from isojepa.world.pairs import by_distance, rate
-from isojepa.world.plan_config import Prepared
-from isojepa.world.recipes import describe
-from isojepa.world.scoring import Scored
+from isojepa.world.planning.pairs import by_distance, rate
+from isojepa.world.planning.plan_config import Prepared
+from isojepa.world.planning.recipes import describe
+from isojepa.world.planning.scoring import Scored
 
 PUBLISHED_SUCCESS: dict[str, dict[str, dict[str, float]]] = {
     name: {

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from isojepa.world.predictor import CausalAttention, KeysValues, Predictor
+from isojepa.world.model.predictor import CausalAttention, KeysValues, Predictor
 
 AT_ONCE = 4096  # candidates whose modulations are held in memory together
 

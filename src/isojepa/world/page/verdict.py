@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 from isojepa.look.wording import chance, listed, number
-from isojepa.world.world_evidence import Control, WorldRun
+from isojepa.world.page.evidence import Control, WorldRun
 
 Level = Literal["good", "note", "warning", "problem"]
 LEVELS: tuple[Level, ...] = ("problem", "warning", "note", "good")

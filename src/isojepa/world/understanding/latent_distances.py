@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 
 from isojepa.randomness import seed_from
 from isojepa.world.environments import Environment, Row
-from isojepa.world.study import Study, episode_rows, locate, plain, spread
+from isojepa.world.understanding.study import Study, episode_rows, locate, plain, spread
 
 PAIRS_STREAM = 10
 SOURCES, TARGETS = 48, 40  # pairs join each of some frames with some others

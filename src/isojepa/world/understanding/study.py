@@ -16,9 +16,9 @@ from isojepa.evaluation.evaluate import choose_device
 from isojepa.progress import track
 from isojepa.run_folder import read_run
 from isojepa.world.environments import ENVIRONMENTS, Environment
-from isojepa.world.measures import encode
-from isojepa.world.model import WorldModel, load_world_model
-from isojepa.world.training import check_fits
+from isojepa.world.learning.measures import encode
+from isojepa.world.learning.train import check_fits
+from isojepa.world.model.world_model import WorldModel, load_world_model
 
 log = logging.getLogger(__name__)
 Device = Literal["auto", "cpu", "cuda", "mps"]

@@ -17,9 +17,9 @@ from isojepa.models.checkpoint import Checkpoint, newest_intact, save_checkpoint
 from isojepa.objective.lewm import LeWMTerms
 from isojepa.run_folder import Metrics, provenance, write_json
 from isojepa.training.session import Diverged
-from isojepa.world.measures import measure
-from isojepa.world.model import WorldModel, export_world_model
-from isojepa.world.train_config import WorldPlan
+from isojepa.world.learning.config import WorldPlan
+from isojepa.world.learning.measures import measure
+from isojepa.world.model.world_model import WorldModel, export_world_model
 
 log = logging.getLogger(__name__)
 KEPT = 2  # checkpoints

@@ -4,11 +4,11 @@ import logging
 from typing import Any
 
 from isojepa.run_folder import write_json
-from isojepa.world.control_results import show, summarise
-from isojepa.world.goal_seeker import load_policy
-from isojepa.world.plan_config import PlanConfig, Prepared, prepare
-from isojepa.world.recipes import OURS, PUBLISHED, Recipe
-from isojepa.world.scoring import BASELINES, baseline_of, success_of
+from isojepa.world.planning.control_results import show, summarise
+from isojepa.world.planning.goal_seeker import load_policy
+from isojepa.world.planning.plan_config import PlanConfig, Prepared, prepare
+from isojepa.world.planning.recipes import OURS, PUBLISHED, Recipe
+from isojepa.world.planning.scoring import BASELINES, baseline_of, success_of
 
 __all__ = [
     "OURS",

@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Float
 
 from isojepa.randomness import seed_from
-from isojepa.world.plan_config import PlanConfig, Prepared, prepare
-from isojepa.world.play import Seen
-from isojepa.world.scoring import planning_policy
+from isojepa.world.planning.plan_config import PlanConfig, Prepared, prepare
+from isojepa.world.planning.play import Seen
+from isojepa.world.planning.scoring import planning_policy
 
 
 def load_policy(run: Path, env_id: str, seed: int) -> "GoalSeeker":

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isojepa.errors import UserError
-from isojepa.world.search import (
+from isojepa.world.planning.search import (
     Answer,
     Cost,
     Plan,

@@ -32,10 +32,7 @@ from isojepa.training.config import PretrainConfig
 from isojepa.training.loop import MODEL_STREAM, learning_rate, parameter_groups
 from isojepa.training.prepare import MODEL_SEED
 from isojepa.training.pretrain import Interrupted, start_fabric, stop_signals
-from isojepa.world.model import WorldModel
-from isojepa.world.presets import WorldModelSpec, preset
-from isojepa.world.session import WorldSession
-from isojepa.world.train_config import (
+from isojepa.world.learning.config import (
     WorldPlan,
     WorldTrainConfig,
     as_json,
@@ -44,6 +41,9 @@ from isojepa.world.train_config import (
     merge_for_resume,
     model_spec,
 )
+from isojepa.world.learning.session import WorldSession
+from isojepa.world.model.presets import WorldModelSpec, preset
+from isojepa.world.model.world_model import WorldModel
 
 log = logging.getLogger(__name__)
 MEASURED = 256  # held-out clips

@@ -20,10 +20,10 @@ from isojepa.progress import bar, console
 from isojepa.randomness import seed_from
 from isojepa.run_folder import provenance, save_arrays, write_json
 from isojepa.world.environments import Quantity
-from isojepa.world.latent_distances import LatentDistances, latent_distances
-from isojepa.world.model import WorldModel
-from isojepa.world.quantities import Targets, as_regression, columns_of, read_targets
-from isojepa.world.study import (
+from isojepa.world.model.world_model import WorldModel
+from isojepa.world.understanding.latent_distances import LatentDistances, latent_distances
+from isojepa.world.understanding.quantities import Targets, as_regression, columns_of, read_targets
+from isojepa.world.understanding.study import (
     Device,
     Study,
     embed_rows,

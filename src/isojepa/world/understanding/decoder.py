@@ -22,8 +22,8 @@ from isojepa.progress import bar, console
 from isojepa.randomness import generator, seed_from
 from isojepa.run_folder import provenance, save_arrays, write_json
 from isojepa.training.loop import learning_rate
-from isojepa.world.measures import encode
-from isojepa.world.study import (
+from isojepa.world.learning.measures import encode
+from isojepa.world.understanding.study import (
     Device,
     Study,
     channels_first,

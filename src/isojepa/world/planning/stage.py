@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Int64, Shaped
 
 from isojepa.world.environments import Row, quiet, reset, set_pairs
-from isojepa.world.play import Seen
+from isojepa.world.planning.play import Seen
 
 
 class PlatformStage:

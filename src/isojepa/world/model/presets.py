@@ -8,7 +8,7 @@ import torch
 
 from isojepa.data.trajectories import ActionScale
 from isojepa.errors import UserError
-from isojepa.world.encoders import Features
+from isojepa.world.model.encoders import Features
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

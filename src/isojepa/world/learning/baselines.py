@@ -22,11 +22,8 @@ from isojepa.progress import bar
 from isojepa.randomness import seed_from
 from isojepa.run_folder import make_run_folder, write_json
 from isojepa.training.prepare import MODEL_SEED
-from isojepa.world.encoders import FrameEncoder, standardise
-from isojepa.world.model import WorldModel, load_world_model, projector
-from isojepa.world.presets import WorldModelSpec
-from isojepa.world.train_config import WorldTrainConfig
-from isojepa.world.training import (
+from isojepa.world.learning.config import WorldTrainConfig
+from isojepa.world.learning.train import (
     make_optimiser,
     optimise,
     prepare,
@@ -35,6 +32,9 @@ from isojepa.world.training import (
     start_on,
     training_clips,
 )
+from isojepa.world.model.encoders import FrameEncoder, standardise
+from isojepa.world.model.presets import WorldModelSpec
+from isojepa.world.model.world_model import WorldModel, load_world_model, projector
 
 GOAL_BLOCKS = 5  # a cloned policy's goals lie 1 to 5 blocks ahead in the same episode
 DINO = "vit_small_patch14_dinov2.lvd142m"

@@ -7,8 +7,8 @@ from typing import Any, Literal, NamedTuple
 from isojepa.errors import UserError
 from isojepa.objective.directions import Directions
 from isojepa.objective.sigreg import Scale
-from isojepa.world.encoders import Features
-from isojepa.world.presets import WorldModelSpec, preset
+from isojepa.world.model.encoders import Features
+from isojepa.world.model.presets import WorldModelSpec, preset
 
 Regulariser = Literal["sigreg", "vicreg", "none"]
 AT_LEAST_ONE = (

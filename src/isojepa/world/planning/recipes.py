@@ -10,7 +10,7 @@ from torch import Tensor
 from isojepa.data.trajectories import Trajectories
 from isojepa.errors import UserError
 from isojepa.randomness import seed_from
-from isojepa.world.costs import (
+from isojepa.world.planning.costs import (
     Distance,
     EmbeddingGraph,
     Euclidean,
@@ -20,8 +20,8 @@ from isojepa.world.costs import (
     last_step,
     path_distance,
 )
-from isojepa.world.planners import CEM, ICEM, PLANNERS, Planner, make_planner
-from isojepa.world.policies import Terms, encode_frames
+from isojepa.world.planning.planners import CEM, ICEM, PLANNERS, Planner, make_planner
+from isojepa.world.planning.policies import Terms, encode_frames
 
 Aggregate = Literal["last", "any", "path", "approach"]
 Metric = Literal["squared", "euclidean", "geodesic"]

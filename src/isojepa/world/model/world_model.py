@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from isojepa.errors import UserError
 from isojepa.files import explain_write_errors, write_atomically
 from isojepa.run_folder import write_json
-from isojepa.world.encoders import FrameEncoder, FrozenFeatures, standardise
-from isojepa.world.predictor import ActionEncoder, Predictor
-from isojepa.world.presets import WorldModelSpec
-from isojepa.world.rollout import AT_ONCE, folded, imagine
+from isojepa.world.model.encoders import FrameEncoder, FrozenFeatures, standardise
+from isojepa.world.model.predictor import ActionEncoder, Predictor
+from isojepa.world.model.presets import WorldModelSpec
+from isojepa.world.model.rollout import AT_ONCE, folded, imagine
 
 
 class Predictions(NamedTuple):

@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from isojepa.errors import UserError
-from isojepa.world.model import WorldModel
-from isojepa.world.presets import WorldModelSpec
+from isojepa.world.model.presets import WorldModelSpec
+from isojepa.world.model.world_model import WorldModel
 
 # (ours, theirs); {} stands for a number. The encoder's come in two versions.
 NAMES = [

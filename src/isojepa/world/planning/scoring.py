@@ -12,19 +12,19 @@ from isojepa.errors import UserError
 from isojepa.progress import bar
 from isojepa.randomness import seed_from
 from isojepa.world.environments import Row, make_environments
-from isojepa.world.films import write_film
-from isojepa.world.pairs import Pairs, draw_pairs
-from isojepa.world.plan_config import Prepared
-from isojepa.world.play import Policy, Seen, play
-from isojepa.world.policies import (
+from isojepa.world.planning.films import write_film
+from isojepa.world.planning.pairs import Pairs, draw_pairs
+from isojepa.world.planning.plan_config import Prepared
+from isojepa.world.planning.play import Policy, Seen, play
+from isojepa.world.planning.policies import (
     PlanningPolicy,
     RandomPolicy,
     Replanning,
     ScriptedPolicy,
     straight_line,
 )
-from isojepa.world.recipes import objective
-from isojepa.world.stage import PlatformStage
+from isojepa.world.planning.recipes import objective
+from isojepa.world.planning.stage import PlatformStage
 
 BASELINES = ("random", "straight line", "oracle")
 AT_ONCE = 50  # environments at once, and episodes planned for together

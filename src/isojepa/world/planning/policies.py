@@ -12,9 +12,9 @@ from torch import Tensor
 from isojepa.data.decoded import resize
 from isojepa.errors import UserError
 from isojepa.randomness import seed_from
-from isojepa.world.costs import ModelRollout, Term, WeightedCost
-from isojepa.world.planners import Planner, shifted
-from isojepa.world.play import Seen
+from isojepa.world.planning.costs import ModelRollout, Term, WeightedCost
+from isojepa.world.planning.planners import Planner, shifted
+from isojepa.world.planning.play import Seen
 
 Terms = list[tuple[float, Term]]
 FRAMES_AT_ONCE = 128

@@ -20,9 +20,9 @@ from isojepa.errors import UserError
 from isojepa.files import write_atomically
 from isojepa.look.render import render
 from isojepa.report.pictures import data_uri
-from isojepa.world import world_plots
-from isojepa.world.world_evidence import Control, WorldRun, read_world_run
-from isojepa.world.world_verdict import judge, share
+from isojepa.world.page import plots as world_plots
+from isojepa.world.page.evidence import Control, WorldRun, read_world_run
+from isojepa.world.page.verdict import judge, share
 
 log = logging.getLogger(__name__)
 MOST_PIXELS = 96  # side of a frame on the page

@@ -31,8 +31,8 @@ from isojepa.look.style import (
     log_ticks,
     new_figure,
 )
-from isojepa.world.latent_distances import running_median
-from isojepa.world.world_evidence import Arrays, WorldRun
+from isojepa.world.page.evidence import Arrays, WorldRun
+from isojepa.world.understanding.latent_distances import running_median
 
 SIGREG_FLOOR = 1.06  # expected of perfectly Gaussian embeddings
 BLOCK_COLOURS = (GREEN, BLUE, PURPLE, ORANGE, "#c2483b")

@@ -1,0 +1,1 @@
+"""Episodes -> a trained world model."""

@@ -1,0 +1,1 @@
+"""Frames and actions -> embeddings of the future."""

@@ -1,0 +1,1 @@
+"""A world-model run -> one self-contained page."""

@@ -1,0 +1,1 @@
+"""A world model and a goal image -> actions."""

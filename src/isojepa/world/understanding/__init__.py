@@ -1,0 +1,1 @@
+"""A trained world model -> what it knows, expects and imagines."""
