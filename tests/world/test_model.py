@@ -8,10 +8,10 @@ import torch
 from platform_models import shake
 
 from isojepa.errors import UserError
+from isojepa.world.model import world_model as model_module
 from isojepa.world.model.encoders import FrameEncoder
 from isojepa.world.model.presets import PRESETS, WorldModelSpec, preset
 from isojepa.world.model.world_model import WorldModel, export_world_model, load_world_model
-from isojepa.world.model import world_model as model_module
 
 TINY = WorldModelSpec(
     encoder="conv_micro",

@@ -162,7 +162,7 @@ def test_a_run_is_a_policy_for_collecting(config: PlanConfig) -> None:
 def test_an_untrained_world_model_plans(
     config: PlanConfig, monkeypatch: pytest.MonkeyPatch, changes: Any, planner: Any
 ) -> None:
-    from isojepa.world.model.world_model import presets
+    from isojepa.world.model import presets
     from isojepa.world.model import world_model as model
 
     spec = replace(
