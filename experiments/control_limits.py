@@ -54,10 +54,13 @@ MODELS: dict[str, dict[str, Any]] = {
 SETTINGS: dict[str, dict[str, Any]] = {
     "published": {"recipe": "published"},
     "published, replanning, last step": {"recipe": "published", "execute": 1},
+    "published, replanning from scratch, last step": {
+        "recipe": "published", "execute": 1, "warm_start": False,
+    },
     "published, replanning, any step": {"recipe": "published", "execute": 1, "cost": "any"},
     "ours, last step": {"cost": "last"},
     "ours": {},
-}
+}  # fmt: skip
 COLOURS = {"d=4": "#d0743c", "d=16": "#4c9a6a", "d=64": "#3d74b8", "d=64, 3 blocks": "#8a5fb0"}
 
 
@@ -243,10 +246,15 @@ def far_pairs(prepared: Prepared, config: Config) -> Ways:
     return Ways(*two[:, path_length(*ends) >= FAR][:, : config.far_pairs])
 
 
-def attempt(prepared: Prepared, ways: Ways, *, budget: int, seed: int) -> dict[str, Any]:
-    """Play the pairs; success, the path to go at the start, and what is left of it every block.
+def attempt(
+    prepared: Prepared, ways: Ways, *, budget: int, seed: int, warm_start: bool = True
+) -> dict[str, Any]:
+    """Play the pairs; success, and the path that is left at the start and after every block.
 
     What is left is 0 once the goal is reached.
+
+    Args:
+        warm_start: begin each search at what is left of the last plan.
     """
     data, known, clock = prepared.trajectories, prepared.known, time.process_time()
     rows_of = [[{k: data.column(k)[r] for k in known.needs} for r in side] for side in ways]
@@ -259,6 +267,7 @@ def attempt(prepared: Prepared, ways: Ways, *, budget: int, seed: int) -> dict[s
         seeds = [seed_from(seed, first + i) % 2**31 for i in range(b)]
         stage = PlatformStage(world, starts, goals, seeds=seeds)
         planning = planning_policy(prepared, stage.low, stage.high, seed=seed_from(seed, first))
+        planning.replanning = planning.replanning._replace(warm_start=warm_start)
         policy = Watched(planning)
         policy.begin(stage.goal_frames)
         success.append(play(stage, policy, b=b, budget=budget).success)
@@ -318,8 +327,11 @@ def measured(config: Config) -> dict[str, Any]:
 
 
 def near(run: Path, setting: str, config: Config) -> dict[str, Any]:
-    prepared = prepare(PlanConfig(run=run, device="cpu", **SETTINGS[setting]))
-    return attempt(prepared, near_pairs(prepared, config), budget=50, seed=config.seed)
+    options = dict(SETTINGS[setting])
+    warm_start = options.pop("warm_start", True)
+    prepared = prepare(PlanConfig(run=run, device="cpu", **options))
+    ways = near_pairs(prepared, config)
+    return attempt(prepared, ways, budget=50, seed=config.seed, warm_start=warm_start)
 
 
 def far(run: Path, metric: Any, config: Config) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def test_imports_point_upwards(path: Path) -> None:
     assert not later
 
 
-WORLD = "environments model learning planning understanding page collect demo".split()
+WORLD = [
     "environments",
     "model",
     "learning",
