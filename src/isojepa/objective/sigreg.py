@@ -37,11 +37,13 @@ def sliced_epps_pulley(
     """
     x = z @ directions
     cos_sums, sin_sums = cos_sin_sums(x, knots, t_max / (knots - 1))
+    rule = trapezoid(knots, t_max, dtype=x.dtype, device=x.device)
+    if world_size() == 1:
+        return epps_pulley_from_sums(cos_sums, sin_sums, x.shape[-2], rule)
     count = x.new_full((1,), float(x.shape[-2]))
     packed = torch.cat([cos_sums.flatten(), sin_sums.flatten(), count])  # one collective, not three
     packed = sum_over_ranks(packed, same=same)
     cos_sums, sin_sums = packed[:-1].reshape(2, *cos_sums.shape)
-    rule = trapezoid(knots, t_max, dtype=x.dtype, device=x.device)
     return epps_pulley_from_sums(cos_sums, sin_sums, packed[-1], rule)
 
 
