@@ -22,7 +22,7 @@ import tyro
 from jaxtyping import Float, Int64
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import spearmanr
+from scipy.stats import binomtest, spearmanr
 
 from isojepa.data.trajectories import Trajectories, clip_index
 from isojepa.randomness import seed_from
@@ -44,12 +44,12 @@ from isojepa.world.understanding.study import Study, embed_rows, episode_rows, o
 ENV, RADIUS = "swm/TwoRoom-v1", 16.0  # pixels of 224 within which a goal counts as reached
 WALL, DOOR = (100.0, 124.0), (33.25, 64.75)  # where an agent's centre is stopped, and let through
 BLOCKS, CLIPS, READ, SOURCES, TARGETS = 8, 400, 4000, 100, 500
-FAR, FAR_BUDGET = 60.0, 100
+FAR, FAR_MORE, FAR_BUDGET = 60.0, 100.0, 100
 MODELS: dict[str, dict[str, Any]] = {
     "d=4": {"embedding_dim": 4},
     "d=16": {"embedding_dim": 16},
     "d=64": {"embedding_dim": 64},
-    "d=64, 3 blocks": {"embedding_dim": 64, "rollout_steps": 3},
+    "d=64, rollouts": {"embedding_dim": 64, "rollout_steps": 3},
 }
 SETTINGS: dict[str, dict[str, Any]] = {
     "published": {"recipe": "published"},
@@ -61,7 +61,18 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "ours, last step": {"cost": "last"},
     "ours": {},
 }  # fmt: skip
-COLOURS = {"d=4": "#d0743c", "d=16": "#4c9a6a", "d=64": "#3d74b8", "d=64, 3 blocks": "#8a5fb0"}
+MODEL_COLOURS = {
+    "d=4": "#d0743c",
+    "d=16": "#4c9a6a",
+    "d=64": "#3d74b8",
+    "d=64, rollouts": "#8a5fb0",
+}
+SETTING_COLOURS = {
+    "published": "#777777", "published, replanning, last step": "#d0743c",
+    "published, replanning from scratch, last step": "#a03c20",
+    "published, replanning, any step": "#4c9a6a", "ours, last step": "#7fa8d8", "ours": "#3d74b8",
+    "euclidean": "#3d74b8", "geodesic": "#8a5fb0",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -337,15 +348,7 @@ def near(run: Path, setting: str, config: Config) -> dict[str, Any]:
 def far(run: Path, metric: Any, config: Config) -> dict[str, Any]:
     prepared = prepare(PlanConfig(run=run, device="cpu", distance=metric, budget=FAR_BUDGET))
     ways = far_pairs(prepared, config)
-    found = attempt(prepared, ways, budget=FAR_BUDGET, seed=config.seed)
-    length = path_length(*(position(prepared.trajectories, side) for side in ways))
-    reached = np.array(found["reached"], bool)
-    found["by_path"] = {
-        f"{low:.0f} to {high:.0f}": share(reached[(length >= low) & (length < high)])
-        for low, high in ((FAR, 100.0), (100.0, 150.0), (150.0, np.inf))
-        if ((length >= low) & (length < high)).any()
-    }
-    return found
+    return attempt(prepared, ways, budget=FAR_BUDGET, seed=config.seed)
 
 
 # What it looks like
@@ -353,15 +356,16 @@ def far(run: Path, metric: Any, config: Config) -> dict[str, Any]:
 
 def in_words(found: dict[str, Any]) -> str:
     low, high = found["interval"]
-    return f"{100 * found['success']:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+    words = f"{100 * found['success']:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{words}, n = {found['pairs']}"
 
 
 def show(results: dict[str, Any]) -> None:
-    console = Console(width=120)
-    table = Table("model", "linear probe, px", "mlp probe, px", "mlp: 1 block", "5", "8",
-                  "Spearman straight", "graph", "far, straight", "graph",
+    console = Console(width=140)
+    table = Table("model", "linear reader, px", "mlp reader, px", "1 block ahead", "5", "8",
+                  "Spearman straight", "graph", "far: straight", "graph",
                   title="held-out episodes")  # fmt: skip
-    for name in results["rollout"]:
+    for name in in_order(results["rollout"]):
         r, d = results["rollout"][name], results["distance"][name]
         ahead = [f"{r['mlp']['rollout'][k - 1]:.1f}" for k in (1, 5, BLOCKS)]
         itself = [f"{np.mean(r[reader]['itself']):.1f}" for reader in ("linear", "mlp")]
@@ -369,16 +373,31 @@ def show(results: dict[str, Any]) -> None:
         table.add_row(name, *itself, *ahead, *rho)
     console.print(table)
     for kind, title in (("near", "goals 25 steps ahead"), ("far", "far goals")):
-        table = Table(
-            "model, setting", "reached, %", "ms per plan", "CPU s", "by path", title=title
-        )
-        for name, found in results[kind].items():
-            parts = "; ".join(f"{k} px: {in_words(v)}" for k, v in found.get("by_path", {}).items())
-            table.add_row(
-                name, in_words(found), f"{found['plan_ms']:.1f}", f"{found['cpu_seconds']:.0f}",
-                parts,
-            )  # fmt: skip
+        bins = {"all": (0.0, np.inf)}
+        if kind == "far":
+            bins |= {f"under {FAR_MORE:.0f} px": (0.0, FAR_MORE), "above": (FAR_MORE, np.inf)}
+        table = Table("model: setting", *(f"{words}, %" for words in bins), title=title)
+        table.add_column("CPU seconds")
+        for name in in_order(results[kind]):
+            found = results[kind][name]
+            parts = [in_words(by_path(found, *ends)) for ends in bins.values()]
+            table.add_row(name, *parts, f"{found['cpu_seconds']:.0f}")
         console.print(table)
+    for model in MODELS:
+        if f"{model}: geodesic" in results["far"]:
+            straight, graph = (
+                np.array(results["far"][f"{model}: {metric}"]["reached"], bool)
+                for metric in ("euclidean", "geodesic")
+            )
+            gained, lost = int((graph & ~straight).sum()), int((straight & ~graph).sum())
+            p = binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
+            console.print(f"{model}: the graph gained {gained} far goals, lost {lost}, p = {p:.2g}")
+
+
+def by_path(found: dict[str, Any], low: float, high: float) -> dict[str, Any]:
+    """Success on the pairs whose path is that long."""
+    path, reached = np.array(found["left"])[:, 0], np.array(found["reached"], bool)
+    return share(reached[(path >= low) & (path < high)])
 
 
 def draw(results: dict[str, Any], folder: Path) -> None:
@@ -400,15 +419,16 @@ def draw(results: dict[str, Any], folder: Path) -> None:
 def draw_rollouts(results: dict[str, Any], pyplot: Any) -> Any:
     figure, axes = pyplot.subplots(figsize=(8.0, 3.8), dpi=120, layout="constrained")
     blocks = np.arange(1, BLOCKS + 1)
-    for name, found in results["rollout"].items():
-        axes.plot(blocks, found["mlp"]["rollout"], "o-", color=COLOURS[name], label=name)
-        axes.plot(blocks, found["mlp"]["itself"], ":", color=COLOURS[name])
+    for name in in_order(results["rollout"]):
+        found = results["rollout"][name]
+        axes.plot(blocks, found["mlp"]["rollout"], "o-", color=MODEL_COLOURS[name], label=name)
+        axes.plot(blocks, found["mlp"]["itself"], ":", color=MODEL_COLOURS[name])
     moved = results["rollout"]["d=64"]["moved"]
     axes.plot(blocks, moved, color="#999999", label="the agent itself moved")
     axes.axhline(RADIUS, color="#333333", linestyle="--", linewidth=1)
-    axes.text(BLOCKS, RADIUS + 0.5, "counts as reached", ha="right", color="#333333")
+    axes.text(BLOCKS, RADIUS + 1, "counts as reached", ha="right", color="#333333")
     axes.set(xlabel="blocks of five steps ahead, open loop", ylabel="mean error, pixels of 224")
-    axes.set(ylim=(0, 30), title="Where the rollout is, against where the recorded actions led")
+    axes.set(ylim=(0, 60), title="Where the rollout is, against where the recorded actions led")
     axes.plot([], [], ":", color="#333333", label="the reader's own error")
     axes.legend(frameon=False, ncols=2)
     return figure
@@ -417,11 +437,12 @@ def draw_rollouts(results: dict[str, Any], pyplot: Any) -> Any:
 def draw_distances(results: dict[str, Any], pyplot: Any) -> Any:
     figure, panels = pyplot.subplots(1, 2, figsize=(8.0, 3.8), dpi=120, layout="constrained")
     for panel, how in zip(panels, ("straight", "graph")):
-        for name, found in results["distance"].items():
+        for name in in_order(results["distance"]):
+            found = results["distance"][name]
             x, low, middle, high = np.transpose(found[how]["curve"])
             rho = f"{name}: {found[how]['spearman']:.2f}"
-            panel.fill_between(x, low, high, color=COLOURS[name], alpha=0.12, linewidth=0)
-            panel.plot(x, middle, color=COLOURS[name], label=rho)
+            panel.fill_between(x, low, high, color=MODEL_COLOURS[name], alpha=0.12, linewidth=0)
+            panel.plot(x, middle, color=MODEL_COLOURS[name], label=rho)
         panel.legend(frameon=False, title="rank correlation", alignment="left")
         panel.set(xlabel="path, pixels of 224", ylim=(0, None))
     panels[0].set(title="straight", ylabel="latent distance / sqrt(2 d)", ylim=(0, 2))
@@ -431,29 +452,38 @@ def draw_distances(results: dict[str, Any], pyplot: Any) -> Any:
 
 def draw_success(results: dict[str, Any], pyplot: Any) -> Any:
     """Success with its intervals; and, for one model, how much of the way is left every block."""
-    figure, (left, right) = pyplot.subplots(
-        1, 2, figsize=(8.0, 5.6), dpi=120, layout="constrained", width_ratios=(3, 2)
+    kinds = {"near": "25 steps ahead", "far": f"{FAR:.0f} px and more"}
+    rows = [(kind, name) for kind in kinds for name in in_order(results[kind])]
+    figure, (upper, lower) = pyplot.subplots(
+        2, 1, figsize=(8.0, 7.4), dpi=120, layout="constrained", height_ratios=(5, 3)
     )
-    groups = {"25 steps ahead": results["near"], "far": results["far"]}
-    rows = [(f"{name} ({kind})" if kind == "far" else name, name, found)
-            for kind, every in groups.items() for name, found in every.items()]  # fmt: skip
-    for y, (_, name, found) in enumerate(rows):
+    for y, (kind, name) in enumerate(rows):
+        found, colour = results[kind][name], SETTING_COLOURS[name.split(": ")[1]]
         low, high = (100 * v for v in found["interval"])
-        colour = COLOURS[name.split(":")[0]]
-        left.plot([low, high], [y, y], color=colour, linewidth=2, alpha=0.5)
-        left.plot(100 * found["success"], y, "o", color=colour)
-    left.set_yticks(range(len(rows)), [label for label, _, _ in rows])
-    left.invert_yaxis()
-    left.set(xlabel="goals reached, %", xlim=(0, 102))
-    left.grid(axis="x", alpha=0.2)
-    for setting, style in zip(SETTINGS, ("-", "--", ":", "-.", "-")):
+        upper.plot([low, high], [y, y], color=colour, linewidth=2, alpha=0.5)
+        upper.plot(100 * found["success"], y, "o", color=colour)
+    labels = [f"{name} ({kinds[kind]})" if kind == "far" else name for kind, name in rows]
+    upper.set_yticks(range(len(rows)), labels)
+    upper.axhline(len(results["near"]) - 0.5, color="#cccccc", linewidth=1)
+    upper.invert_yaxis()
+    upper.set(xlabel="goals reached, %, with 95 % intervals", xlim=(0, 102))
+    upper.grid(axis="x", alpha=0.25)
+    for setting in SETTINGS:
         trace = np.array(results["near"][f"d=64: {setting}"]["left"])
-        colour = COLOURS["d=64"] if setting == "ours" else "#d0743c"
-        right.plot(5 * np.arange(trace.shape[1]), trace.mean(0), style, color=colour, label=setting)
-    right.set(xlabel="environment steps", ylabel="path left to the goal, mean, pixels")
-    right.legend(frameon=False, fontsize=8)
-    right.set(ylim=(0, None))
+        colour = SETTING_COLOURS[setting]
+        steps = 50 // trace.shape[1] * np.arange(trace.shape[1])
+        lower.plot(steps, (trace > 0).mean(0) * 100, "o-", color=colour, label=setting)
+    lower.set(xlabel="environment steps", ylabel="goals not yet reached, %", ylim=(0, 102))
+    lower.set_title("d=64, goals 25 steps ahead", fontsize=10)
+    lower.legend(frameon=False)
     return figure
+
+
+def in_order(found: dict[str, Any]) -> list[str]:
+    """The names of what was found, in the order of models and settings."""
+    settings = [*SETTINGS, "euclidean", "geodesic"]
+    names = [*MODELS, *(f"{model}: {setting}" for model in MODELS for setting in settings)]
+    return [name for name in names if name in found]
 
 
 def main(config: Config) -> None:

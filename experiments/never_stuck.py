@@ -4,8 +4,11 @@
 
 The digits of scikit-learn, the encoder resnet_nano and a projector, trained with LeJEPA from two
 collapsed states: the projector's last layer scaled so that embeddings have standard deviation 1e-4
-(point), and replaced by a matrix of rank 1 in which all dimensions are the same
-(line). The third start is the untouched network, for comparison.
+(point), and replaced by a matrix of rank 1 in which all dimensions are the same (line). From the
+point also by gradient descent with momentum, which, unlike AdamW, does not rescale what is small.
+The last start is the untouched network, for comparison.
+
+Then the same without a network: gradient descent on 256 embeddings in 64 dimensions.
 
 Prints, per start and objective, the standard deviation and the effective rank of the projections
 after some updates, means over seeds.
@@ -24,7 +27,7 @@ from rich.table import Table
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from isojepa import LeJEPALoss
+from isojepa import LeJEPALoss, SIGReg
 from isojepa.data.views import draw_parameters, glyph, make_views
 from isojepa.evaluation.label_free import effective_rank
 from isojepa.models.encoder import Encoder, EncoderSpec
@@ -53,6 +56,8 @@ class Config:
     """Dimension of the projections."""
     lr: float = 1e-3
     """Of AdamW, constant."""
+    descent: float = 0.03
+    """Learning rate of gradient descent."""
     lambd: float = 0.05
     """Weight of SIGReg."""
     std: float = 1e-4
@@ -101,6 +106,7 @@ def to_a_line(model: JEPA, projections: Tensor, config: Config) -> None:
 
 STARTS: dict[str, Callable[[JEPA, Tensor, Config], None]] = {
     "point": to_a_point,
+    "point, gradient descent": to_a_point,
     "line": to_a_line,
     "untouched": lambda *_: None,
 }
@@ -125,7 +131,11 @@ def train(start: str, objective: str, seed: int, config: Config) -> Iterator[Poi
         if start == "line":
             projections = projections - model.projector[-1].bias
     STARTS[start](model, projections, config)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=0.05)
+    optimiser: torch.optim.Optimizer
+    if start.endswith("gradient descent"):
+        optimiser = torch.optim.SGD(model.parameters(), lr=config.descent, momentum=0.9)
+    else:
+        optimiser = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=0.05)
     for step in range(config.steps + 1):
         projections = project(step)
         terms = loss(projections)
@@ -141,9 +151,33 @@ def train(start: str, objective: str, seed: int, config: Config) -> Iterator[Poi
         optimiser.step()
 
 
+def embeddings_alone(config: Config, n: int = 256, d: int = 64) -> dict[tuple[str, str], Tensor]:
+    """Gradient descent on the embeddings themselves, learning rate 1: nothing but the statistic."""
+    curves = {}
+    for start in ("a point", "a line"):
+        for objective, options in OPTIONS.items():
+            runs = []
+            for seed in range(config.seeds):
+                g = generator(seed, n)
+                z = torch.randn(n, d, generator=g)
+                z = 1e-4 * (z if start == "a point" else z + 1e4 * torch.randn(n, 1, generator=g))
+                z.requires_grad_()
+                sigreg, run = SIGReg(seed=seed, **options), []
+                for _ in range(config.steps + 1):
+                    value, now = sigreg(z), z.detach()
+                    run.append((
+                        value.item(), now.var(0).mean().sqrt().item(), effective_rank(now.numpy())
+                    ))  # fmt: skip
+                    (gradient,) = torch.autograd.grad(value, z)
+                    z.data.sub_(gradient)
+                runs.append(run)
+            curves[f"{start}, embeddings alone", objective] = torch.tensor(runs)
+    return curves
+
+
 def draw(curves: dict[tuple[str, str], Tensor], config: Config, out: Path) -> None:
     pyplot.rcParams.update({"font.family": "DejaVu Sans", "font.size": 9})
-    figure, grid = pyplot.subplots(3, len(STARTS), figsize=(9.6, 6.6), dpi=130, sharex=True)
+    figure, grid = pyplot.subplots(3, len(STARTS), figsize=(11.6, 6.6), dpi=130, sharex=True)
     for column, start in enumerate(STARTS):
         for objective, colour in COLOURS.items():
             for axes, which in zip(grid[:, column], (1, 2, 0)):
@@ -178,7 +212,7 @@ def run(config: Config) -> None:
     }
     at = [round(share * config.steps) for share in (0, 0.1, 0.25, 0.5, 1)]
     table = Table("start", "objective", *(f"std / rank at {i}" for i in at))
-    for (start, objective), runs in curves.items():
+    for (start, objective), runs in (curves | embeddings_alone(config)).items():
         mean = runs.mean(0)
         table.add_row(start, objective, *(f"{mean[i, 1]:.2g} / {mean[i, 2]:.1f}" for i in at))
     Console(width=120).print(table)

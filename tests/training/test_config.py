@@ -76,7 +76,7 @@ def test_json_round_trip_for_resuming() -> None:
 
 
 def test_every_open_field_is_settled_by_the_plan() -> None:
-    may_stay_open = {"labels", "global_scale", "wandb", "preview"}
+    may_stay_open = {"labels", "global_scale", "wandb", "preview", "micro_batch"}
     open_fields = {f.name for f in fields(PretrainConfig) if f.default is None}
     assert open_fields - may_stay_open <= set(Plan._fields)
 
@@ -89,6 +89,7 @@ def test_every_open_field_is_settled_by_the_plan() -> None:
         {"t_max": 0.0},
         {"holdout": 1.0},
         {"batch_size": 0},
+        {"micro_batch": 0},
         {"global_scale": (0.5, 0.2)},
         {"resume": True, "overwrite": True},
         {"local_views": -1},

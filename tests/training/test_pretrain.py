@@ -53,7 +53,11 @@ def test_a_run_folder_holds_everything(quick: PretrainConfig) -> None:
         assert picture.width > 400
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(quick: PretrainConfig) -> None:
+@pytest.mark.parametrize("options", [{}, {"micro_batch": 5, "directions": "exact"}], ids=str)
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
+    quick: PretrainConfig, options: dict
+) -> None:
+    quick = replace(quick, **options)
     quick = replace(quick, steps=12, probe_every=5)  # update 5, where it stops, is to be probed
     whole = pretrain.run(quick)
     cut = replace(quick, out=quick.out.with_name("cut"))

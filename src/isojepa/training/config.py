@@ -9,11 +9,12 @@ from isojepa.data.images import Headers
 from isojepa.data.views import RECIPES, Recipe
 from isojepa.errors import UserError
 from isojepa.models.micro import SMALL_IMAGE
+from isojepa.objective.directions import Directions
 
 RecipeName = Literal["photo", "small", "glyph", "none"]
 AT_LEAST_ONE = (
     "steps", "batch_size", "image_size", "slices", "log_every", "probe_every", "save_every",
-    "keep", "devices", "projection_dim", "projector_hidden", "global_views",
+    "keep", "devices", "projection_dim", "projector_hidden", "global_views", "micro_batch",
 )  # fmt: skip
 
 
@@ -68,11 +69,17 @@ class PretrainConfig:
     """Frequencies of the characteristic function on [0, t_max]."""
     t_max: float = 3.0
     """Largest frequency, in units of one over the embeddings' standard deviation."""
+    directions: Directions = "random"
+    """Of SIGReg's slices: random; orthogonal, in blocks that miss no direction; fixed, the same at
+    every step; exact, all of them in closed form, cheaper for --batch-size up to about --slices."""
 
     steps: int | None = None
     """Updates to make. Default: 100 epochs, but at least 500 and at most 100,000 updates."""
     batch_size: int | None = None
     """Images per update, over all devices. Default: 256, less for fewer than 1,024 images."""
+    micro_batch: int | None = None
+    """Most images that a device embeds at a time. Fewer take less memory and one more forward
+    pass; the loss sees the whole batch still. Default: all of them."""
     lr: float | None = None
     """Peak learning rate. Default: 5e-4 for vision transformers above 64 px, else 2e-3."""
     weight_decay: float = 0.05

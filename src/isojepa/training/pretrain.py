@@ -1,6 +1,7 @@
 """Pre-training: a folder of images in, a run folder with a trained encoder out."""
 
 import logging
+import math
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -91,6 +92,7 @@ def run(config: PretrainConfig, backbone: nn.Module | None = None) -> Path:
         knots=config.knots,
         t_max=config.t_max,
         seed=config.seed,
+        directions=config.directions,
     )
     optimiser = torch.optim.AdamW(parameter_groups(jepa, config.weight_decay), lr=plan.lr)
     model, optimiser = fabric.setup(jepa, optimiser)
@@ -127,6 +129,7 @@ def run(config: PretrainConfig, backbone: nn.Module | None = None) -> Path:
         seed=config.seed,
         start=start,
         clip=config.clip,
+        parts=math.ceil(plan.batch_size / (fabric.world_size * (config.micro_batch or 2**62))),
     )
     with bar(plan.steps, "training", done=start) as advance, stop_signals() as stopped:
         for update in updates:

@@ -19,6 +19,7 @@ from isojepa.evaluation.label_free import effective_rank
 from isojepa.models.checkpoint import Checkpoint, export_encoder, newest_intact, save_checkpoint
 from isojepa.models.jepa import JEPA
 from isojepa.normality.univariate import epps_pulley_floor
+from isojepa.objective.exact import EXACT_FLOOR
 from isojepa.run_folder import Metrics, write_json, write_skipped
 from isojepa.training.config import Plan, PretrainConfig, as_json
 from isojepa.training.loop import Update, learning_rate
@@ -228,10 +229,12 @@ def scheduled_rate(plan: Plan, step: int) -> float:
 
 def in_words(line: dict[str, Any], config: PretrainConfig) -> str:
     """A metrics line for the progress bar."""
+    exact = config.directions == "exact"
+    floor = EXACT_FLOOR if exact else epps_pulley_floor(config.knots, config.t_max)
     words = (
         f"{line['images_per_second']:.0f} img/s  loss {line['loss']:.3f}  "
         f"inv {line['invariance']:.3f}  SIGReg {line['sigreg']:.2f} "
-        f"(floor {epps_pulley_floor(config.knots, config.t_max):.2f})  "
+        f"(floor {floor:.2f})  "
         f"rank {line['effective_rank']:.1f}/{config.projection_dim}"
     )
     if "probe_accuracy" in line:
