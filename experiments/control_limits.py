@@ -452,30 +452,29 @@ def draw_distances(results: dict[str, Any], pyplot: Any) -> Any:
 
 def draw_success(results: dict[str, Any], pyplot: Any) -> Any:
     """Success with its intervals; and, for one model, how much of the way is left every block."""
-    kinds = {"near": "25 steps ahead", "far": f"{FAR:.0f} px and more"}
-    rows = [(kind, name) for kind in kinds for name in in_order(results[kind])]
-    figure, (upper, lower) = pyplot.subplots(
-        2, 1, figsize=(8.0, 7.4), dpi=120, layout="constrained", height_ratios=(5, 3)
-    )
+    rows = [(kind, name) for kind in ("near", "far") for name in in_order(results[kind])]
+    figure = pyplot.figure(figsize=(8.0, 8.0), dpi=120, layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=(3, 2))
+    upper, lower = above.subplots(), below.subplots()
     for y, (kind, name) in enumerate(rows):
         found, colour = results[kind][name], SETTING_COLOURS[name.split(": ")[1]]
         low, high = (100 * v for v in found["interval"])
         upper.plot([low, high], [y, y], color=colour, linewidth=2, alpha=0.5)
         upper.plot(100 * found["success"], y, "o", color=colour)
-    labels = [f"{name} ({kinds[kind]})" if kind == "far" else name for kind, name in rows]
-    upper.set_yticks(range(len(rows)), labels)
+    far = "{}, 60 px and more"
+    upper.set_yticks(range(len(rows)), [far.format(n) if k == "far" else n for k, n in rows])
     upper.axhline(len(results["near"]) - 0.5, color="#cccccc", linewidth=1)
     upper.invert_yaxis()
-    upper.set(xlabel="goals reached, %, with 95 % intervals", xlim=(0, 102))
+    upper.set(xlabel="goals reached, %, with 95 % intervals", xlim=(40, 101))
     upper.grid(axis="x", alpha=0.25)
     for setting in SETTINGS:
         trace = np.array(results["near"][f"d=64: {setting}"]["left"])
-        colour = SETTING_COLOURS[setting]
         steps = 50 // trace.shape[1] * np.arange(trace.shape[1])
-        lower.plot(steps, (trace > 0).mean(0) * 100, "o-", color=colour, label=setting)
-    lower.set(xlabel="environment steps", ylabel="goals not yet reached, %", ylim=(0, 102))
+        colour = SETTING_COLOURS[setting]
+        lower.plot(steps, 100 * (trace > 0).mean(0), "o-", color=colour, label=setting)
+    lower.set(xlabel="environment steps", ylabel="not yet reached, %", ylim=(0, 102))
     lower.set_title("d=64, goals 25 steps ahead", fontsize=10)
-    lower.legend(frameon=False)
+    below.legend(loc="outside right center", frameon=False, fontsize=8.5)
     return figure
 
 

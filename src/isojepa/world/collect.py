@@ -367,7 +367,7 @@ def _append_lance(table: Path, more: Path, done: int) -> None:
     lance.write_dataset(reader, str(table), mode="append")
 
 
-def _load(part: Path) -> dict[str, list[np.ndarray]]:
+def _load(part: Path) -> dict[str, list[Any]]:
     try:
         with np.load(part, allow_pickle=False) as columns:
             return {name: list(columns[name]) for name in columns.files}
