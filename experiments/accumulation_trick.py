@@ -48,7 +48,7 @@ class Config:
     """Numbers of directions."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of the weights, the views and the directions."""
-    steps: int = 240
+    steps: int = 200
     """Updates of each run."""
     batch: int = 128
     """Digits in a batch, two views each."""
