@@ -93,7 +93,11 @@ def draw(results: list[dict[str, Any]], config: Config, out: Path) -> None:
     low, high = ([100 * r["interval"][i] for r in results] for i in (0, 1))
     axes.fill_between(updates, low, high, color="#3d74b8", alpha=0.18, linewidth=0)
     axes.plot(updates, success, "o-", color="#3d74b8", label="planning with the model")
-    for name, colour in (("random", "#d0743c"), ("straight line", "#8a6bb1"), ("oracle", "#4c9a6a")):
+    for name, colour in (
+        ("random", "#d0743c"),
+        ("straight line", "#8a6bb1"),
+        ("oracle", "#4c9a6a"),
+    ):
         share = results[0].get("baselines", {}).get(name)
         if share is not None:
             axes.axhline(100 * share["success"], color=colour, linestyle="--", label=name)
