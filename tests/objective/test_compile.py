@@ -19,7 +19,7 @@ class WithLoss(nn.Module):
         return terms if isinstance(terms, torch.Tensor) else terms.loss
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "make",
     [
@@ -31,11 +31,11 @@ class WithLoss(nn.Module):
     ],
     ids=["random", "exact", "decoupled", "wasserstein", "lejepa"],
 )
-def test_compiled_equals_eager(make) -> None:
+def test_compiled_equals_eager(make, backend: str) -> None:
     torch._dynamo.reset()
     x = torch.randn(2, 32, 6, generator=torch.Generator().manual_seed(1))
     eager, original = WithLoss(make()), WithLoss(make())
-    compiled = torch.compile(original)
+    compiled = torch.compile(original, backend=backend)
     for _ in range(3):  # other directions at each step, without compiling again
         expected, value = eager(x), compiled(x)
         eager.zero_grad()
