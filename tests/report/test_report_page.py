@@ -2,9 +2,7 @@
 
 import json
 import os
-import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +13,6 @@ from isojepa.report.page import ReportConfig, build, run
 
 from conftest import HOSTILE, MakeRun  # isort: skip
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-
 
 @pytest.fixture(scope="module")
 def page_path(make_run: MakeRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -24,19 +20,6 @@ def page_path(make_run: MakeRun, tmp_path_factory: pytest.TempPathFactory) -> Pa
     folder = tmp_path_factory.mktemp("runs")
     ours = make_run(folder / "our <b>run<b> $$x$$", hostile=True)
     return build(ours, [make_run(folder / "collapsed", collapsed=True)])
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip(f"no browser found: looked for {', '.join(BROWSERS)}")
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=arguments)
-        yield chromium
-        chromium.close()
 
 
 class Visit:

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from isojepa.world.page.page import WorldReportConfig, run, write_world_page
 from isojepa.world.page.verdict import judge
 from isojepa.world.understanding import decoder, probing, surprise
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PARTS = {
     "probes": "Probes and latent distances",
     "surprise": "Surprise",
@@ -191,19 +189,6 @@ def test_findings_name_what_is_lost(copy: Path):
 
 
 # In a browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip(f"no browser found: looked for {', '.join(BROWSERS)}")
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=arguments)
-        yield chromium
-        chromium.close()
 
 
 def test_a_browser_draws_it_and_fetches_nothing(browser: Any, whole: Path):
