@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 from platform_models import shake
+from torch import nn
 
 from isojepa.errors import UserError
 from isojepa.world.model import world_model as model_module
-from isojepa.world.model.encoders import FrameEncoder
+from isojepa.world.model.encoders import FrameEncoder, attend
 from isojepa.world.model.presets import PRESETS, WorldModelSpec, preset
 from isojepa.world.model.world_model import WorldModel, export_world_model, load_world_model
 
@@ -172,6 +173,22 @@ def test_the_class_token_alone_equals_the_whole_transformer() -> None:
     shake(encoder)
     frames = torch.randn(2, 3, 32, 32)
     torch.testing.assert_close(encoder(frames), encoder.backbone(frames), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("queries", [None, 1])
+def test_attention_in_bfloat16_agrees_with_float32(queries: int | None) -> None:
+    attention = FrameEncoder("lewm_vit", {"depth": 1, "patch_size": 8}, 32).backbone.blocks[0].attn
+    nn.init.normal_(attention.qkv.weight, std=0.12)  # so that the weights are far from equal
+    x = torch.randn(3, 17, 192, requires_grad=True)
+    expected = attention(x)[:, :queries]
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = attend(attention, x, queries)
+    assert mixed.dtype == torch.bfloat16
+    upstream = torch.randn_like(expected)
+    (exact,) = torch.autograd.grad(expected, x, upstream)
+    (rounded,) = torch.autograd.grad(mixed, x, upstream.bfloat16())
+    for a, b in ((mixed, expected), (rounded, exact)):
+        assert (a - b).norm() < 0.03 * b.norm()
 
 
 @pytest.mark.parametrize("encoder", ["resnet_nano", "vit_tiny_patch16_224", "lewm_vit"])
