@@ -18,13 +18,12 @@ from isojepa.world.planning.search import (
     Answer,
     Cost,
     Plan,
+    Search,
     State,
-    Stop,
-    answer_search,
-    begin_search,
+    check_positive,
     coloured_noise,
+    first_mean,
     normal_noise,
-    run_search,
     spread_of,
     take_lowest,
 )
@@ -62,7 +61,7 @@ class Planner(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CEM:
+class CEM(Search):
     """The cross-entropy method: fit a Gaussian to the elites, draw again.
 
     The defaults are LeWorldModel's and, for the same draws, give the plans of the platform's
@@ -70,60 +69,18 @@ class CEM:
     """
 
     candidates: int = 300
-    """Sequences drawn per iteration."""
     elites: int = 30
     """The best of them, to which mean and spread are fitted."""
     iterations: int = 10
-    """Rounds at most."""
-    std: float = 1.0
-    """Spread of the first round's draws, in normalised units."""
-    min_std: float = 0.0
-    """Spread never falls below this."""
-    tolerance: float = 0.0
-    """An episode is finished once its elites' mean spread is below this share of `std`. 0:
-    never."""
-    improvement: float = 0.0
-    """... or once the elites' mean cost falls by less than this share in a round. 0: never."""
-    answer: Answer = "mean"
-    """Return the last elites' mean, or the best of all sequences seen and that mean."""
 
-    def __post_init__(self) -> None:
-        check_positive(self, "candidates", "elites", "iterations", "std")
-        if self.elites > self.candidates:
-            raise UserError(f"a planner's elites ({self.elites}) exceed its candidates")
-
-    def plan(
-        self,
-        cost: Cost,
-        *,
-        b: int,
-        h: int,
-        a: int,
-        low: Float[Tensor, "a"],
-        high: Float[Tensor, "a"],
-        start: Float[Tensor, "b h a"] | None = None,
-        generator: torch.Generator,
-    ) -> Plan:
-        """See `Planner.plan`."""
-
-        def update(cost: Cost, state: State, _: int) -> State:
-            noise = normal_noise((len(state.mean), self.candidates, h, a), generator, low)
-            candidates = noise * state.std.unsqueeze(1) + state.mean.unsqueeze(1)
-            candidates[:, 0] = state.mean
-            candidates = candidates.clamp(low, high)
-            costs = cost(candidates)
-            elites, levels = take_lowest(candidates, costs, self.elites)
-            return state.seen(elites, levels, costs.shape[1])._replace(
-                mean=elites.mean(1), std=spread_of(elites).clamp(min=self.min_std)
-            )
-
-        state = begin_search(b, h, a, low, high, start, self.std)
-        stop = Stop(self.tolerance * self.std, self.improvement, self.iterations)
-        return answer_search(cost, run_search(cost, state, update, stop), self.answer)
+    def fit(self, state: State, elites: Tensor, costs: Tensor) -> State:
+        """The elites' mean and standard deviation."""
+        del costs
+        return state._replace(mean=elites.mean(1), std=spread_of(elites))
 
 
 @dataclass(frozen=True, kw_only=True)
-class ICEM:
+class ICEM(Search):
     """CEM with coloured noise, elites kept from round to round and ever fewer draws.
 
     Pinneri et al. 2020, "Sample-efficient cross-entropy method for real-time planning". Kept elites
@@ -135,11 +92,7 @@ class ICEM:
     elites: int = 16
     """The best, to which mean and spread are fitted."""
     iterations: int = 6
-    """Rounds at most."""
-    std: float = 1.0
-    """Spread of the first round's draws, in normalised units."""
-    min_std: float = 0.0
-    """Spread never falls below this."""
+    answer: Answer = "best"
     colour: float = 2.0
     """Exponent of the noise's spectrum, 1 / f^colour, along the plan: 0 is white; larger is
     smoother."""
@@ -151,62 +104,32 @@ class ICEM:
     """Share of the elites that stay candidates in the next round."""
     momentum: float = 0.1
     """Share of the old mean and spread in the new."""
-    tolerance: float = 0.0
-    """An episode is finished once its mean spread is below this share of `std`. 0: never."""
-    improvement: float = 0.0
-    """... or once the elites' mean cost falls by less than this share in a round. 0: never."""
-    answer: Answer = "best"
-    """Return the best of all sequences seen and the last mean, or that mean."""
 
     def __post_init__(self) -> None:
-        check_positive(self, "candidates", "elites", "iterations", "std", "block")
-        if self.elites > self.candidates:
-            raise UserError(f"a planner's elites ({self.elites}) exceed its candidates")
+        super().__post_init__()
+        check_positive(self, "block")
         if self.decay < 1 or not 0 <= self.reuse <= 1 or not 0 <= self.momentum < 1:
             raise UserError("iCEM needs decay >= 1, reuse in [0, 1] and momentum in [0, 1)")
 
-    def plan(
-        self,
-        cost: Cost,
-        *,
-        b: int,
-        h: int,
-        a: int,
-        low: Float[Tensor, "a"],
-        high: Float[Tensor, "a"],
-        start: Float[Tensor, "b h a"] | None = None,
-        generator: torch.Generator,
-    ) -> Plan:
-        """See `Planner.plan`."""
-        keep = round(self.reuse * self.elites)
+    def draw(self, b: int, h: int, a: int, i: int, generator: torch.Generator) -> Tensor:
+        """Coloured noise, for fewer sequences from round to round."""
+        least = min(2 * self.elites, self.candidates)
+        s = max(int(self.candidates * self.decay**-i), least)
+        return coloured_noise((b, s, h, a), generator, colour=self.colour, block=self.block)
 
-        def update(cost: Cost, state: State, i: int) -> State:
-            least = min(2 * self.elites, self.candidates)
-            drawn = max(int(self.candidates * self.decay**-i), least)
-            noise = coloured_noise(
-                (len(state.mean), drawn, h, a), generator, colour=self.colour, block=self.block
-            ).to(low)
-            candidates = noise * state.std.unsqueeze(1) + state.mean.unsqueeze(1)
-            candidates[:, 0] = state.mean
-            candidates = candidates.clamp(low, high)
-            pool = torch.cat([candidates, state.kept], 1)
-            costs = torch.cat([cost(candidates), state.kept_cost], 1)
-            elites, levels = take_lowest(pool, costs, self.elites)
-            old = self.momentum
-            return state.seen(elites, levels, drawn)._replace(
-                mean=old * state.mean + (1 - old) * elites.mean(1),
-                std=(old * state.std + (1 - old) * spread_of(elites)).clamp(min=self.min_std),
-                kept=elites[:, :keep],
-                kept_cost=levels[:, :keep],
-            )
-
-        state = begin_search(b, h, a, low, high, start, self.std)
-        stop = Stop(self.tolerance * self.std, self.improvement, self.iterations)
-        return answer_search(cost, run_search(cost, state, update, stop), self.answer)
+    def fit(self, state: State, elites: Tensor, costs: Tensor) -> State:
+        """The elites' mean and standard deviation, mixed with the old; the best elites stay."""
+        old, keep = self.momentum, round(self.reuse * self.elites)
+        return state._replace(
+            mean=old * state.mean + (1 - old) * elites.mean(1),
+            std=old * state.std + (1 - old) * spread_of(elites),
+            kept=elites[:, :keep],
+            kept_cost=costs[:, :keep],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
-class MPPI:
+class MPPI(Search):
     """Model-predictive path integral: the elites' mean, weighted by exp(-cost).
 
     The weights see each cost above the best one, divided by the elites' mean excess, so that the
@@ -214,62 +137,25 @@ class MPPI:
     """
 
     candidates: int = 300
-    """Sequences drawn per iteration."""
     elites: int = 64
     """The best of them, which are weighed."""
     iterations: int = 6
-    """Rounds at most."""
-    std: float = 1.0
-    """Spread of the first round's draws, in normalised units."""
     min_std: float = 0.05
-    """Spread never falls below this."""
     temperature: float = 0.5
     """Large: the elites weigh alike; small: the best one alone counts."""
-    tolerance: float = 0.0
-    """An episode is finished once its mean spread is below this share of `std`. 0: never."""
-    improvement: float = 0.0
-    """... or once the elites' mean cost falls by less than this share in a round. 0: never."""
-    answer: Answer = "mean"
-    """Return the last weighted mean, or the best of all sequences seen and that mean."""
 
     def __post_init__(self) -> None:
-        check_positive(self, "candidates", "elites", "iterations", "std", "temperature")
-        if self.elites > self.candidates:
-            raise UserError(f"a planner's elites ({self.elites}) exceed its candidates")
+        super().__post_init__()
+        check_positive(self, "temperature")
 
-    def plan(
-        self,
-        cost: Cost,
-        *,
-        b: int,
-        h: int,
-        a: int,
-        low: Float[Tensor, "a"],
-        high: Float[Tensor, "a"],
-        start: Float[Tensor, "b h a"] | None = None,
-        generator: torch.Generator,
-    ) -> Plan:
-        """See `Planner.plan`."""
-
-        def update(cost: Cost, state: State, _: int) -> State:
-            noise = normal_noise((len(state.mean), self.candidates, h, a), generator, low)
-            candidates = noise * state.std.unsqueeze(1) + state.mean.unsqueeze(1)
-            candidates[:, 0] = state.mean
-            candidates = candidates.clamp(low, high)
-            costs = cost(candidates)
-            elites, levels = take_lowest(candidates, costs, self.elites)
-            excess = levels - levels[:, :1]
-            scale = excess.mean(1, keepdim=True).clamp(min=1e-12)
-            weights = torch.softmax(-excess / (self.temperature * scale), 1)[..., None, None]
-            mean = (weights * elites).sum(1)
-            std = (weights * (elites - mean.unsqueeze(1)).square()).sum(1).sqrt()
-            return state.seen(elites, levels, costs.shape[1])._replace(
-                mean=mean, std=std.clamp(min=self.min_std)
-            )
-
-        state = begin_search(b, h, a, low, high, start, self.std)
-        stop = Stop(self.tolerance * self.std, self.improvement, self.iterations)
-        return answer_search(cost, run_search(cost, state, update, stop), self.answer)
+    def fit(self, state: State, elites: Tensor, costs: Tensor) -> State:
+        """The elites' weighted mean and standard deviation."""
+        excess = costs - costs[:, :1]
+        scale = excess.mean(1, keepdim=True).clamp(min=1e-12)
+        weights = torch.softmax(-excess / (self.temperature * scale), 1)[..., None, None]
+        mean = (weights * elites).sum(1)
+        variance = (weights * (elites - mean.unsqueeze(1)).square()).sum(1)
+        return state._replace(mean=mean, std=variance.sqrt())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -301,10 +187,10 @@ class RandomShooting:
         bounded = low.isfinite() & high.isfinite()
         uniform = torch.rand(shape, generator=generator, device=generator.device).to(low)
         width = torch.where(bounded, high - low, torch.ones_like(low))
-        normal = self.std * normal_noise(shape, generator, low)
+        normal = self.std * normal_noise(shape, generator).to(low)
         floor = torch.where(bounded, low, torch.zeros_like(low))
         candidates = torch.where(bounded, floor + width * uniform, normal)
-        candidates[:, 0] = begin_search(b, h, a, low, high, start, self.std).mean
+        candidates[:, 0] = first_mean(b, h, a, low, high, start)
         candidates = candidates.clamp(low, high)
         with torch.no_grad():
             best, lowest = take_lowest(candidates, cost(candidates), 1)
@@ -346,8 +232,8 @@ class GradientPlanner:
         generator: torch.Generator,
     ) -> Plan:
         """See `Planner.plan`."""
-        mean = begin_search(b, h, a, low, high, start, self.std).mean.unsqueeze(1)
-        noise = self.std * normal_noise((b, self.starts, h, a), generator, low)
+        mean = first_mean(b, h, a, low, high, start).unsqueeze(1)
+        noise = self.std * normal_noise((b, self.starts, h, a), generator).to(low)
         noise[:, 0] = 0
         actions = (mean + noise).clamp(low, high).requires_grad_()
         adam = torch.optim.Adam([actions], lr=self.learning_rate)
@@ -403,9 +289,3 @@ def shifted(actions: Float[Tensor, "b h a"], executed: int) -> Float[Tensor, "b 
     end."""
     rest = actions[:, executed:]
     return torch.cat([rest, torch.zeros_like(actions[:, : actions.shape[1] - rest.shape[1]])], 1)
-
-
-def check_positive(planner: Any, *positive: str) -> None:
-    for name in positive:
-        if getattr(planner, name) <= 0:
-            raise UserError(f"a planner's {name} must be above 0, got {getattr(planner, name)}")
