@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from isojepa.progress import console, set_up_logging
 
     with console.status("starting"):  # PyTorch and timm take seconds to import
-        from isojepa.training.pretrain import Interrupted
+        from isojepa.training.process import Interrupted
 
         table = verbs()
     set_up_logging()

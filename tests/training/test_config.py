@@ -7,7 +7,8 @@ import pytest
 
 from isojepa.data.images import Headers
 from isojepa.errors import UserError
-from isojepa.training.config import Plan, PretrainConfig, as_json, derive, merge_for_resume
+from isojepa.training.config import MAY_DIFFER_ON_RESUME, Plan, PretrainConfig, derive
+from isojepa.training.settings import as_json, merge_for_resume
 
 CONFIG = PretrainConfig(data=Path("photos"), out=Path("run"))
 
@@ -67,12 +68,14 @@ def test_what_is_said_is_kept() -> None:
 def test_json_round_trip_for_resuming() -> None:
     asked = replace(CONFIG, lambd=0.02, global_scale=(0.2, 0.9))
     stored = as_json(asked, plan(32))
-    merged = merge_for_resume(replace(CONFIG, resume=True, device="cpu"), stored)
+    merged = merge_for_resume(
+        replace(CONFIG, resume=True, device="cpu"), stored, MAY_DIFFER_ON_RESUME
+    )
     assert merged.lambd == 0.02
     assert merged.steps == plan(32).steps
     assert merged.device == "cpu"
     with pytest.raises(UserError, match="--seed is 3 but the run has 0"):
-        merge_for_resume(replace(CONFIG, seed=3), stored)
+        merge_for_resume(replace(CONFIG, seed=3), stored, MAY_DIFFER_ON_RESUME)
 
 
 def test_every_open_field_is_settled_by_the_plan() -> None:

@@ -20,7 +20,8 @@ from isojepa.models.checkpoint import load_checkpoint, newest_intact
 from isojepa.run_folder import read_metrics
 from isojepa.training import pretrain
 from isojepa.training.config import PretrainConfig
-from isojepa.training.session import Diverged
+from isojepa.training.process import Interrupted
+from isojepa.training.record import Diverged
 
 
 def final(out: Path) -> dict[str, torch.Tensor]:
@@ -71,7 +72,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pretrain.Session, "follow", stop_at_5)
-        with pytest.raises(pretrain.Interrupted) as stopped:
+        with pytest.raises(Interrupted) as stopped:
             pretrain.run(cut)
     assert stopped.value.number == signal.SIGTERM
     assert newest_intact(cut.out / "checkpoints")[0].step == 5

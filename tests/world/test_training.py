@@ -11,9 +11,10 @@ from episodes import write_dots
 from isojepa.data.trajectories import open_trajectories
 from isojepa.errors import UserError
 from isojepa.run_folder import read_metrics
-from isojepa.training.pretrain import Interrupted
+from isojepa.training.process import Interrupted
 from isojepa.world.learning import train as training
 from isojepa.world.learning.config import WorldTrainConfig
+from isojepa.world.learning.loop import Update
 from isojepa.world.learning.train import check_fits, run
 from isojepa.world.model.world_model import load_world_model
 
@@ -28,7 +29,7 @@ def config(data: Path, tmp_path: Path) -> WorldTrainConfig:
     return WorldTrainConfig(
         data=data, out=tmp_path / "run", cache=tmp_path / "cache", preset="lewm-micro",
         frame_size=32, embedding_dim=8, frame_skip=2, slices=32, batch_size=16, steps=6,
-        log_every=2, save_every=3, device="cpu",
+        log_every=2, save_every=3, device="cpu", tensorboard=False,
     )  # fmt: skip
 
 
@@ -37,7 +38,8 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 
 
 def test_a_run_is_a_folder(config: WorldTrainConfig) -> None:
-    out = run(config)
+    out = run(replace(config, tensorboard=True))
+    assert len(list((out / "tensorboard").iterdir())) == 1
     described = json.loads((out / "config.json").read_text())
     assert described["config"]["encoder"] == "conv_micro"
     assert described["data"]["episodes"] == 6
@@ -64,9 +66,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     whole = run(replace(config, out=config.out.with_name("whole")))
     follow = training.WorldSession.follow
 
-    def stop(self: object, step: int, *rest: object) -> str:
-        words = follow(self, step, *rest)
-        if step == 4:
+    def stop(self: object, update: Update) -> str:
+        words = follow(self, update)
+        if update.step == 4:
             raise KeyboardInterrupt
         return words
 
@@ -91,10 +93,10 @@ def test_a_signal_saves_first(config: WorldTrainConfig, monkeypatch: pytest.Monk
 
     follow = training.WorldSession.follow
 
-    def interrupt(self: object, step: int, *rest: object) -> str:
-        if step == 2:
+    def interrupt(self: object, update: Update) -> str:
+        if update.step == 2:
             os.kill(os.getpid(), signal.SIGTERM)
-        return follow(self, step, *rest)
+        return follow(self, update)
 
     monkeypatch.setattr(training.WorldSession, "follow", interrupt)
     with pytest.raises(Interrupted, match="update 2"):
@@ -124,7 +126,7 @@ def test_a_data_set_of_another_shape(config: WorldTrainConfig) -> None:
 
 
 def test_a_loss_that_diverges(config: WorldTrainConfig) -> None:
-    with pytest.raises(UserError, match="learning rate, 1e\\+18"):
+    with pytest.raises(UserError, match="learning rate, 1e\\+18 at that update"):
         run(replace(config, lr=1e18, steps=20))
 
 

@@ -1,15 +1,16 @@
 """What a user may say about a run, and how the rest follows from the data."""
 
 import re
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from isojepa.data.images import Headers
 from isojepa.data.views import RECIPES, Recipe
 from isojepa.errors import UserError
 from isojepa.models.micro import SMALL_IMAGE
 from isojepa.objective.directions import Directions
+from isojepa.training.settings import as_paths, require, require_at_least_one
 
 RecipeName = Literal["photo", "small", "glyph", "none"]
 AT_LEAST_ONE = (
@@ -121,26 +122,22 @@ class PretrainConfig:
     """Delete OUT first."""
 
     def __post_init__(self) -> None:
-        for name in ("data", "out", "labels", "preview"):
-            if isinstance(getattr(self, name), str):  # as Python callers may write them
-                object.__setattr__(self, name, Path(getattr(self, name)))
-        _require(0 <= self.max_skipped <= 1, "--max-skipped must lie in [0, 1]")
-        _require(self.holdout is None or 0 <= self.holdout < 1, "--holdout must lie in [0, 1)")
-        _require(0 <= self.lambd <= 1, "--lambd must lie in [0, 1]")
-        _require(self.knots >= 2, "--knots must be at least 2")
-        _require(self.t_max > 0, "--t-max must be positive")
-        _require(self.clip > 0, "--clip must be positive")
-        _require(self.lr is None or self.lr > 0, "--lr must be positive")
-        _require(self.weight_decay >= 0, "--weight-decay must not be negative")
-        _require(self.seed >= 0, "--seed must not be negative")
-        _require(not (self.resume and self.overwrite), "give --resume or --overwrite, not both")
+        as_paths(self, "data", "out", "labels", "preview")
+        require(0 <= self.max_skipped <= 1, "--max-skipped must lie in [0, 1]")
+        require(self.holdout is None or 0 <= self.holdout < 1, "--holdout must lie in [0, 1)")
+        require(0 <= self.lambd <= 1, "--lambd must lie in [0, 1]")
+        require(self.knots >= 2, "--knots must be at least 2")
+        require(self.t_max > 0, "--t-max must be positive")
+        require(self.clip > 0, "--clip must be positive")
+        require(self.lr is None or self.lr > 0, "--lr must be positive")
+        require(self.weight_decay >= 0, "--weight-decay must not be negative")
+        require(self.seed >= 0, "--seed must not be negative")
+        require(not (self.resume and self.overwrite), "give --resume or --overwrite, not both")
         if self.global_scale is not None:
             low, high = self.global_scale
-            _require(0 < low <= high <= 1, "--global-scale must be 0 < low <= high <= 1")
-        for name in AT_LEAST_ONE:
-            value = getattr(self, name)
-            _require(value is None or value >= 1, f"--{name.replace('_', '-')} must be at least 1")
-        _require(self.local_views is None or self.local_views >= 0, "--local-views is negative")
+            require(0 < low <= high <= 1, "--global-scale must be 0 < low <= high <= 1")
+        require_at_least_one(self, AT_LEAST_ONE)
+        require(self.local_views is None or self.local_views >= 0, "--local-views is negative")
 
 
 MAY_DIFFER_ON_RESUME = {
@@ -218,42 +215,3 @@ def view_recipe(config: PretrainConfig, plan: Plan) -> Recipe:
     """The recipe that the plan names, with the configuration's own changes."""
     recipe = RECIPES[plan.recipe](plan.image_size, plan.global_views, plan.local_views)
     return replace(recipe, global_scale=config.global_scale) if config.global_scale else recipe
-
-
-def as_json(config: PretrainConfig, plan: Plan) -> dict[str, Any]:
-    """The settled configuration as plain JSON values."""
-    values = {field.name: getattr(config, field.name) for field in fields(config)}
-    values |= plan._asdict()
-    return {name: str(v) if isinstance(v, Path) else v for name, v in values.items()}
-
-
-def merge_for_resume(asked: PretrainConfig, stored: dict[str, Any]) -> PretrainConfig:
-    """The stored run's configuration, provided that nothing asked for contradicts it.
-
-    Raises:
-        UserError: naming every field that differs from the run's.
-    """
-    default = PretrainConfig(data=asked.data, out=asked.out)
-    different: list[str] = []
-    settings: dict[str, Any] = {}
-    for name in (field.name for field in fields(PretrainConfig)):
-        said, usual = getattr(asked, name), getattr(default, name)
-        was = stored.get(name, usual)
-        was = tuple(was) if isinstance(was, list) else was
-        if name in MAY_DIFFER_ON_RESUME:
-            settings[name] = was if said is None and name.endswith("_every") else said
-            continue
-        settings[name] = was
-        if said not in (was, usual):
-            different.append(f"--{name.replace('_', '-')} is {said} but the run has {was}")
-    if different:
-        raise UserError(
-            f"--resume {asked.out}: {'; '.join(different)}. Leave these out to go on with the "
-            "run's own settings, or choose another --out"
-        )
-    return PretrainConfig(**settings)
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise UserError(message)

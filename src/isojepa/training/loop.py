@@ -83,10 +83,7 @@ def optimise(
     for step, batch in enumerate(batches, start):
         objective.sigreg.step = step
         lr = schedule(step)
-        for group in optimiser.param_groups:
-            group["lr"] = lr
-
-        torch.manual_seed(seed_from(seed, step, fabric.global_rank, MODEL_STREAM))
+        begin_update(optimiser, lr, seed=seed, step=step, rank=fabric.global_rank)
         views = make_views(batch, step)
         if parts == 1:
             embeddings, projections = model(views)
@@ -94,21 +91,37 @@ def optimise(
             fabric.backward(terms.loss)
         else:
             embeddings, projections, terms = _in_parts(fabric, model, objective, views, parts)
-        grad_norm = fabric.clip_gradients(model, optimiser, max_norm=clip, error_if_nonfinite=False)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-
+        grad_norm = end_update(fabric, model, optimiser, clip)
         yield Update(
             step=step + 1,
             loss=terms.loss.detach(),
             invariance=terms.invariance.detach(),
             sigreg=terms.sigreg.detach(),
-            grad_norm=torch.as_tensor(grad_norm),
+            grad_norm=grad_norm,
             lr=lr,
             embeddings=embeddings.detach(),
             projections=projections.detach(),
             batch=batch,
         )
+
+
+def begin_update(
+    optimiser: torch.optim.Optimizer, lr: float, *, seed: int, step: int, rank: int
+) -> None:
+    """Set the learning rate, and seed what the model draws (dropout) by step and rank."""
+    for group in optimiser.param_groups:
+        group["lr"] = lr
+    torch.manual_seed(seed_from(seed, step, rank, MODEL_STREAM))
+
+
+def end_update(
+    fabric: Fabric, model: nn.Module, optimiser: torch.optim.Optimizer, clip: float
+) -> Float[Tensor, ""]:
+    """Step with the gradients, clipped to this norm, and drop them; returns their norm before."""
+    norm = fabric.clip_gradients(model, optimiser, max_norm=clip, error_if_nonfinite=False)
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
+    return torch.as_tensor(norm)
 
 
 def _in_parts(

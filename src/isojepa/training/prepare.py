@@ -17,7 +17,8 @@ from isojepa.models.encoder import Encoder, EncoderSpec
 from isojepa.progress import track
 from isojepa.randomness import seed_from
 from isojepa.run_folder import write_skipped
-from isojepa.training.config import Plan, PretrainConfig, derive, merge_for_resume
+from isojepa.training.config import MAY_DIFFER_ON_RESUME, Plan, PretrainConfig, derive
+from isojepa.training.settings import merge_for_resume
 
 log = logging.getLogger(__name__)
 MODEL_SEED = 4  # the stream of initial weights, apart from others with the same seed
@@ -40,7 +41,7 @@ def prepare(config: PretrainConfig, stored: dict[str, Any] | None, *, gpu: bool)
     listing = list_folder(config.data, config.labels)
     headers = read_headers(listing)
     if stored is not None:
-        config = merge_for_resume(config, stored["config"])
+        config = merge_for_resume(config, stored["config"], MAY_DIFFER_ON_RESUME)
     settle = partial(derive, config, headers, labelled=listing.labels is not None, gpu=gpu)
     draft = settle(n_train=2**31)  # only size, channels and split are used: none depends on it
     side = min(round(1.25 * draft.image_size), max(8, headers.short_side))

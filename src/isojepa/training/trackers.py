@@ -1,9 +1,9 @@
 """Where metrics also go: TensorBoard, and Weights & Biases when asked for."""
 
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from isojepa.errors import UserError
-from isojepa.training.config import Plan, PretrainConfig, as_json
 
 
 @runtime_checkable
@@ -33,16 +33,14 @@ class TensorBoard:
 
 
 class WeightsAndBiases:
-    """A run of the given project, resumed under the same id as the run folder."""
+    """A run of the given project, under the run folder's name."""
 
-    def __init__(self, project: str, config: PretrainConfig, plan: Plan) -> None:
+    def __init__(self, project: str, out: Path, config: dict[str, Any]) -> None:
         try:
             import wandb
         except ImportError as error:
             raise UserError("--wandb: run `pip install isojepa[wandb]` first") from error
-        self._run = wandb.init(
-            project=project, name=config.out.name, config=as_json(config, plan), dir=config.out
-        )
+        self._run = wandb.init(project=project, name=out.name, config=config, dir=out)
 
     def __call__(self, line: dict[str, Any]) -> None:
         self._run.log(line, step=line["step"])
@@ -51,11 +49,17 @@ class WeightsAndBiases:
         self._run.finish()
 
 
-def open_trackers(config: PretrainConfig, plan: Plan, *, purge_step: int) -> list[Tracker]:
-    """The trackers that the configuration asks for."""
+def open_trackers(out: Path, config: dict[str, Any], *, purge_step: int) -> list[Tracker]:
+    """The trackers that a run's settled configuration asks for.
+
+    Args:
+        out: the run's folder.
+        config: its settings `tensorboard` and `wandb` count; all are shown beside the curves.
+        purge_step: update from which on an earlier attempt's curves are dropped.
+    """
     trackers: list[Tracker] = []
-    if config.tensorboard:
-        trackers.append(TensorBoard(str(config.out / "tensorboard"), purge_step))
-    if config.wandb:
-        trackers.append(WeightsAndBiases(config.wandb, config, plan))
+    if config["tensorboard"]:
+        trackers.append(TensorBoard(str(out / "tensorboard"), purge_step))
+    if config["wandb"]:
+        trackers.append(WeightsAndBiases(config["wandb"], out, config))
     return trackers

@@ -4,7 +4,7 @@ Without a regulariser, with VICReg's, with frozen features as in DINO-WM; and a 
 the behaviour in the data, from where it is and where it shall be.
 """
 
-import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,16 +20,16 @@ from isojepa.files import write_atomically
 from isojepa.objective.lewm import LeWMTerms, mean_squared_error
 from isojepa.progress import bar
 from isojepa.randomness import seed_from
-from isojepa.run_folder import make_run_folder, write_json
+from isojepa.run_folder import make_run_folder, provenance, read_run, write_json
 from isojepa.training.prepare import MODEL_SEED
+from isojepa.training.process import start_fabric
+from isojepa.training.settings import as_json
 from isojepa.world.learning.config import WorldTrainConfig
+from isojepa.world.learning.loop import make_optimiser, optimise, scheduled_rate
 from isojepa.world.learning.train import (
-    make_optimiser,
-    optimise,
+    describe_data,
     prepare,
     run,
-    scheduled_rate,
-    start_on,
     training_clips,
 )
 from isojepa.world.model.encoders import FrameEncoder, standardise
@@ -38,6 +38,7 @@ from isojepa.world.model.world_model import WorldModel, load_world_model, projec
 
 GOAL_BLOCKS = 5  # a cloned policy's goals lie 1 to 5 blocks ahead in the same episode
 DINO = "vit_small_patch14_dinov2.lvd142m"
+POLICY = "policy.safetensors"
 
 
 class Baselines(NamedTuple):
@@ -49,25 +50,39 @@ class Baselines(NamedTuple):
     cloning: "GoalPolicy"
 
 
-def train_baselines(
+def baselines(
     config: WorldTrainConfig, *, frozen_encoder: str = DINO, pretrained: bool = True
-) -> Baselines:
-    """Train each baseline at the budget of `config`, in a folder of its own below its `out`.
+) -> dict[str, WorldTrainConfig]:
+    """How each baseline is trained, in the order of `Baselines`: as `config` says, but for what
+    makes it one, and into a folder of its own name below the `out` of `config`.
 
     Args:
         frozen_encoder: timm name of the network whose features are kept.
         pretrained: with its published weights, downloaded by timm; False leaves them random.
     """
-    config = replace(config, lambd=None)
+    changes: dict[str, dict[str, Any]] = {
+        "no-regulariser": {"regulariser": "none"},
+        "vicreg": {"regulariser": "vicreg"},
+        "frozen": {"encoder": frozen_encoder, "pretrained": pretrained, "frozen": "grid"},
+        "cloning": {},
+    }
+    return {
+        name: replace(config, out=config.out / name, lambd=None, **changed)
+        for name, changed in changes.items()
+    }
 
-    def world(name: str, **changes: Any) -> WorldModel:
-        return load_world_model(run(replace(config, out=config.out / name, **changes)))
+
+def train_baselines(
+    config: WorldTrainConfig, *, frozen_encoder: str = DINO, pretrained: bool = True
+) -> Baselines:
+    """Train each baseline at the budget of `config`; see `baselines`."""
+    each = baselines(config, frozen_encoder=frozen_encoder, pretrained=pretrained)
+
+    def world(name: str) -> WorldModel:
+        return load_world_model(run(each[name]))
 
     return Baselines(
-        world("no-regulariser", regulariser="none"),
-        world("vicreg", regulariser="vicreg"),
-        world("frozen", encoder=frozen_encoder, pretrained=pretrained, frozen="grid"),
-        train_policy(replace(config, out=config.out / "cloning")),
+        world("no-regulariser"), world("vicreg"), world("frozen"), train_policy(each["cloning"])
     )
 
 
@@ -105,16 +120,28 @@ class GoalPolicy(nn.Module):
 def train_policy(config: WorldTrainConfig) -> GoalPolicy:
     """Train a policy by behaviour cloning; its goals are later frames of the same clip.
 
+    To resume is to load a trained policy, and to train one that is not finished from the start.
+
     Raises:
         UserError: if the data have no actions.
     """
+    if config.resume and (config.out / POLICY).is_file():
+        return load_policy(config.out)
     config = replace(config, history=1, rollout_steps=GOAL_BLOCKS, frozen=None)
-    fabric = start_on(config)
+    fabric = start_fabric(config.device, config.devices, config.precision)
     if fabric.global_rank == 0:
-        make_run_folder(config.out, resume=False, overwrite=config.overwrite)
+        make_run_folder(config.out, resume=False, overwrite=config.overwrite or config.resume)
     spec, plan, windows = prepare(config, gpu=fabric.device.type == "cuda")
     if not spec.action_dim:
         raise UserError(f"{config.data}: no actions to clone")
+    described = {
+        "config": as_json(config, plan),
+        "data": describe_data(windows.trajectories),
+        "policy": spec.as_json(),
+        **provenance(fabric.device),
+    }
+    if fabric.global_rank == 0:
+        write_json(config.out / "config.json", described)
     torch.manual_seed(seed_from(config.seed, MODEL_SEED))
     policy = GoalPolicy(spec).to(memory_format=torch.channels_last)
     model, optimiser = fabric.setup(policy, make_optimiser(policy, plan))
@@ -137,22 +164,23 @@ def train_policy(config: WorldTrainConfig) -> GoalPolicy:
         seed=config.seed,
         stop=plan.steps,
     )
+    clock = time.perf_counter()
     with bar(plan.steps, "cloning") as advance:
         for update in updates:
             loss = update.terms.loss
             advance(1, f"error {loss:.3f}" if update.step % config.log_every == 0 else "")
     if fabric.global_rank == 0:
+        described["seconds"] = round(time.perf_counter() - clock, 1)
+        write_json(config.out / "config.json", described)
         weights = {name: x.cpu().contiguous() for name, x in policy.state_dict().items()}
-        write_atomically(config.out / "policy.safetensors", save(weights))
-        write_json(config.out / "config.json", spec.as_json())
+        write_atomically(config.out / POLICY, save(weights))
     return policy.cpu().eval()
 
 
 def load_policy(folder: Path) -> GoalPolicy:
     """A policy that `train_policy` wrote, in eval mode, on the CPU."""
-    if not (folder / "policy.safetensors").is_file():
-        raise UserError(f"{folder}: no policy here (policy.safetensors is missing)")
-    spec = WorldModelSpec.from_json(json.loads((folder / "config.json").read_text()))
-    policy = GoalPolicy(spec)
-    policy.load_state_dict(load_file(folder / "policy.safetensors"))
+    if not (folder / POLICY).is_file():
+        raise UserError(f"{folder}: no policy here ({POLICY} is missing)")
+    policy = GoalPolicy(WorldModelSpec.from_json(read_run(folder)["policy"]))
+    policy.load_state_dict(load_file(folder / POLICY))
     return policy.eval()

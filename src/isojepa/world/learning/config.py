@@ -1,12 +1,12 @@
 """What a user may say about training a world model, and how the rest follows from the data."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from isojepa.errors import UserError
 from isojepa.objective.directions import Directions
 from isojepa.objective.sigreg import Scale
+from isojepa.training.settings import as_paths, require, require_at_least_one
 from isojepa.world.model.encoders import Features
 from isojepa.world.model.presets import WorldModelSpec, preset
 
@@ -90,38 +90,38 @@ class WorldTrainConfig:
     """Updates between two measurements on the held-out episodes. Default: ten in all."""
     save_every: int | None = None
     """Updates between two checkpoints. Default: a tenth of the steps, but 100 to 1,000."""
+    tensorboard: bool = True
+    """Write event files to OUT/tensorboard."""
+    wandb: str | None = None
+    """Weights & Biases project to log to (needs isojepa[wandb])."""
     resume: bool = False
     """Go on from OUT's last checkpoint, to the same result as an uninterrupted run."""
     overwrite: bool = False
     """Delete OUT first."""
 
     def __post_init__(self) -> None:
-        for name in ("data", "out", "cache"):
-            if isinstance(getattr(self, name), str):  # as Python callers may write them
-                object.__setattr__(self, name, Path(getattr(self, name)))
+        as_paths(self, "data", "out", "cache")
         if self.preset is not None:
             preset(self.preset)
-        _require(self.lambd is None or self.lambd >= 0, "--lambd must not be negative")
-        _require(self.lr is None or self.lr > 0, "--lr must be positive")
-        _require(0 <= self.held_out < 1, "--held-out must lie in [0, 1)")
-        _require(self.seed >= 0, "--seed must not be negative")
-        _require(not (self.resume and self.overwrite), "give --resume or --overwrite, not both")
-        _require(
+        require(self.lambd is None or self.lambd >= 0, "--lambd must not be negative")
+        require(self.lr is None or self.lr > 0, "--lr must be positive")
+        require(0 <= self.held_out < 1, "--held-out must lie in [0, 1)")
+        require(self.seed >= 0, "--seed must not be negative")
+        require(not (self.resume and self.overwrite), "give --resume or --overwrite, not both")
+        require(
             self.regulariser != "none" or not self.lambd,
             "--regulariser none has no weight: leave out --lambd",
         )
-        _require(
+        require(
             self.directions != "exact" or self.scale == "joint",
             "--scale decoupled works along slices: --directions cannot be exact",
         )
-        for name in AT_LEAST_ONE:
-            value = getattr(self, name)
-            _require(value is None or value >= 1, f"--{name.replace('_', '-')} must be at least 1")
+        require_at_least_one(self, AT_LEAST_ONE)
 
 
 MAY_DIFFER_ON_RESUME = {
-    "data", "out", "resume", "overwrite", "device", "cache", "log_every", "evaluate_every",
-    "save_every",
+    "data", "out", "resume", "overwrite", "device", "cache", "tensorboard", "wandb", "log_every",
+    "evaluate_every", "save_every",
 }  # fmt: skip
 
 
@@ -193,37 +193,3 @@ def derive(config: WorldTrainConfig, name: str, spec: WorldModelSpec, windows: i
         evaluate_every=config.evaluate_every or max(1, steps // 10),
         save_every=config.save_every or min(1000, max(100, steps // 10)),
     )
-
-
-def as_json(config: WorldTrainConfig, plan: WorldPlan) -> dict[str, Any]:
-    """The settled configuration as plain JSON values."""
-    values = {field.name: getattr(config, field.name) for field in fields(config)}
-    values |= plan._asdict()
-    return {name: str(v) if isinstance(v, Path) else v for name, v in values.items()}
-
-
-def merge_for_resume(asked: WorldTrainConfig, stored: dict[str, Any]) -> WorldTrainConfig:
-    """The stored run's configuration, provided that nothing asked for contradicts it.
-
-    Raises:
-        UserError: naming every field that differs from the run's.
-    """
-    usual = WorldTrainConfig(data=asked.data, out=asked.out)
-    names = {field.name for field in fields(asked)} & stored.keys() - MAY_DIFFER_ON_RESUME
-    said = {name: getattr(asked, name) for name in names}
-    different = [
-        f"--{name.replace('_', '-')} is {said[name]} but the run has {stored[name]}"
-        for name in sorted(names)
-        if said[name] not in (stored[name], getattr(usual, name))
-    ]
-    if different:
-        raise UserError(
-            f"--resume {asked.out}: {'; '.join(different)}. Leave these out, or choose another "
-            "--out"
-        )
-    return replace(asked, **{name: stored[name] for name in names})
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise UserError(message)

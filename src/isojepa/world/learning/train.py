@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Int64
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import nn
 
 from isojepa.data.trajectories import (
     Clips,
@@ -25,22 +25,19 @@ from isojepa.data.trajectories import (
 )
 from isojepa.errors import UserError
 from isojepa.objective.lewm import LeWMLoss, LeWMTerms
-from isojepa.progress import bar, set_up_logging
 from isojepa.randomness import generator, seed_from
-from isojepa.run_folder import make_run_folder, read_run
-from isojepa.training.config import PretrainConfig
-from isojepa.training.loop import MODEL_STREAM, learning_rate, parameter_groups
 from isojepa.training.prepare import MODEL_SEED
-from isojepa.training.pretrain import Interrupted, start_fabric, stop_signals
+from isojepa.training.process import follow_updates, open_run, start_fabric
+from isojepa.training.settings import as_json, merge_for_resume
 from isojepa.world.learning.config import (
+    MAY_DIFFER_ON_RESUME,
     WorldPlan,
     WorldTrainConfig,
-    as_json,
     clip_frames,
     derive,
-    merge_for_resume,
     model_spec,
 )
+from isojepa.world.learning.loop import make_optimiser, optimise, scheduled_rate
 from isojepa.world.learning.session import WorldSession
 from isojepa.world.model.presets import WorldModelSpec, preset
 from isojepa.world.model.world_model import WorldModel
@@ -49,17 +46,6 @@ log = logging.getLogger(__name__)
 MEASURED = 256  # held-out clips
 BLOCKS = 5  # blocks ahead in the held-out rollouts, where the episodes are long enough
 SAMPLE_STREAM = 6  # the stream of the held-out clips and of frozen features' frames
-
-
-class Update(NamedTuple):
-    """One update and its terms on the global batch."""
-
-    step: int
-    """Number of updates made so far, this one included."""
-    terms: LeWMTerms
-    grad_norm: Float[Tensor, ""]
-    """Before clipping."""
-    lr: float
 
 
 class Windows(NamedTuple):
@@ -80,16 +66,10 @@ def run(config: WorldTrainConfig) -> Path:
         UserError: for anything the user can put right; what was saved stays.
         Interrupted: after Ctrl-C or SIGTERM, once the run is saved.
     """
-    fabric = start_on(config)
-    if fabric.global_rank == 0:
-        make_run_folder(config.out, resume=config.resume, overwrite=config.overwrite)
-        set_up_logging(config.out / "log.txt")
-    else:
-        logging.getLogger("isojepa").setLevel(logging.WARNING)
-    fabric.barrier()
-    stored = read_run(config.out) if config.resume else None
+    fabric = start_fabric(config.device, config.devices, config.precision)
+    stored = open_run(fabric, config.out, resume=config.resume, overwrite=config.overwrite)
     if stored is not None:
-        config = merge_for_resume(config, stored["config"])
+        config = merge_for_resume(config, stored["config"], MAY_DIFFER_ON_RESUME)
 
     # Data, model, objective
     spec, plan, windows = prepare(config, gpu=fabric.device.type == "cuda")
@@ -142,79 +122,9 @@ def run(config: WorldTrainConfig) -> Path:
         start=start,
         stop=plan.steps,
     )
-    with bar(plan.steps, "training", done=start) as advance, stop_signals() as stopped:
-        for update in updates:
-            advance(1, session.follow(update.step, update.terms, update.grad_norm, update.lr))
-            if stopped:
-                session.save(update.step)
-                raise Interrupted(stopped[0], update.step, config.out)
+    follow_updates(updates, session, start=start, steps=plan.steps, out=config.out)
     session.finish()
     return config.out
-
-
-def start_on(config: WorldTrainConfig) -> Fabric:
-    """Lightning Fabric on the device, and with the precision, asked for or found."""
-    return start_fabric(
-        PretrainConfig(
-            data=config.data,
-            out=config.out,
-            device=config.device,
-            devices=config.devices,
-            precision=config.precision,
-        )
-    )
-
-
-def optimise(
-    fabric: Fabric,
-    model: nn.Module,
-    compute: Callable[[Clips], LeWMTerms],
-    optimiser: torch.optim.Optimizer,
-    batches: Iterator[Clips],
-    *,
-    objective: LeWMLoss | None,
-    schedule: Callable[[int], float],
-    seed: int,
-    start: int = 0,
-    stop: int,
-    clip: float = 1.0,
-) -> Iterator[Update]:
-    """Make updates `start` to `stop`, one per batch, and yield each.
-
-    Args:
-        compute: from a batch to the loss and its terms.
-        objective: whose directions follow the step, if it draws any.
-        schedule: step -> learning rate.
-        seed: of whatever the model draws (dropout), keyed by step and rank.
-        clip: largest gradient norm.
-    """
-    model.train()
-    for step in range(start, stop):
-        if objective is not None:
-            objective.sigreg.step = step
-        lr = schedule(step)
-        for group in optimiser.param_groups:
-            group["lr"] = lr
-
-        torch.manual_seed(seed_from(seed, step, fabric.global_rank, MODEL_STREAM))
-        terms = compute(next(batches))
-        fabric.backward(terms.loss)
-        grad_norm = fabric.clip_gradients(model, optimiser, max_norm=clip, error_if_nonfinite=False)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        detached = LeWMTerms(*(term.detach() for term in terms))
-        yield Update(step + 1, detached, torch.as_tensor(grad_norm), lr)
-
-
-def make_optimiser(model: nn.Module, plan: WorldPlan) -> torch.optim.AdamW:
-    """AdamW in one kernel, where the machine has it, on what is trained."""
-    return torch.optim.AdamW(parameter_groups(model, plan.weight_decay), lr=plan.lr, fused=True)
-
-
-def scheduled_rate(plan: WorldPlan, step: int) -> float:
-    """The learning rate of update `step`, counted from 0: 1 % warm-up, then a cosine."""
-    warmup = max(1, plan.steps // 100)
-    return learning_rate(step, peak=plan.lr, warmup=warmup, steps=plan.steps)
 
 
 def prepare(config: WorldTrainConfig, *, gpu: bool) -> tuple[WorldModelSpec, WorldPlan, Windows]:
