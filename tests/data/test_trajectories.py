@@ -108,6 +108,29 @@ def test_variants_of_hdf5(tmp_path: Path, cache: Path, layout: str) -> None:
     assert cache.exists() == (layout == "gzip")
 
 
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_cameras_of_hdf5(tmp_path: Path, cache: Path, compression: str | None) -> None:
+    path = tmp_path / "two.h5"
+    made = dots(episodes=2, steps=9, size=16)
+    frames = np.concatenate(made.frames)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("pixels", data=frames, compression=compression)
+        file.create_dataset("pixels.wrist", data=255 - frames, compression=compression)
+        file["action"] = np.concatenate(made.actions)
+        file["ep_len"] = [len(one) for one in made.frames]
+    main = open_trajectories(path, cache=cache)
+    wrist = open_trajectories(path, cache=cache, camera="wrist")
+    rows = np.arange(len(frames))
+    assert (main.rows(rows) == frames).all()
+    assert (wrist.rows(rows) == 255 - frames).all()
+    with pytest.raises(UserError, match=r"no camera 'wrst' .* mean '(pixels\.)?wrist'"):
+        open_trajectories(path, cache=cache, camera="wrst")
+    with h5py.File(path, "r+") as file:
+        file.move("pixels", "pixels.top")
+    with pytest.raises(UserError, match=r"has 2 cameras; .*: pixels\.top, pixels\.wrist"):
+        open_trajectories(path, cache=cache)
+
+
 def test_lance(tmp_path: Path, cache: Path) -> None:
     lance = pytest.importorskip("lance")
     import pyarrow as pa
@@ -126,6 +149,7 @@ def test_lance(tmp_path: Path, cache: Path) -> None:
             "episode_idx": pa.array(np.repeat(range(3), lengths), pa.int32()),
             "step_idx": pa.array(np.concatenate([range(n) for n in lengths]), pa.int32()),
             "pixels": pa.array([png(frame) for frame in np.concatenate(made.frames)], pa.binary()),
+            "wrist": pa.array([png(255 - x) for x in np.concatenate(made.frames)], pa.binary()),
             "action": pa.FixedSizeListArray.from_arrays(actions, 2),
         },
         metadata={"env_id": "swm/Dots-v0"},
@@ -136,6 +160,8 @@ def test_lance(tmp_path: Path, cache: Path) -> None:
     same(trajectories, made)
     assert trajectories.env_id == "swm/Dots-v0"
     same(open_trajectories(tmp_path, cache=cache), made)  # the folder that holds it
+    wrist = open_trajectories(tmp_path, cache=cache, camera="wrist")
+    assert (wrist.frames(1, 0, 9) == 255 - made.frames[1][:9]).all()
 
 
 def test_frames_are_resized_as_the_platform_does(made: Dots, cache: Path) -> None:

@@ -19,6 +19,7 @@ from episodes import Dots, dots  # isort: skip
 
 ffmpeg = pytest.importorskip("imageio_ffmpeg")
 CAMERA = "observation.images.top"
+WRIST = "observation.images.wrist"
 FPS = 10
 
 
@@ -59,6 +60,8 @@ def test_a_folder_of_videos(tmp_path: Path, cache: Path) -> None:
     assert clips.actions.shape == (4, 3, 0)
     one = open_trajectories(tmp_path / "clips" / "1.mp4", cache=cache, frame_size=16)
     assert one.frames(0, 0, 10).shape == (10, 16, 16, 3)
+    with pytest.raises(UserError, match="no cameras to choose from"):
+        open_trajectories(tmp_path / "clips", cache=cache, camera="top")
 
 
 def test_a_truncated_video_is_named(tmp_path: Path, cache: Path) -> None:
@@ -145,6 +148,41 @@ def test_lerobot(tmp_path: Path, cache: Path, version: str, kind: str) -> None:
         close_to(trajectories.frames(e, 0, len(frames)), frames)
         np.testing.assert_array_equal(trajectories.column("proprio", e), made.positions[e])
         np.testing.assert_array_equal(trajectories.actions(e, 0, 8), made.actions[e][:8])
+
+
+@pytest.mark.parametrize("kind", ["video", "image"])
+def test_cameras_of_lerobot(tmp_path: Path, cache: Path, kind: str) -> None:
+    root = tmp_path / "robot"
+    made = write_lerobot(root, "v2.1", kind)
+    add_wrist(root, [255 - frames for frames in made.frames], kind)
+    with pytest.raises(UserError, match=f"has 2 cameras; .*: {CAMERA}, {WRIST}"):
+        open_trajectories(root, cache=cache)
+    top = open_trajectories(root, cache=cache, camera=CAMERA)
+    wrist = open_trajectories(root, cache=cache, camera="wrist")
+    assert top.columns == wrist.columns
+    for e, frames in enumerate(made.frames):
+        close_to(top.frames(e, 0, len(frames)), frames)
+        close_to(wrist.frames(e, 0, len(frames)), 255 - frames)
+    decoded = {file: file.stat().st_mtime_ns for file in cache.glob("*.frames")}
+    assert len(decoded) == 2
+    open_trajectories(root, cache=cache, camera="top")  # nothing is decoded again
+    assert {file: file.stat().st_mtime_ns for file in cache.glob("*.frames")} == decoded
+    with pytest.raises(UserError, match=rf"no camera 'wirst' \(cameras: .*{WRIST}\).*'wrist'"):
+        open_trajectories(root, cache=cache, camera="wirst")
+
+
+def add_wrist(root: Path, episodes: list[np.ndarray], kind: str) -> None:
+    """A second camera in a data set of version 2."""
+    info = json.loads((root / "meta" / "info.json").read_text())
+    info["features"][WRIST] = info["features"][CAMERA]
+    (root / "meta" / "info.json").write_text(json.dumps(info))
+    for e, frames in enumerate(episodes):
+        if kind == "video":
+            write_video(root / "videos" / "chunk-000" / WRIST / f"episode_{e:06d}.mp4", frames)
+            continue
+        path = root / "data" / "chunk-000" / f"episode_{e:06d}.parquet"
+        images = [{"bytes": png(frame), "path": None} for frame in frames]
+        pq.write_table(pq.read_table(path).append_column(WRIST, pa.array(images)), path)
 
 
 def test_damaged_lerobot(tmp_path: Path, cache: Path) -> None:

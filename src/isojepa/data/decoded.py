@@ -27,9 +27,9 @@ def decoded_frames(
 
     Frames are resized as the platform resizes what it renders (Pillow's bilinear filter, which
     averages when it shrinks), so that a frame read here equals the same frame seen in control.
-    The file is named by the path, sizes and times of the source's files, and by the frame size: a
-    changed source is decoded anew, and its outdated frames are removed. It appears only when it
-    is whole: after a crash it is built again.
+    The file is named by the path, sizes and times of the source's files, the camera where it is
+    not the main one, and the frame size: a changed source is decoded anew, and its outdated frames
+    are removed. It appears only when it is whole: after a crash it is built again.
 
     Raises:
         UserError: if a frame cannot be read, or the disk is too full.
@@ -37,7 +37,8 @@ def decoded_frames(
     folder = cache_folder() if cache is None else cache
     with explain_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    family = f"{path.stem}-{_digest(str(path.resolve()))}-{frame_size}"
+    of = str(path.resolve()) + (f" {source.camera}" if source.camera else "")
+    family = f"{path.stem}-{_digest(of)}-{frame_size}"
     file = folder / f"{family}-{_fingerprint(source)}.frames"
     record = file.with_suffix(".json")
     if not (file.is_file() and record.is_file()):

@@ -1,6 +1,5 @@
 """Episodes of frames and actions: opened once, cut into clips, in an order that can be resumed."""
 
-import difflib
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from isojepa.data.batches import epoch_order
 from isojepa.data.decoded import decoded_frames
-from isojepa.data.trajectory_formats import Source, read_hdf5, read_lance
+from isojepa.data.trajectory_formats import Source, no_such, read_hdf5, read_lance
 from isojepa.data.trajectory_videos import VIDEO_SUFFIXES, read_lerobot, read_videos
 from isojepa.errors import UserError
 from isojepa.randomness import generator
@@ -118,10 +117,7 @@ class Trajectories:
             UserError: if the data set has no such column.
         """
         if name not in self._columns:
-            close = difflib.get_close_matches(name, self._columns, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            known = ", ".join(sorted(self._columns)) or "none"
-            raise UserError(f"{self.path}: no column {name!r} (columns: {known}){hint}")
+            raise no_such(self.path, "column", name, list(self._columns))
         values = self._columns[name]
         if episode is None:
             return values
@@ -168,7 +164,11 @@ class Trajectories:
 
 
 def open_trajectories(
-    path: Path, *, frame_size: int | None = None, cache: Path | None = None
+    path: Path,
+    *,
+    frame_size: int | None = None,
+    cache: Path | None = None,
+    camera: str | None = None,
 ) -> Trajectories:
     """Open a data set of episodes.
 
@@ -179,12 +179,17 @@ def open_trajectories(
         frame_size: side of the square frames in pixels; by default that of the stored frames, the
             shorter side where they are not square.
         cache: folder of decoded frames; by default `isojepa/frames` in the user's cache folder.
+        camera: column of the frames, or the last part of its name (`top` for
+            `observation.images.top`), where there are several. By default the platform's `pixels`,
+            or the only one. LeRobot has no main camera, and a guess by name (`cam_high`, or
+            `cam_left_wrist`?) would train on a view that nobody chose: there it must be named.
 
     Raises:
-        UserError: if it cannot be read, is empty, misses a column, or has NaN among its actions
-            elsewhere than at the first or last step of an episode.
+        UserError: if it cannot be read, is empty, misses a column, has several cameras and none is
+            chosen, or has NaN among its actions elsewhere than at the first or last step of an
+            episode.
     """
-    source = _read(path)
+    source = _read(path, camera)
     if source.lengths is not None and len(source.lengths) == 0:
         raise UserError(f"{path}: the data set holds no episodes")
     size = min(source.size) if frame_size is None else frame_size
@@ -307,19 +312,19 @@ def clip_batches(
             yield clips
 
 
-def _read(path: Path) -> Source:
+def _read(path: Path, camera: str | None) -> Source:
     if not path.exists():
         raise UserError(f"{path}: no such data set")
     if path.is_file():
         if path.suffix.lower() in {".h5", ".hdf5"}:
-            return read_hdf5(path)
+            return read_hdf5(path, camera)
         if path.suffix.lower() in VIDEO_SUFFIXES:
-            return read_videos([path])
+            return read_videos([path], camera)
         raise UserError(f"{path}: not a data set; expected .h5, .hdf5, .lance or a video file")
     if path.suffix.lower() == ".lance":
-        return read_lance(path)
+        return read_lance(path, camera)
     if (path / "meta" / "info.json").is_file():
-        return read_lerobot(path)
+        return read_lerobot(path, camera)
     inside = sorted(p for p in path.iterdir() if p.suffix.lower() in {".h5", ".hdf5", ".lance"})
     if len(inside) > 1:
         raise UserError(
@@ -327,14 +332,14 @@ def _read(path: Path) -> Source:
             "name one of them"
         )
     if inside:
-        return _read(inside[0])
+        return _read(inside[0], camera)
     videos = sorted(p for p in path.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES)
     if not videos:
         raise UserError(
             f"{path}: the folder holds no data set: no .h5, .hdf5 or .lance, no meta/info.json of "
             f"LeRobot, no videos ({', '.join(sorted(VIDEO_SUFFIXES))})"
         )
-    return read_videos(videos)
+    return read_videos(videos, camera)
 
 
 def _checked_actions(

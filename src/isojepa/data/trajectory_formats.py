@@ -1,5 +1,6 @@
 """Layouts of episodes on disk, read into one shape: lengths, columns, and a way to the frames."""
 
+import difflib
 import io
 import re
 from collections.abc import Callable, Iterator
@@ -37,6 +38,8 @@ class Source:
     columns: dict[str, np.ndarray]
     """Per-step columns but the frames, the episodes one after the other; `action` among them."""
     env_id: str | None
+    camera: str | None = None
+    """Column of the frames where it is not the main one: a cache keeps cameras apart by it."""
     decode: Callable[[], Iterator[FrameChunk]]
     direct: Callable[[np.ndarray], np.ndarray] | None = None
     """Frames of the given rows without decoding, (n, y, x, 3); None when they are compressed."""
@@ -47,11 +50,45 @@ def columns_missing(path: Path, wanted: str, present: list[str]) -> UserError:
     return UserError(f"{path}: no column {wanted!r}; the columns are {', '.join(sorted(present))}")
 
 
-def read_hdf5(path: Path) -> Source:
+def no_such(
+    path: Path, kind: str, name: str, known: list[str], short: list[str] | None = None
+) -> UserError:
+    """The error for the name of a column or camera that the data set does not have.
+
+    Args:
+        short: other names that would do.
+    """
+    close = difflib.get_close_matches(name, [*known, *(short or [])], n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return UserError(
+        f"{path}: no {kind} {name!r} ({kind}s: {', '.join(sorted(known)) or 'none'}){hint}"
+    )
+
+
+def choose_camera(path: Path, cameras: list[str], main: str | None, camera: str | None) -> str:
+    """The column of the camera asked for, by its name or the last part of that; else the main one.
+
+    Raises:
+        UserError: if there is no such camera, or none is asked for and none is the main one.
+    """
+    if camera is None and main is None:
+        raise UserError(
+            f"{path}: has {len(cameras)} cameras; choose one by its name: {', '.join(cameras)}"
+        )
+    if camera is None or camera in cameras:
+        return str(camera or main)
+    short = [re.split(r"[./]", name)[-1] for name in cameras]
+    if short.count(camera) != 1:
+        raise no_such(path, "camera", camera, cameras, short)
+    return cameras[short.index(camera)]
+
+
+def read_hdf5(path: Path, camera: str | None = None) -> Source:
     """Open an HDF5 file in the platform's or the official LeWM layout.
 
-    Frames are in `pixels`, or in the only uint8 dataset with images; episodes are told by
-    `ep_len` (and `ep_offset`), by `episode_ends`, or by an index per step.
+    Frames are in `pixels`, else in the only `pixels...`, else in the only uint8 dataset with
+    images, or where `camera` says; episodes are told by `ep_len` (and `ep_offset`), by
+    `episode_ends`, or by an index per step.
     """
     h5py = _h5py()
     file = _open_hdf5(path)
@@ -59,7 +96,9 @@ def read_hdf5(path: Path) -> Source:
     file.visititems(
         lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None
     )
-    pixels = found[_pixels_name(path, found)]
+    cameras, main = _cameras(path, found)
+    pixels_name = choose_camera(path, cameras, main, camera)
+    pixels = found[pixels_name]
     rows = _episode_rows(path, found, len(pixels))
     order = np.concatenate(rows) if rows else np.arange(0)
     known = {*LENGTH_NAMES, *END_NAMES, *INDEX_NAMES, *OFFSET_NAMES}
@@ -98,13 +137,18 @@ def read_hdf5(path: Path) -> Source:
         size=(stored[1], stored[2]),
         columns=_named_action(columns),
         env_id=None if env_id is None else str(env_id),
+        camera=None if pixels_name == main else pixels_name,
         decode=decode,
         direct=direct,
     )
 
 
-def read_lance(path: Path) -> Source:
-    """Open a Lance table in the platform's layout: JPEG blobs, one row per step."""
+def read_lance(path: Path, camera: str | None = None) -> Source:
+    """Open a Lance table in the platform's layout: JPEG blobs, one row per step.
+
+    Frames are in `pixels`, else in the only `pixels...`, else in the only binary column, or where
+    `camera` says.
+    """
     try:
         import lance
     except ImportError as error:
@@ -115,7 +159,8 @@ def read_lance(path: Path) -> Source:
         total = table.count_rows()
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not a readable Lance table ({first_line(error)})") from error
-    pixels = _pixels_name(path, {f.name: f for f in table.schema if _is_binary(f.type)}, names)
+    cameras, main = _cameras(path, {f.name: f for f in table.schema if _is_binary(f.type)}, names)
+    pixels = choose_camera(path, cameras, main, camera)
     index = next((name for name in INDEX_NAMES if name in names), None)
     if index is None:
         raise columns_missing(path, "episode_idx", names)
@@ -147,6 +192,7 @@ def read_lance(path: Path) -> Source:
         size=(height, width),
         columns=_named_action(columns),
         env_id=metadata[b"env_id"].decode() if b"env_id" in metadata else None,
+        camera=None if pixels == main else pixels,
         decode=lambda: decode_images(path, blobs(), lengths),
     )
 
@@ -186,22 +232,21 @@ def _open_hdf5(path: Path) -> Any:
         ) from error
 
 
-def _pixels_name(path: Path, found: dict[str, Any], names: list[str] | None = None) -> str:
-    """`pixels`, else the first view `pixels...`, else the only column of images."""
-    for name in ("pixels", "data/pixels"):
-        if name in found:
-            return name
-    views = sorted(name for name in found if re.match(r"(data/)?pixels[._/]", name))
-    if views:
-        return views[0]
-    images = [
+def _cameras(
+    path: Path, found: dict[str, Any], names: list[str] | None = None
+) -> tuple[list[str], str | None]:
+    """Columns of frames, and the main one of them; None where several have equal claims."""
+    plain = [name for name in ("pixels", "data/pixels") if name in found]
+    views = sorted(name for name in found if re.match(r"(data/)?pixels($|[._/])", name))
+    images = sorted(
         name
         for name, item in found.items()
         if getattr(item, "ndim", 4) == 4 and str(getattr(item, "dtype", "uint8")) == "uint8"
-    ]
-    if len(images) == 1:
-        return images[0]
-    raise columns_missing(path, "pixels", names or list(found))
+    )
+    best = plain[:1] or views or images
+    if not best:
+        raise columns_missing(path, "pixels", names or list(found))
+    return sorted({*views, *images}), best[0] if len(best) == 1 else None
 
 
 def _episode_rows(path: Path, found: dict[str, Any], total: int) -> list[np.ndarray]:

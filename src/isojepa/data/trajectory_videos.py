@@ -1,7 +1,6 @@
 """Episodes that lie in video files: plain videos, and data sets in the layout of LeRobot."""
 
 import json
-import logging
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -14,6 +13,7 @@ from isojepa.data.trajectory_formats import (
     FrameChunk,
     Source,
     arrow_to_numpy,
+    choose_camera,
     columns_missing,
     decode_images,
     first_line,
@@ -22,14 +22,15 @@ from isojepa.data.trajectory_formats import (
 )
 from isojepa.errors import UserError
 
-log = logging.getLogger(__name__)
 VIDEO_SUFFIXES = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".gif", ".m4v"}
 INDEX_COLUMNS = ("episode_index", "frame_index", "index", "task_index", "timestamp")
 ALIASES = {"observation.state": "proprio"}  # as the platform's adapter names it
 
 
-def read_videos(videos: list[Path]) -> Source:
+def read_videos(videos: list[Path], camera: str | None = None) -> Source:
     """One episode per video file, in the order given; there are no actions."""
+    if camera is not None:
+        raise UserError(f"{videos[0]}: videos have no cameras to choose from, got {camera!r}")
     first = next(video_frames(videos[0]), None)
     if first is None:
         raise UserError(f"{videos[0]}: the video holds no frames")
@@ -85,10 +86,10 @@ class _Clip(NamedTuple):
     first: int
 
 
-def read_lerobot(root: Path) -> Source:
+def read_lerobot(root: Path, camera: str | None = None) -> Source:
     """Open a LeRobot data set, of version 2 (a video per episode) or 3 (many in one file).
 
-    The first camera by name is taken. `observation.state` becomes the column `proprio`.
+    `observation.state` becomes the column `proprio`.
     """
     try:
         info = json.loads((root / "meta" / "info.json").read_text())
@@ -98,23 +99,22 @@ def read_lerobot(root: Path) -> Source:
     cameras = sorted(k for k, v in features.items() if v.get("dtype") in {"video", "image"})
     if not cameras:
         raise columns_missing(root, "pixels (a feature of type video or image)", list(features))
-    camera = cameras[0]
-    if len(cameras) > 1:
-        log.info("%s has %d cameras; %s is taken", root, len(cameras), camera)
+    main = cameras[0] if len(cameras) == 1 else None
+    pixels = choose_camera(root, cameras, main, camera)
     tables = sorted((root / "data").rglob("*.parquet"))
     rows = _read_tables(root, tables)
     order = np.lexsort((rows["frame_index"], rows["episode_index"]))
     columns = {ALIASES.get(k, k): v[order] for k, v in rows.items() if k not in INDEX_COLUMNS}
     episodes, counts = np.unique(rows["episode_index"], return_counts=True)
     lengths = counts.astype(np.int64)
-    if features[camera]["dtype"] == "image":
-        files, size = tables, _image_size(root, tables[0], camera) if tables else (1, 1)
+    if features[pixels]["dtype"] == "image":
+        files, size = tables, _image_size(root, tables[0], pixels) if tables else (1, 1)
 
         def decode() -> Iterator[FrameChunk]:
-            return decode_images(root, _images(root, tables, camera), lengths)
+            return decode_images(root, _images(root, tables, pixels), lengths)
 
     else:
-        clips = _clips(root, info, camera, [int(e) for e in episodes])
+        clips = _clips(root, info, pixels, [int(e) for e in episodes])
         files = [*tables, *sorted({clip.file for clip in clips})]
         first = next(video_frames(clips[0].file), None) if clips else None
         size = (1, 1) if first is None else (first.shape[0], first.shape[1])
@@ -123,7 +123,13 @@ def read_lerobot(root: Path) -> Source:
             return _decode_clips(clips, lengths)
 
     return Source(
-        files=files, lengths=lengths, size=size, columns=columns, env_id=None, decode=decode
+        files=files,
+        lengths=lengths,
+        size=size,
+        columns=columns,
+        env_id=None,
+        camera=None if pixels == main else pixels,
+        decode=decode,
     )
 
 
