@@ -1,8 +1,13 @@
 """Costs: values by hand, distances around a wall, gradients, and the same for a subset of
 episodes."""
 
+import re
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
+from studied import studied_run
 from torch import Tensor
 
 from isojepa.world.planning.costs import (
@@ -163,3 +168,17 @@ def test_gradient_planner_reaches_the_goal() -> None:
         cost, b=B, h=H, a=A, low=-bound, high=bound, generator=torch.Generator().manual_seed(0)
     )
     assert (plan.cost < 1e-3).all()
+
+
+def test_the_reward_on_the_page_moves_the_agent_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Path(__file__).parents[2] / "docs" / "world-models.md"
+    (block,) = re.findall(r"```python\n((?:(?!```).)*?reward\(.*?)```", page.read_text(), re.DOTALL)
+    (tmp_path / "run").symlink_to(studied_run())
+    (tmp_path / "two-room.h5").symlink_to(studied_run().parent / "dots.h5")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(block, str(page), "exec"), names)
+    actions = names["model"].scale.restore(names["plan"].actions).unflatten(-1, (-1, 2))
+    assert actions[..., 0].mean() > 0.5

@@ -164,7 +164,7 @@ class Trajectories:
 
 
 def open_trajectories(
-    path: Path,
+    path: str | Path,
     *,
     frame_size: int | None = None,
     cache: Path | None = None,
@@ -189,6 +189,7 @@ def open_trajectories(
             chosen, or has NaN among its actions elsewhere than at the first or last step of an
             episode.
     """
+    path = Path(path)
     source = _read(path, camera)
     if source.lengths is not None and len(source.lengths) == 0:
         raise UserError(f"{path}: the data set holds no episodes")
