@@ -1,6 +1,7 @@
 """The replanning loop, pairs and protocols, baselines, films and bad input."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,15 @@ from torch import Tensor, nn
 
 from isojepa.data.trajectories import ActionScale, Trajectories, open_trajectories
 from isojepa.errors import UserError
+from isojepa.world.learning.baselines import GoalPolicy
+from isojepa.world.model.presets import preset
 from isojepa.world.planning.costs import last_step
 from isojepa.world.planning.films import write_film
-from isojepa.world.planning.pairs import by_distance, draw_pairs, rate
+from isojepa.world.planning.pairs import by_distance, draw_pairs, paired_difference, rate
 from isojepa.world.planning.planners import CEM
-from isojepa.world.planning.play import Seen, Stage, play
+from isojepa.world.planning.play import Policy, Seen, Stage, play
 from isojepa.world.planning.policies import (
+    ClonedPolicy,
     PlanningPolicy,
     RandomPolicy,
     Replanning,
@@ -285,3 +289,68 @@ def test_films_are_written(tmp_path: Path) -> None:
     assert len(shown) >= 2
     with pytest.raises(UserError, match=r"end in \.gif or \.mp4"):
         write_film(tmp_path / "film.avi", films, goal_frames(), np.array([True] * 4))
+
+
+@pytest.mark.parametrize(
+    ("table", "interval"),  # both, only the first, only the second, neither
+    [
+        ((36, 12, 2, 0), (0.0569, 0.3404)),  # Newcombe 1998
+        ((14, 5, 0, 22), (0.011, 0.226)),  # Altman et al., Statistics with Confidence, 6.2
+        ((1, 1, 7, 12), (-0.507, -0.026)),  # Fagerland, Lydersen and Laake 2014
+    ],
+)
+def test_paired_differences_are_those_published(
+    table: tuple[int, ...], interval: tuple[float, float]
+) -> None:
+    a = np.repeat([True, True, False, False], table)
+    b = np.repeat([True, False, True, False], table)
+    found = paired_difference(a, b)
+    assert found.difference == pytest.approx(a.mean() - b.mean())
+    assert found.interval == pytest.approx(interval, abs=6e-4)
+    assert paired_difference(b, a).interval == pytest.approx(
+        (-found.interval[1], -found.interval[0])
+    )
+
+
+def test_paired_differences_use_the_pairing_and_hold_their_level() -> None:
+    rng = np.random.default_rng(0)
+    inside, narrower = 0, 0
+    for _ in range(400):  # success 0.8 and 0.7, much of it on the same pairs
+        easy, luck = rng.uniform(size=100), rng.uniform(-0.1, 0.1, (2, 100))
+        a, b = easy + luck[0] < 0.8, easy + luck[1] < 0.7
+        low, high = paired_difference(a, b).interval
+        inside += low <= 0.1 <= high
+        shuffled = paired_difference(a, rng.permutation(b)).interval
+        narrower += high - low < shuffled[1] - shuffled[0]
+    assert 0.92 < inside / 400 < 0.99
+    assert narrower > 380
+    always = np.ones(50, bool)
+    assert (
+        paired_difference(always, always).interval[0]
+        < 0
+        < paired_difference(always, always).interval[1]
+    )
+
+
+def test_a_cloned_policy_acts_for_each_frame_and_its_own_goal() -> None:
+    spec = replace(
+        preset("lewm-micro").spec, frame_size=32, frame_skip=SKIP, action_dim=2 * SKIP,
+        action_mean=(0.5, -1.0), action_std=(0.1, 2.0),
+    )  # fmt: skip
+    torch.manual_seed(0)
+    policy = GoalPolicy(spec).eval()
+    cloned = ClonedPolicy(policy)
+    assert isinstance(cloned, Policy)
+    frames = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
+    cloned.begin(frames[2:])
+    actions = cloned.act(Seen(np.array([2, 0]), frames[:2], {}))
+    x = torch.from_numpy(frames).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        blocks = policy(x[:2], x[[4, 2]]).reshape(2, SKIP, 2).numpy()
+    np.testing.assert_allclose(actions, [0.5, -1.0] + blocks * [0.1, 2.0], rtol=1e-5, atol=1e-6)
+    twice = frames.repeat(2, 1).repeat(2, 2)  # is resized
+    cloned.begin(twice[2:])
+    again = cloned.act(Seen(np.array([2, 0]), twice[:2], {}))
+    np.testing.assert_allclose(again, actions, rtol=1e-3, atol=1e-3)
+    with pytest.raises(UserError, match="squares of 32"):
+        cloned.begin(frames[:, :20])

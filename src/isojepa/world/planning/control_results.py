@@ -41,20 +41,20 @@ def summarise(
     plans = sum(one.plans for one in ours)
     reached = np.concatenate([one.steps for one in ours])[success]
     return {
-        **_as_json(rate(success)),
+        **rate(success).as_json(),
         "protocol": config.protocol,
         "environment": known.id,
         "plan_seconds": sum(one.plan_seconds * one.plans for one in ours) / plans,
         "sequences_per_plan": sum(one.evaluations * one.plans for one in ours) / plans,
         "median_steps": float(np.median(reached)) if len(reached) else None,
-        "seeds": [{"seed": s, **_as_json(rate(one.success))} for s, one in zip(seeds, ours)],
+        "seeds": [{"seed": s, **rate(one.success).as_json()} for s, one in zip(seeds, ours)],
         "by_distance": [
-            {"from": low, "to": high, **_as_json(share)}
+            {"from": low, "to": high, **share.as_json()}
             for low, high, share in by_distance(distance, success)
         ],
         "distance_unit": known.unit,
         "baselines": {
-            name: _as_json(rate(np.concatenate([one.success for one in each])))
+            name: rate(np.concatenate([one.success for one in each])).as_json()
             for name, each in scored.items()
             if name != "plan"
         },
@@ -93,7 +93,3 @@ def show(result: dict[str, Any]) -> None:
         "per plan",
         highlight=False,
     )
-
-
-def _as_json(share: Any) -> dict[str, Any]:
-    return {"success": share.success, "interval": list(share.interval), "pairs": share.pairs}

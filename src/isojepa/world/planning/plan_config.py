@@ -122,7 +122,7 @@ def prepare(config: PlanConfig) -> Prepared:
     trained = made.get("config", {})
     device = choose_device(config.device)
     model = load_world_model(config.run).to(device)
-    recipe = _recipe(config, model)
+    recipe = recipe_of(config, model)
     if model.action_dim == 0:
         raise UserError(f"--run {config.run}: the model knows no actions, so it cannot plan")
     data = config.data or Path(trained["data"])
@@ -133,7 +133,7 @@ def prepare(config: PlanConfig) -> Prepared:
             f"blocks of {model.action_dim} are {model.frame_skip} actions of "
             f"{model.action_dim // model.frame_skip}"
         )
-    known = _environment(config, trajectories)
+    known = environment_of(config, trajectories)
     train, held = np.arange(len(trajectories)), np.zeros(0, np.int64)
     if data.resolve() == Path(trained.get("data", data)).resolve():
         train, held = split_episodes(
@@ -154,7 +154,12 @@ def prepare(config: PlanConfig) -> Prepared:
     return Prepared(config, planning, trajectories, known, episodes, recipe, graph)
 
 
-def _recipe(config: PlanConfig, model: Any) -> Recipe:
+def recipe_of(config: PlanConfig, model: Any) -> Recipe:
+    """How to plan, for a model, or its spec, of this `frame_skip` and `history`.
+
+    Raises:
+        UserError: if the options do not fit together, the model or the budget.
+    """
     names = ("planner", "cost", "distance", "horizon", "execute", "history", "candidates",
              "iterations", "tolerance", "improvement", "action_penalty")  # fmt: skip
     options = {name: getattr(config, name) for name in names}
@@ -170,7 +175,12 @@ def _recipe(config: PlanConfig, model: Any) -> Recipe:
     return recipe
 
 
-def _environment(config: PlanConfig, trajectories: Trajectories) -> Environment:
+def environment_of(config: PlanConfig, trajectories: Trajectories) -> Environment:
+    """The environment asked for, or recorded with the data.
+
+    Raises:
+        UserError: if neither says, or it cannot be played as the configuration asks.
+    """
     env_id = config.env or trajectories.env_id
     if env_id is None:
         raise UserError(

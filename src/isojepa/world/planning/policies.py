@@ -12,6 +12,7 @@ from torch import Tensor
 from isojepa.data.decoded import resize
 from isojepa.errors import UserError
 from isojepa.randomness import seed_from
+from isojepa.world.learning.baselines import GoalPolicy
 from isojepa.world.planning.costs import ModelRollout, Term, WeightedCost
 from isojepa.world.planning.planners import Planner, shifted
 from isojepa.world.planning.play import Seen
@@ -133,6 +134,31 @@ class PlanningPolicy:
         self.total_plans += len(rows)
 
 
+class ClonedPolicy:
+    """Behaviour cloning: the block of actions that the policy gives for the frame and the goal.
+
+    Args:
+        policy: in eval mode; see `learning/baselines.py`.
+    """
+
+    def __init__(self, policy: GoalPolicy) -> None:
+        self.policy = policy
+        self.device = next(policy.parameters()).device
+
+    def begin(self, goals: UInt8[np.ndarray, "b y x c"]) -> None:
+        """See `play.Policy`."""
+        self._goals = as_seen(goals, self.policy.spec.frame_size).to(self.device)
+
+    @torch.no_grad()
+    def act(self, seen: Seen) -> Float[np.ndarray, "n k a"]:
+        """The next block of every episode."""
+        spec = self.policy.spec
+        now = as_seen(seen.frames, spec.frame_size).to(self.device)
+        block = self.policy(now, self._goals[torch.from_numpy(seen.rows).to(self.device)])
+        actions = spec.scale.restore(block.float().cpu().numpy())
+        return actions.reshape(len(seen.rows), spec.frame_skip, -1)
+
+
 class RandomPolicy:
     """Uniform within the action bounds, anew at every step."""
 
@@ -196,19 +222,24 @@ def straight_line(env_id: str, goals: list[Any]) -> ScriptedPolicy | None:
 
 @torch.no_grad()
 def encode_frames(model: Any, frames: UInt8[np.ndarray, "n y x c"]) -> Float[Tensor, "n d"]:
-    """Embeddings of single frames, a batch at a time; frames of another size are resized.
+    """Embeddings of single frames, a batch at a time; see `as_seen`."""
+    device = next(model.parameters()).device
+    parts = []
+    for part in np.array_split(frames, -(-len(frames) // FRAMES_AT_ONCE)):
+        x = as_seen(part, model.frame_size).to(device)
+        parts.append(model.encode(x[:, None])[:, 0].float())
+    return torch.cat(parts)
+
+
+def as_seen(frames: UInt8[np.ndarray, "n y x c"], size: int) -> UInt8[Tensor, "n c size size"]:
+    """Frames as a model reads them; those of another size are resized.
 
     Raises:
         UserError: for frames that are not square.
     """
-    size, device = model.frame_size, next(model.parameters()).device
     if frames.shape[1] != frames.shape[2]:
         raise UserError(
             f"frames of {frames.shape[2]} x {frames.shape[1]} pixels; the model sees squares of "
             f"{size}: crop them first"
         )
-    parts = []
-    for part in np.array_split(frames, -(-len(frames) // FRAMES_AT_ONCE)):
-        x = torch.from_numpy(np.stack([resize(frame, size) for frame in part])).to(device)
-        parts.append(model.encode(x.permute(0, 3, 1, 2)[:, None])[:, 0].float())
-    return torch.cat(parts)
+    return torch.from_numpy(np.stack([resize(x, size) for x in frames])).permute(0, 3, 1, 2)

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
+from isojepa.data.trajectories import Trajectories
 from isojepa.errors import UserError
 from isojepa.progress import bar
 from isojepa.randomness import seed_from
-from isojepa.world.environments import Row, make_environments
+from isojepa.world.environments import Environment, Row, make_environments
 from isojepa.world.planning.films import write_film
 from isojepa.world.planning.pairs import Pairs, draw_pairs
-from isojepa.world.planning.plan_config import Prepared
+from isojepa.world.planning.plan_config import PlanConfig, Prepared
 from isojepa.world.planning.play import Policy, Seen, play
 from isojepa.world.planning.policies import (
     PlanningPolicy,
@@ -133,8 +134,8 @@ def score(
         film: file for a film of the first episodes.
     """
     config, known, data = prepared.config, prepared.known, prepared.trajectories
-    pairs = _pairs(prepared, seed)
-    starts, goals = (_rows(pairs.states(data, goal=g), known.needs) for g in (False, True))
+    pairs = pairs_of(config, known, data, prepared.episodes, seed=seed)
+    starts, goals = (_rows(pairs.states(data, goal=g)) for g in (False, True))
     success, steps, plans, seconds = [], [], 0, 0.0
     n = len(starts)
     world: Any = None
@@ -170,12 +171,28 @@ def score(
     )  # fmt: skip
 
 
-def _pairs(prepared: Prepared, seed: int) -> Pairs:
-    config, known = prepared.config, prepared.known
+def pairs_of(
+    config: PlanConfig,
+    known: Environment,
+    trajectories: Trajectories,
+    episodes: Int64[np.ndarray, " e"],
+    *,
+    seed: int,
+) -> Pairs:
+    """The pairs of one seed, drawn from these episodes by the protocol.
+
+    Raises:
+        UserError: if there are too few, or the data lack a column of the environment's state.
+    """
+    missing = [name for name in known.needs if name not in trajectories.columns]
+    if missing:
+        raise UserError(
+            f"the data set lacks the column {missing[0]!r}, which sets the environment's state"
+        )
     strict = config.protocol == "strict"
     return draw_pairs(
-        prepared.trajectories,
-        prepared.episodes,
+        trajectories,
+        episodes,
         count=config.pairs,
         offset=config.offset,
         seed=seed,
@@ -184,12 +201,7 @@ def _pairs(prepared: Prepared, seed: int) -> Pairs:
     )
 
 
-def _rows(states: dict[str, np.ndarray], needs: tuple[str, ...]) -> list[Row]:
-    missing = [name for name in needs if name not in states]
-    if missing:
-        raise UserError(
-            f"the data set lacks the column {missing[0]!r}, which sets the environment's state"
-        )
+def _rows(states: dict[str, np.ndarray]) -> list[Row]:
     n = len(next(iter(states.values())))
     return [{name: np.asarray(values[i]) for name, values in states.items()} for i in range(n)]
 
