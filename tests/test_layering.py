@@ -64,6 +64,7 @@ WORLD = [
     "understanding",
     "page",
     "collect",
+    "compare",
     "demo",
 ]
 WORLD_FILES = [p for p in sorted((PACKAGE / "world").rglob("*.py")) if p.name != "__init__.py"]

@@ -105,6 +105,8 @@ class FrozenFeatures(nn.Module):
         self.kind = features
         self.backbone = _build(name, options, frame_size, pretrained).requires_grad_(False)
         self.features = d
+        if features == "grid" and not hasattr(self.backbone, "forward_features"):
+            raise UserError(f"--encoder {name}: has no feature map to freeze; choose another")
         full = _width(self._map, name, frame_size)
         if d > full:
             raise UserError(f"--embedding-dim {d}: {name} has only {full} {features} features")
