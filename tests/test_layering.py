@@ -63,8 +63,9 @@ WORLD = [
     "planning",
     "understanding",
     "page",
+    "collected",
     "collect",
-    "compare",
+    "comparison",
     "demo",
 ]
 WORLD_FILES = [p for p in sorted((PACKAGE / "world").rglob("*.py")) if p.name != "__init__.py"]

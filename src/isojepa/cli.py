@@ -29,7 +29,9 @@ def verbs() -> dict[str, Verb]:
     from isojepa.evaluation import evaluate, export
     from isojepa.report import page
     from isojepa.training.config import PretrainConfig
-    from isojepa.world import collect, compare, demo
+    from isojepa.world import collect, demo
+    from isojepa.world.comparison import compare
+    from isojepa.world.comparison.config import CompareConfig
     from isojepa.world.learning import train as training
     from isojepa.world.learning.config import WorldTrainConfig
     from isojepa.world.page import page as world_page
@@ -50,7 +52,7 @@ def verbs() -> dict[str, Verb]:
         "world probe": Verb(probing.ProbeConfig, probing.run),
         "world surprise": Verb(surprise.SurpriseConfig, surprise.run),
         "world decode": Verb(decoder.DecodeConfig, decoder.run),
-        "world compare": Verb(compare.CompareConfig, compare.run),
+        "world compare": Verb(CompareConfig, compare.run),
         "world report": Verb(world_page.WorldReportConfig, world_page.run),
     }
 

@@ -15,8 +15,9 @@ from isojepa.errors import UserError
 from isojepa.run_folder import read_metrics, read_run
 
 pytest.importorskip("stable_worldmodel")
-from isojepa.world import collect, compare
-from isojepa.world.compare import CompareConfig
+from isojepa.world import collect
+from isojepa.world.comparison import compare
+from isojepa.world.comparison.config import CompareConfig
 from isojepa.world.learning import baselines
 
 TRAINED = ("sigreg", "no-regulariser", "vicreg", "frozen", "cloning")
@@ -192,6 +193,8 @@ def test_an_interrupted_comparison_says_how_to_go_on(
         data=folder / "rooms.h5", out=tmp_path / "out", device="cpu", pairs=3, offset=12,
         without=("frozen",),
     )  # fmt: skip
-    with pytest.raises(compare.Interrupted, match="same command again with --resume"):
+    with pytest.raises(
+        compare.Interrupted, match="at update 1; go on with the same command and --resume"
+    ):
         compare.run(config)
     assert read_run(config.out)["config"]["steps"] == 2000

@@ -1,0 +1,84 @@
+"""What would fail after training, found before it begins."""
+
+import logging
+from typing import Any
+
+import numpy as np
+
+from isojepa.data.trajectories import open_trajectories, split_episodes
+from isojepa.errors import UserError
+from isojepa.evaluation.evaluate import choose_device
+from isojepa.world.comparison.config import CompareConfig, as_json, contenders_of, plan_config
+from isojepa.world.environments import make_environments
+from isojepa.world.learning.config import WorldTrainConfig, model_spec
+from isojepa.world.model.encoders import FrozenFeatures
+from isojepa.world.planning.plan_config import environment_of, recipe_of
+from isojepa.world.planning.scoring import pairs_of
+
+log = logging.getLogger(__name__)
+SHAPES_TRAINING = ("preset", "steps", "frozen_encoder", "frozen_pretrained")
+
+
+def check(config: CompareConfig) -> None:
+    """Find out what would fail after training before it begins.
+
+    Raises:
+        UserError: for data without actions or with too few pairs, an environment that cannot be
+            played, or a frozen encoder that cannot be built.
+    """
+    ours, *others = contenders_of(config, config.seed).values()
+    plan = plan_config(config, ours.out, config.seed)
+    choose_device(plan.device)
+    _, spec = model_spec(ours, gpu=False)
+    data = open_trajectories(config.data, frame_size=spec.frame_size)
+    if not data.action_dim:
+        raise UserError(f"--data {config.data}: no actions to plan with, or to clone")
+    known = environment_of(plan, data)
+    recipe_of(plan, spec)
+    make_environments(known.id, 1, frame_size=spec.frame_size).close()
+    for seed in range(config.seed, config.seed + config.seeds):
+        _, held = split_episodes(len(data), held_out=ours.held_out, seed=seed)
+        episodes = held if config.protocol == "strict" else np.arange(len(data))
+        pairs_of(plan, known, data, episodes, seed=seed)
+    for one in others:
+        if one.frozen:
+            check_frozen(one)
+
+
+def check_frozen(config: WorldTrainConfig) -> None:
+    """Build the frozen encoder once, which downloads its weights.
+
+    Raises:
+        UserError: if it cannot be built, or its weights cannot be had.
+    """
+    _, spec = model_spec(config, gpu=False)
+    assert spec.frozen is not None
+    if config.pretrained:
+        log.info("looking for the weights of %s", spec.encoder)
+    try:
+        FrozenFeatures(
+            spec.encoder, spec.encoder_options, spec.frame_size, features=spec.frozen,
+            d=spec.embedding_dim, pretrained=config.pretrained,
+        )  # fmt: skip
+    except UserError as error:
+        raise UserError(f"--frozen-encoder {spec.encoder}: {error}") from error
+    except (OSError, RuntimeError, ImportError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(
+            f"--frozen-encoder {spec.encoder}: its weights cannot be had ({reason}); give "
+            "--no-frozen-pretrained for random ones, or --without frozen"
+        ) from error
+
+
+def check_same(config: CompareConfig, stored: dict[str, Any]) -> None:
+    """Raise `UserError` if a comparison would go on with others than it began with."""
+    asked = as_json(config)
+    different = [
+        f"--{name.replace('_', '-')} is {asked[name]} but was {stored[name]}"
+        for name in SHAPES_TRAINING
+        if asked[name] != stored[name]
+    ]
+    if different:
+        raise UserError(
+            f"--resume {config.out}: {'; '.join(different)}. Give the same again, or another --out"
+        )

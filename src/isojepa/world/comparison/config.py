@@ -1,0 +1,129 @@
+"""What a user may say about a comparison, and how each contender is trained and plans."""
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from isojepa.errors import UserError
+from isojepa.world.learning import baselines
+from isojepa.world.learning.config import WorldTrainConfig
+from isojepa.world.model.presets import preset
+from isojepa.world.planning.pairs import Protocol
+from isojepa.world.planning.plan_config import PlanConfig
+
+OURS, CLONING, FROZEN = "sigreg", "cloning", "frozen"
+LABELS = {
+    OURS: "LeWM: SIGReg",
+    "no-regulariser": "no regulariser",
+    "vicreg": "VICReg's terms",
+    CLONING: "behaviour cloning",
+    "random": "random actions",
+    "oracle": "scripted, no noise",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig:
+    """Train LeWM and its baselines alike and let them reach the same goals; one table."""
+
+    data: Path
+    """Episodes, with actions; see isojepa world train."""
+    out: Path
+    """Folder to write to. An existing one is refused without --resume or --overwrite."""
+    env: str | None = None
+    """Id of the environment. Default: the one the data set recorded."""
+    preset: str = "lewm-micro"
+    """lewm, lewm-small or lewm-micro: of all that is trained, but for the frozen encoder."""
+    steps: int = 2000
+    """Updates of each."""
+    seed: int = 0
+    """Of everything random: split, order, weights, pairs."""
+    seeds: int = 1
+    """Train and play anew with this many seeds, from --seed on; success is pooled over them."""
+
+    pairs: int = 200
+    """Start and goal pairs, per seed."""
+    protocol: Protocol = "strict"
+    """strict: from held-out episodes, no pair solved at the start. published: any."""
+    offset: int = 25
+    """Environment steps from start to goal in the data set."""
+    budget: int = 50
+    """Environment steps allowed."""
+
+    frozen_encoder: str = baselines.DINO
+    """timm name of the network whose frozen features are planned with, as in DINO-WM."""
+    frozen_pretrained: bool = True
+    """Its published weights, downloaded by timm; otherwise random ones."""
+    without: tuple[Literal["no-regulariser", "vicreg", "frozen", "cloning"], ...] = ()
+    """Baselines to leave out."""
+
+    device: Literal["auto", "cpu", "gpu", "mps"] = "auto"
+    """Where to train and plan."""
+    resume: bool = False
+    """Go on with an interrupted comparison: what is trained is kept; all goals are played anew."""
+    overwrite: bool = False
+    """Delete OUT first."""
+
+    def __post_init__(self) -> None:
+        preset(self.preset)
+        for name in ("steps", "seeds", "pairs", "offset", "budget"):
+            if getattr(self, name) < 1:
+                raise UserError(f"--{name} must be at least 1")
+        if self.seed < 0:
+            raise UserError("--seed must not be negative")
+        if self.resume and self.overwrite:
+            raise UserError("give --resume or --overwrite, not both")
+
+    @property
+    def torch_device(self) -> Literal["auto", "cpu", "cuda", "mps"]:
+        """The device in PyTorch's word."""
+        return "cuda" if self.device == "gpu" else self.device
+
+
+def contenders_of(config: CompareConfig, seed: int) -> dict[str, WorldTrainConfig]:
+    """How each contender is trained, by name, in the order of training."""
+    common = WorldTrainConfig(
+        data=config.data,
+        out=config.out,
+        preset=config.preset,
+        steps=config.steps,
+        seed=seed,
+        device=config.device,
+    )
+    each = {OURS: replace(common, out=config.out / OURS)} | baselines.baselines(
+        common, frozen_encoder=config.frozen_encoder, pretrained=config.frozen_pretrained
+    )
+    return {
+        name: replace(one, out=one.out / f"seed-{seed}")
+        for name, one in each.items()
+        if name not in config.without
+    }
+
+
+def plan_config(config: CompareConfig, folder: Path, seed: int) -> PlanConfig:
+    """How a trained world model plans: by the default recipe, as all do."""
+    return PlanConfig(
+        run=folder,
+        env=config.env,
+        protocol=config.protocol,
+        pairs=config.pairs,
+        offset=config.offset,
+        budget=config.budget,
+        seed=seed,
+        films=0,
+        device=config.torch_device,
+    )
+
+
+def label(config: CompareConfig, name: str) -> str:
+    """A contender in words."""
+    if name == FROZEN:
+        encoder = config.frozen_encoder.split(".")[0]
+        return f"frozen {encoder}" + ("" if config.frozen_pretrained else ", random weights")
+    return LABELS.get(name, name)
+
+
+def as_json(config: CompareConfig) -> dict[str, Any]:
+    """The configuration as plain JSON values."""
+    values = {field.name: getattr(config, field.name) for field in fields(config)}
+    return {name: str(v) if isinstance(v, Path) else v for name, v in values.items()}
