@@ -166,7 +166,7 @@ def test_a_run_can_be_the_policy(
         def get_action(self, *_: Any, **__: Any) -> np.ndarray:
             return np.array([[1.0, 0.0]])
 
-    monkeypatch.setattr(collect, "policy_from_run", lambda *_: Right())
+    monkeypatch.setattr(collect, "load_policy", lambda *_: Right())
     (tmp_path / "run").mkdir()
     run(replace(config, policy=str(tmp_path / "run"), episodes=1))
     actions = read(config.out).actions(0, 0, 5)

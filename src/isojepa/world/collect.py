@@ -26,6 +26,14 @@ from isojepa.errors import UserError
 from isojepa.files import explain_write_errors, write_atomically
 from isojepa.progress import bar
 from isojepa.randomness import seed_from
+from isojepa.world.collected import (
+    FORMATS,
+    count_frames,
+    put_back,
+    read_record,
+    size_in_bytes,
+    write_data_set,
+)
 from isojepa.world.environments import (
     environment,
     explained,
@@ -35,13 +43,12 @@ from isojepa.world.environments import (
     reset,
     seeded,
 )
+from isojepa.world.planning.goal_seeker import load_policy
 
 log = logging.getLogger(__name__)
 RESET_STREAM, POLICY_STREAM = 0, 1
 # Durations, random names, images that repeat, and what an episode's own order says
 LEFT_OUT = {"render_time", "id", "goal", "env_name", "step_idx"}
-FORMATS = {".h5": "hdf5", ".hdf5": "hdf5", ".lance": "lance"}
-REPLACED = "replaced"  # where the old data set waits while the new one takes its place
 Episode = dict[str, np.ndarray]
 
 
@@ -74,15 +81,11 @@ class CollectConfig:
     """Replace an existing data set."""
 
     def __post_init__(self) -> None:
-        for name, least in (("episodes", 1), ("frame_size", 8), ("workers", 0), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise UserError(
-                    f"--{name.replace('_', '-')} {getattr(self, name)}: expected at least {least}"
-                )
-        if self.steps is not None and self.steps < 1:
-            raise UserError(f"--steps {self.steps}: expected at least 1")
-        if self.action_noise is not None and self.action_noise < 0:
-            raise UserError(f"--action-noise {self.action_noise}: expected at least 0")
+        for name, least in (("episodes", 1), ("frame_size", 8), ("workers", 0), ("seed", 0),
+                            ("steps", 1), ("action_noise", 0)):  # fmt: skip
+            given = getattr(self, name)
+            if given is not None and given < least:
+                raise UserError(f"--{name.replace('_', '-')} {given}: expected at least {least}")
         if self.out.suffix not in FORMATS:
             raise UserError(f"--out {self.out}: expected a name ending in .h5, .hdf5 or .lance")
         if self.resume and self.overwrite:
@@ -115,10 +118,11 @@ def run(config: CollectConfig) -> Collected:
     plan = _plan(config)
     parts = config.out.with_name(config.out.name + ".parts")
     done = _prepare(config, plan, parts)
-    missing = [k for k in range(done, config.episodes) if not _part(parts, k).is_file()]
-    if not missing and done >= config.episodes:
+    if done >= config.episodes:
         log.info("%s already holds %d episodes", config.out, done)
-        return Collected(config.out, done, _count_frames(config.out), float("nan"), _size(config))
+        frames, size = count_frames(config.out), size_in_bytes(config.out)
+        return Collected(config.out, done, frames, float("nan"), size)
+    missing = [k for k in range(done, config.episodes) if not _part(parts, k).is_file()]
     kept = config.episodes - done - len(missing)
     if kept:
         log.info("%d episodes of an earlier run are kept", kept)
@@ -128,13 +132,22 @@ def run(config: CollectConfig) -> Collected:
             frames += n
             tick(1, f"{frames / (time.monotonic() - began):.0f} frames/s")
     speed = frames / (time.monotonic() - began) if missing else float("nan")
-    _assemble(config, plan, parts, done)
-    total = _count_frames(config.out)
+    episodes = (_load(_part(parts, k)) for k in range(done, config.episodes))
+    write_data_set(
+        config.out,
+        episodes,
+        after=done,
+        record={"plan": plan, "episodes": config.episodes},
+        env_id=config.env,
+        workplace=parts,
+    )
+    shutil.rmtree(parts, ignore_errors=True)
+    total, size = count_frames(config.out), size_in_bytes(config.out)
     log.info(
         "%s: %d episodes, %d frames at %d pixels, %.1f MB, %.0f frames/s",
-        *(config.out, config.episodes, total, config.frame_size, _size(config) / 1e6, speed),
+        *(config.out, config.episodes, total, config.frame_size, size / 1e6, speed),
     )
-    return Collected(config.out, config.episodes, total, speed, _size(config))
+    return Collected(config.out, config.episodes, total, speed, size)
 
 
 def record(config: CollectConfig, k: int) -> Episode:
@@ -166,20 +179,6 @@ def record(config: CollectConfig, k: int) -> Episode:
     return episode
 
 
-def policy_from_run(run: Path, env_id: str, seed: int) -> Any:
-    """A trained world model as a policy of the platform: `get_action(infos)` and `set_env`.
-
-    `planning.control.load_policy(run, env_id, seed)` makes it: an object with the platform's policy
-    interface (`set_env(envs)`, `get_action(infos) -> (n, a)`, and `set_seed(seed)`, after which its
-    actions depend on nothing that came before).
-    """
-    try:
-        from isojepa.world.planning.control import load_policy
-    except ImportError as error:
-        raise UserError(f"--policy {run}: planning is not available ({error})") from error
-    return load_policy(run, env_id, seed)
-
-
 def _plan(config: CollectConfig) -> dict[str, Any]:
     """What the episodes depend on; the same for every part of one data set."""
     known = environment(config.env)
@@ -202,20 +201,19 @@ def _plan(config: CollectConfig) -> dict[str, Any]:
 
 def _prepare(config: CollectConfig, plan: dict[str, Any], parts: Path) -> int:
     """Refuse or clear what is there; the number of episodes the data set already holds."""
-    if config.overwrite:
-        shutil.rmtree(parts, ignore_errors=True)
-    elif not config.resume:
-        if config.out.exists() or any(parts.glob("episode-*.npz")):
+    if config.resume:
+        put_back(config.out, parts)
+    else:
+        kept = config.out.exists() or any(parts.glob("episode-*.npz"))
+        if kept and not config.overwrite:
             raise UserError(
                 f"{config.out if config.out.exists() else parts} exists; add --resume to go on "
                 "with it or --overwrite to replace it"
             )
         shutil.rmtree(parts, ignore_errors=True)
-    if config.resume and (parts / REPLACED).exists() and not config.out.exists():
-        (parts / REPLACED).replace(config.out)
     done = 0
     if config.resume and config.out.exists():
-        earlier = _recorded_plan(config.out)
+        earlier = read_record(config.out)
         _same_plan(config.out, earlier.get("plan", {}), plan)
         done = int(earlier["episodes"])
     with explain_write_errors(parts):
@@ -297,7 +295,7 @@ def _world(config: CollectConfig) -> Any:
 def _loaded_policy(config: CollectConfig) -> Any | None:
     if config.policy in {"random", "scripted"}:
         return None
-    return policy_from_run(Path(config.policy), config.env, config.seed)
+    return load_policy(Path(config.policy), config.env, config.seed)
 
 
 def _scripted(config: CollectConfig, k: int) -> Any:
@@ -321,107 +319,12 @@ def _row(infos: dict[str, Any]) -> dict[str, np.ndarray]:
     return row
 
 
-def _assemble(config: CollectConfig, plan: dict[str, Any], parts: Path, done: int) -> None:
-    """Write the whole data set beside its place, then move it there."""
-    fresh = parts / "assembled" / config.out.name
-    shutil.rmtree(fresh.parent, ignore_errors=True)
-    with explain_write_errors(config.out):
-        fresh.parent.mkdir(parents=True)
-        episodes = (_load(_part(parts, k)) for k in range(done, config.episodes))
-        if not done:
-            _write(fresh, episodes)
-        elif config.out.is_dir():
-            shutil.copytree(config.out, fresh)
-            _write(fresh.parent / "more.lance", episodes)
-            _append_lance(fresh, fresh.parent / "more.lance", done)
-        else:
-            shutil.copyfile(config.out, fresh)
-            _write(fresh, episodes)
-        _write_plan(fresh, {"plan": plan, "episodes": config.episodes}, config.env)
-        if config.out.is_dir() or (config.out.exists() and fresh.is_dir()):
-            config.out.replace(parts / REPLACED)  # a folder cannot be replaced in one step
-        fresh.replace(config.out)
-    shutil.rmtree(parts, ignore_errors=True)
-
-
-def _write(place: Path, episodes: Iterator[dict[str, list[np.ndarray]]]) -> None:
-    writer = platform().data.get_format(FORMATS[place.suffix]).open_writer(place, mode="append")
-    with quiet(), writer as out:
-        out.write_episodes(episodes)
-
-
-def _append_lance(table: Path, more: Path, done: int) -> None:
-    """Add the rows of a second table: the platform's own appending refuses NaN actions."""
-    import lance
-    import pyarrow as pa
-
-    def numbered() -> Iterator[pa.RecordBatch]:
-        for batch in lance.dataset(str(more)).to_batches():
-            at = batch.schema.get_field_index("episode_idx")
-            shifted = pa.array(batch.column(at).to_numpy() + done, pa.int32())
-            columns = [*batch.columns[:at], shifted, *batch.columns[at + 1 :]]
-            yield pa.record_batch(columns, schema=batch.schema)
-
-    schema = lance.dataset(str(more)).schema
-    reader = pa.RecordBatchReader.from_batches(schema, numbered())
-    lance.write_dataset(reader, str(table), mode="append")
-
-
 def _load(part: Path) -> dict[str, list[Any]]:
     try:
         with np.load(part, allow_pickle=False) as columns:
             return {name: list(columns[name]) for name in columns.files}
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{part}: damaged; delete it and go on with --resume") from error
-
-
-def _write_plan(place: Path, record: dict[str, Any], env_id: str) -> None:
-    content = json.dumps(record)
-    if place.is_dir():
-        import lance
-
-        lance.dataset(str(place)).update_schema_metadata({"env_id": env_id, "isojepa": content})
-        return
-    import h5py
-
-    with h5py.File(place, "a") as file:
-        file.attrs["env_id"], file.attrs["isojepa"] = env_id, content
-
-
-def _recorded_plan(place: Path) -> dict[str, Any]:
-    try:
-        if place.is_dir():
-            import lance
-
-            content = (lance.dataset(str(place)).schema.metadata or {}).get(b"isojepa")
-        else:
-            import h5py
-
-            with h5py.File(place, "r") as file:
-                content = file.attrs.get("isojepa")
-        return dict(json.loads(content)) if content else _not_ours(place)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{place}: cannot be read ({error}); use --overwrite") from error
-
-
-def _not_ours(place: Path) -> dict[str, Any]:
-    raise UserError(f"{place}: was not written by `isojepa world collect`; choose another --out")
-
-
-def _count_frames(place: Path) -> int:
-    if place.is_dir():
-        import lance
-
-        return int(lance.dataset(str(place)).count_rows())
-    import h5py
-
-    with h5py.File(place, "r") as file:
-        return int(file["ep_len"][:].sum())
-
-
-def _size(config: CollectConfig) -> int:
-    files = config.out.rglob("*") if config.out.is_dir() else [config.out]
-    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _part(parts: Path, k: int) -> Path:

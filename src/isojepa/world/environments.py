@@ -81,10 +81,9 @@ def environment(env_id: str) -> Environment:
         short = {name.split("/")[-1].split("-")[0]: full for name, full in known.items()}
         close = difflib.get_close_matches(env_id.lower(), [*known, *short], n=3, cutoff=0.5)
         names = list(dict.fromkeys({**known, **short}[name] for name in close))
-        hint = f"did you mean {' or '.join(names)}?" if names else "some are swm/TwoRoom-v1 and "
-        raise UserError(
-            f"--env {env_id}: no such environment; {hint}" + ("" if names else "swm/PushT-v1")
-        )
+        some = "some are swm/TwoRoom-v1 and swm/PushT-v1"
+        hint = f"did you mean {' or '.join(names)}?" if names else some
+        raise UserError(f"--env {env_id}: no such environment; {hint}")
     return ENVIRONMENTS.get(env_id) or Environment(
         id=env_id, no_script="the platform has none for it"
     )
