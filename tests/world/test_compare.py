@@ -17,8 +17,10 @@ from isojepa.run_folder import read_metrics, read_run
 pytest.importorskip("stable_worldmodel")
 from isojepa.world import collect
 from isojepa.world.comparison import compare
-from isojepa.world.comparison.config import CompareConfig
+from isojepa.world.comparison.config import CompareConfig, plan_config
 from isojepa.world.learning import baselines
+from isojepa.world.planning.plan_config import prepare
+from isojepa.world.planning.scoring import success_of
 
 TRAINED = ("sigreg", "no-regulariser", "vicreg", "frozen", "cloning")
 SCRIPTED = ("random", "straight line", "oracle")
@@ -59,6 +61,21 @@ def result_of(config: CompareConfig) -> dict[str, Any]:
 
 
 def test_every_contender_plays_the_same_goals(finished: CompareConfig) -> None:
+    scored = compare.play_all(
+        finished,
+        {name: finished.out / name / "seed-1" for name in ("sigreg", "vicreg", "cloning")},
+        1,
+    )
+    result = result_of(finished)["contenders"]
+    ours = scored["sigreg"].distance
+    for name, one in scored.items():
+        np.testing.assert_array_equal(one.distance, ours)
+        assert one.success.mean() == result[name]["by_seed"][1]
+    other = prepare(plan_config(finished, finished.out / "sigreg" / "seed-0", 0))
+    assert not np.array_equal(success_of(other, seed=0).distance, ours)
+
+
+def test_what_is_written_adds_up(finished: CompareConfig) -> None:
     result = result_of(finished)
     assert list(result["contenders"]) == [*TRAINED, *SCRIPTED]
     ours = result["contenders"]["sigreg"]
