@@ -15,7 +15,8 @@ from isojepa.errors import UserError
 
 pytest.importorskip("stable_worldmodel")
 from isojepa.world import collect
-from isojepa.world.planning import control, plan_config
+from isojepa.world.learning import trained
+from isojepa.world.planning import control
 from isojepa.world.planning.control import PlanConfig, load_policy
 
 SKIP, SIDE = 5, 64
@@ -61,7 +62,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def config(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PlanConfig:
     monkeypatch.setenv("XDG_CACHE_HOME", str(data.parent / "cache"))
-    monkeypatch.setattr(plan_config, "load_world_model", lambda _: Knower())
+    monkeypatch.setattr(trained, "load_world_model", lambda _: Knower())
     made = {"config": {"data": str(data), "held_out": 0.5, "seed": 0}}
     (tmp_path / "config.json").write_text(json.dumps(made))
     return PlanConfig(run=tmp_path, pairs=12, horizon=3, candidates=60, films=2)
@@ -129,11 +130,11 @@ def test_bad_input_is_named(
         replace(config, action_penalty=-1.0)
     odd = Knower()
     odd.action_dim = 15  # type: ignore[misc]
-    monkeypatch.setattr(plan_config, "load_world_model", lambda _: odd)
-    refused("its actions have 2 dimensions; the model's blocks of 15 are 5 actions of 3")
+    monkeypatch.setattr(trained, "load_world_model", lambda _: odd)
+    refused("its actions have 2 dimensions, but the model was trained with 3")
     made = {"config": {"data": str(data), "held_out": 0.0, "seed": 0}}
     (config.run / "config.json").write_text(json.dumps(made))
-    monkeypatch.setattr(plan_config, "load_world_model", lambda _: Knower())
+    monkeypatch.setattr(trained, "load_world_model", lambda _: Knower())
     refused("trained on all episodes")
 
 
@@ -174,7 +175,7 @@ def test_an_untrained_world_model_plans(
     )
     torch.manual_seed(0)
     model.export_world_model(config.run / "world_model", model.WorldModel(spec))
-    monkeypatch.setattr(plan_config, "load_world_model", model.load_world_model)
+    monkeypatch.setattr(trained, "load_world_model", model.load_world_model)
     asked = {"pairs": 2, "budget": 25, "candidates": 20, "iterations": 2, "baselines": False}
     if planner == "gradient":
         del asked["candidates"]

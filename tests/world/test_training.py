@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from episodes import write_dots
@@ -16,6 +17,7 @@ from isojepa.world.learning import train as training
 from isojepa.world.learning.config import WorldTrainConfig
 from isojepa.world.learning.loop import Update
 from isojepa.world.learning.train import check_fits, run
+from isojepa.world.learning.trained import open_trained
 from isojepa.world.model.world_model import load_world_model
 
 
@@ -112,6 +114,23 @@ def test_resuming_with_other_settings_or_data(config: WorldTrainConfig, tmp_path
     other = write_dots(tmp_path / "other.h5", episodes=5).path
     with pytest.raises(UserError, match=r"6 episodes .* 5 of"):
         run(replace(config, steps=3, data=other, resume=True))
+
+
+def test_a_run_keeps_to_its_camera(config: WorldTrainConfig, tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    both = tmp_path / "both.h5"
+    frames = np.concatenate(write_dots(both, episodes=6).frames)
+    with h5py.File(both, "r+") as file:
+        file["pixels.wrist"] = 255 - frames
+    out = run(replace(config, data=both, camera="wrist", steps=1))
+    _, _, _, trajectories, own = open_trained(out)
+    assert own
+    small = open_trajectories(both, frame_size=32, cache=config.cache, camera="wrist")
+    rows = np.arange(5)
+    assert (trajectories.rows(rows) == small.rows(rows)).all()
+    assert (trajectories.rows(rows) == 255 - frames[rows]).all()
+    with pytest.raises(UserError, match="--camera is pixels but the run has wrist"):
+        run(replace(config, data=both, camera="pixels", steps=1, resume=True))
 
 
 def test_a_data_set_of_another_shape(config: WorldTrainConfig) -> None:

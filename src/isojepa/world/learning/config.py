@@ -26,6 +26,8 @@ class WorldTrainConfig:
     data set, or videos (without actions it learns to predict the next frame)."""
     out: Path
     """Folder to write the run to. An existing one is refused without --resume or --overwrite."""
+    camera: str | None = None
+    """Where the data set has several: the column of its frames, or the last part of that name."""
     preset: str | None = None
     """lewm, the published model at 224 px; lewm-small; or lewm-micro, made for CPUs, both at 64 px.
     Default: lewm on a GPU, else lewm-micro. The defaults below are the preset's."""

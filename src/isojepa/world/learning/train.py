@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -130,7 +130,9 @@ def run(config: WorldTrainConfig) -> Path:
 def prepare(config: WorldTrainConfig, *, gpu: bool) -> tuple[WorldModelSpec, WorldPlan, Windows]:
     """Open the data, split the episodes, and settle the model's sizes and every open setting."""
     name, spec = model_spec(config, gpu=gpu)
-    trajectories = open_trajectories(config.data, frame_size=spec.frame_size, cache=config.cache)
+    trajectories = open_trajectories(
+        config.data, frame_size=spec.frame_size, cache=config.cache, camera=config.camera
+    )
     train, held_out = split_episodes(len(trajectories), held_out=config.held_out, seed=config.seed)
     if len(held_out) == 0 and config.held_out:
         log.warning("a single episode cannot be split: nothing is held out")
@@ -234,7 +236,7 @@ def check_same_data(out: Path, then: dict, now: dict) -> None:
         )
 
 
-def check_fits(model: WorldModel, trajectories: Trajectories) -> None:
+def check_fits(model: Any, trajectories: Trajectories) -> None:
     """Raise `UserError` if the model cannot read the data set: other actions or other frames."""
     actions = model.frame_skip * trajectories.action_dim
     if actions != model.action_dim:

@@ -8,12 +8,10 @@ import numpy as np
 import torch
 from jaxtyping import Int64
 
-from isojepa.data.trajectories import Trajectories, open_trajectories, split_episodes
+from isojepa.data.trajectories import Trajectories, split_episodes
 from isojepa.errors import UserError
-from isojepa.evaluation.evaluate import choose_device
-from isojepa.run_folder import read_run
 from isojepa.world.environments import Environment, environment
-from isojepa.world.model.world_model import load_world_model
+from isojepa.world.learning.trained import Device, open_trained
 from isojepa.world.planning.costs import EmbeddingGraph
 from isojepa.world.planning.pairs import Protocol
 from isojepa.world.planning.recipes import (
@@ -85,7 +83,7 @@ class PlanConfig:
     """Also play random actions, a straight line and the scripted policy without noise."""
     films: int = 4
     """Episodes to film, into control.gif beside the result."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: Device = "auto"
     """Where to plan."""
     out: Path | None = None
     """JSON file for the result. Default: RUN/control.json."""
@@ -118,26 +116,17 @@ class Prepared(NamedTuple):
 
 def prepare(config: PlanConfig) -> Prepared:
     """Read the run and the data, and check that they belong together."""
-    made = read_run(config.run)
-    trained = made.get("config", {})
-    device = choose_device(config.device)
-    model = load_world_model(config.run).to(device)
-    recipe = recipe_of(config, model)
+    settings, model, data, trajectories, own = open_trained(
+        config.run, config.data, device=config.device
+    )
     if model.action_dim == 0:
         raise UserError(f"--run {config.run}: the model knows no actions, so it cannot plan")
-    data = config.data or Path(trained["data"])
-    trajectories = open_trajectories(data, frame_size=model.frame_size)
-    if trajectories.action_dim * model.frame_skip != model.action_dim:
-        raise UserError(
-            f"--data {data}: its actions have {trajectories.action_dim} dimensions; the model's "
-            f"blocks of {model.action_dim} are {model.frame_skip} actions of "
-            f"{model.action_dim // model.frame_skip}"
-        )
+    recipe = recipe_of(config, model)
     known = environment_of(config, trajectories)
     train, held = np.arange(len(trajectories)), np.zeros(0, np.int64)
-    if data.resolve() == Path(trained.get("data", data)).resolve():
+    if own:
         train, held = split_episodes(
-            len(trajectories), held_out=trained.get("held_out", 0.0), seed=trained.get("seed", 0)
+            len(trajectories), held_out=settings.get("held_out", 0.0), seed=settings.get("seed", 0)
         )
         if config.protocol == "strict" and not len(held):
             raise UserError(

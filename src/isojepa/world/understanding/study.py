@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,18 +10,15 @@ from jaxtyping import Float32, Int64, UInt8
 from PIL import Image
 from torch import Tensor
 
-from isojepa.data.trajectories import Trajectories, open_trajectories, split_episodes
+from isojepa.data.trajectories import Trajectories, split_episodes
 from isojepa.errors import UserError
-from isojepa.evaluation.evaluate import choose_device
 from isojepa.progress import track
-from isojepa.run_folder import read_run
 from isojepa.world.environments import ENVIRONMENTS, Environment
 from isojepa.world.learning.measures import encode
-from isojepa.world.learning.train import check_fits
-from isojepa.world.model.world_model import WorldModel, load_world_model
+from isojepa.world.learning.trained import Device, open_trained
+from isojepa.world.model.world_model import WorldModel
 
 log = logging.getLogger(__name__)
-Device = Literal["auto", "cpu", "cuda", "mps"]
 HELD_OUT = 0.2
 """Share of the episodes to hold out where training held out none."""
 AT_ONCE = 256  # frames
@@ -53,24 +50,14 @@ def open_study(
     Raises:
         UserError: if either cannot be read, they do not fit, or there is but one episode.
     """
-    trained = read_run(run).get("config", {})
-    own = trained.get("data")
-    if data is None and own is None:
-        raise UserError(f"{run}: does not say what it was trained on; give --data")
-    path = Path(own) if data is None else data
-    if cache is None and trained.get("cache"):
-        cache = Path(trained["cache"])
-    model = load_world_model(run).to(choose_device(device))
-    trajectories = open_trajectories(path, frame_size=model.frame_size, cache=cache)
-    check_fits(model, trajectories)
-    same = own is not None and Path(own).resolve() == path.resolve()
-    share = float(trained.get("held_out", 0.0)) if same else 0.0
+    settings, model, path, trajectories, own = open_trained(run, data, device=device, cache=cache)
+    share = float(settings.get("held_out", 0.0)) if own else 0.0
     train, held_out = split_episodes(
-        len(trajectories), held_out=share or HELD_OUT, seed=int(trained.get("seed", 0))
+        len(trajectories), held_out=share or HELD_OUT, seed=int(settings.get("seed", 0))
     )
     if not len(held_out):
         raise UserError(f"{path}: holds a single episode, and some must be held out; collect more")
-    unseen = not same or share > 0
+    unseen = not own or share > 0
     if not unseen:
         log.warning("%s was trained on all episodes: those held out now are not new to it", run)
     known = ENVIRONMENTS.get(trajectories.env_id or "")
