@@ -5,8 +5,8 @@
 At reduced scale, on a CPU: episodes of the platform's scripted policy at 64 pixels, `lewm-micro`
 trained anew for each number of updates, and image goals 25 steps ahead from held-out episodes, none
 of them reached at the start (the strict protocol). One table, one picture, results in
-OUT/results.json. PushT with the defaults: 15 minutes to collect on two cores, 10
-to train, 3 to play.
+OUT/results.json. PushT with the defaults: 15 minutes to collect on two cores,
+25 to train, 5 to play.
 """
 
 import json
@@ -37,7 +37,7 @@ class Config:
     """Of the episodes: scripted or random."""
     episodes: int = 1500
     """To learn from."""
-    updates: tuple[int, ...] = (1, 1000, 4000)
+    updates: tuple[int, ...] = (1, 1000, 4000, 16000)
     """Trained anew for each."""
     pairs: int = 100
     """Start and goal pairs."""
