@@ -9,7 +9,6 @@ from platform_models import shake
 from torch import nn
 
 from isojepa.errors import UserError
-from isojepa.world.model import encoders
 from isojepa.world.model import world_model as model_module
 from isojepa.world.model.encoders import FrameEncoder, attend
 from isojepa.world.model.presets import PRESETS, WorldModelSpec, preset
@@ -177,10 +176,7 @@ def test_the_class_token_alone_equals_the_whole_transformer() -> None:
 
 
 @pytest.mark.parametrize("queries", [None, 1])
-def test_attention_in_bfloat16_agrees_with_float32(
-    queries: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(encoders, "WEIGHTS_AT_ONCE", 2 * 3 * 17 * 17)  # two frames, then one
+def test_attention_in_bfloat16_agrees_with_float32(queries: int | None) -> None:
     attention = FrameEncoder("lewm_vit", {"depth": 1, "patch_size": 8}, 32).backbone.blocks[0].attn
     nn.init.normal_(attention.qkv.weight, std=0.12)  # so that the weights are far from equal
     x = torch.randn(3, 17, 192, requires_grad=True)

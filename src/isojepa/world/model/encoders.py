@@ -15,7 +15,6 @@ from isojepa.errors import UserError
 from isojepa.models.encoder import check_model_name
 
 Features = Literal["pooled", "grid"]
-WEIGHTS_AT_ONCE = 2**21  # of plain attention: 4 MiB in bfloat16
 GRID = 4  # rows and columns to which frozen feature maps are averaged
 
 
@@ -181,7 +180,7 @@ def attend(
     """timm's self-attention, from the first `queries` tokens or from all of them.
 
     In bfloat16 on CPUs torch's fused attention takes two to five times as long as three plain
-    operations, most of it backwards (torch 2.15); a few frames at a time stay in the cache.
+    operations, most of it backwards (torch 2.15).
     """
     weight, bias, d = attention.qkv.weight, attention.qkv.bias, x.shape[-1]
     if queries is None:
@@ -191,20 +190,13 @@ def attend(
         qkv = (q, *F.linear(x, weight[d:], bias[d:]).chunk(2, -1))
     q, k, v = (y.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for y in qkv)
     if q.device.type == "cpu" and q.dtype == torch.bfloat16:
-        share = max(1, WEIGHTS_AT_ONCE // (k.shape[1] * q.shape[2] * k.shape[2]))
-        parts = zip(*(y.split(share) for y in (q, k, v)))
-        mixed = torch.cat([_attend_plainly(*part) for part in parts])
+        q, k, v = (y.flatten(0, 1) for y in (q, k, v))
+        nothing, scale = q.new_zeros(1, 1, 1), q.shape[-1] ** -0.5
+        weights = torch.baddbmm(nothing, q, k.transpose(1, 2), beta=0, alpha=scale).softmax(-1)
+        mixed = torch.bmm(weights, v).unflatten(0, (len(x), -1))
     else:
         mixed = F.scaled_dot_product_attention(q, k, v)
     return attention.proj(mixed.transpose(1, 2).flatten(2))
-
-
-def _attend_plainly(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    heads, scale = q.shape[1], q.shape[-1] ** -0.5
-    q, k, v = (y.flatten(0, 1) for y in (q, k, v))
-    nothing = q.new_zeros(1, 1, 1)
-    weights = torch.baddbmm(nothing, q, k.transpose(1, 2), beta=0, alpha=scale).softmax(-1)
-    return torch.bmm(weights, v).unflatten(0, (-1, heads))
 
 
 def _plain_transformer(backbone: nn.Module) -> bool:
