@@ -16,7 +16,7 @@ from isojepa.world.planning.plan_config import environment_of, recipe_of
 from isojepa.world.planning.scoring import pairs_of
 
 log = logging.getLogger(__name__)
-SHAPES_TRAINING = ("preset", "steps", "frozen_encoder", "frozen_pretrained")
+SHAPES_TRAINING = ("camera", "preset", "steps", "frozen_encoder", "frozen_pretrained")
 
 
 def check(config: CompareConfig) -> None:
@@ -30,7 +30,7 @@ def check(config: CompareConfig) -> None:
     plan = plan_config(config, ours.out, config.seed)
     choose_device(plan.device)
     _, spec = model_spec(ours, gpu=False)
-    data = open_trajectories(config.data, frame_size=spec.frame_size)
+    data = open_trajectories(config.data, frame_size=spec.frame_size, camera=config.camera)
     if not data.action_dim:
         raise UserError(f"--data {config.data}: no actions to plan with, or to clone")
     known = environment_of(plan, data)

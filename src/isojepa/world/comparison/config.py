@@ -30,6 +30,8 @@ class CompareConfig:
     """Episodes, with actions; see isojepa world train."""
     out: Path
     """Folder to write to. An existing one is refused without --resume or --overwrite."""
+    camera: str | None = None
+    """Where the data set has several: the column of its frames, or the last part of that name."""
     env: str | None = None
     """Id of the environment. Default: the one the data set recorded."""
     preset: str = "lewm-micro"
@@ -85,6 +87,7 @@ def contenders_of(config: CompareConfig, seed: int) -> dict[str, WorldTrainConfi
     common = WorldTrainConfig(
         data=config.data,
         out=config.out,
+        camera=config.camera,
         preset=config.preset,
         steps=config.steps,
         seed=seed,
