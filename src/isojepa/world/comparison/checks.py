@@ -74,9 +74,9 @@ def check_same(config: CompareConfig, stored: dict[str, Any]) -> None:
     """Raise `UserError` if a comparison would go on with others than it began with."""
     asked = as_json(config)
     different = [
-        f"--{name.replace('_', '-')} is {asked[name]} but was {stored[name]}"
+        f"--{name.replace('_', '-')} is {asked[name]} but was {stored.get(name)}"
         for name in SHAPES_TRAINING
-        if asked[name] != stored[name]
+        if asked[name] != stored.get(name)
     ]
     if different:
         raise UserError(
