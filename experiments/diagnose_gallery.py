@@ -1,6 +1,6 @@
 """What `isojepa diagnose` says of laws that are known, and of the demo before and after training.
 
-    python experiments/diagnose_gallery.py --out /tmp/gallery --pictures docs/images
+    python experiments/diagnose_gallery.py --out gallery --pictures docs/images
 
 Writes one file of embeddings per case, diagnoses it, prints a table of verdicts and, with
 --pictures and a Chromium, takes the pictures of docs/diagnose.md. The demo is run first unless
