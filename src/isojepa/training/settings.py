@@ -30,10 +30,11 @@ def as_paths(config: Any, *names: str) -> None:
             object.__setattr__(config, name, Path(getattr(config, name)))
 
 
-def as_json(config: Any, plan: Any) -> dict[str, Any]:
-    """The configuration, settled by the named tuple `plan`, as plain JSON values."""
+def as_json(config: Any, plan: Any = None) -> dict[str, Any]:
+    """The configuration, settled by the named tuple `plan` if any, as plain JSON values."""
     values = {field.name: getattr(config, field.name) for field in fields(config)}
-    values |= plan._asdict()
+    if plan is not None:
+        values |= plan._asdict()
     return {name: str(v) if isinstance(v, Path) else v for name, v in values.items()}
 
 

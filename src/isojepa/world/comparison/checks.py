@@ -8,7 +8,8 @@ import numpy as np
 from isojepa.data.trajectories import open_trajectories, split_episodes
 from isojepa.errors import UserError
 from isojepa.evaluation.evaluate import choose_device
-from isojepa.world.comparison.config import CompareConfig, as_json, contenders_of, plan_config
+from isojepa.training.settings import as_json
+from isojepa.world.comparison.config import CompareConfig, contenders_of, plan_config
 from isojepa.world.environments import make_environments
 from isojepa.world.learning.config import WorldTrainConfig, model_spec
 from isojepa.world.model.encoders import FrozenFeatures

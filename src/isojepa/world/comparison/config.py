@@ -1,10 +1,10 @@
 """What a user may say about a comparison, and how each contender is trained and plans."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from isojepa.errors import UserError
+from isojepa.training.settings import require, require_at_least_one
 from isojepa.world.learning import baselines
 from isojepa.world.learning.config import WorldTrainConfig
 from isojepa.world.model.presets import preset
@@ -68,13 +68,9 @@ class CompareConfig:
 
     def __post_init__(self) -> None:
         preset(self.preset)
-        for name in ("steps", "seeds", "pairs", "offset", "budget"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name} must be at least 1")
-        if self.seed < 0:
-            raise UserError("--seed must not be negative")
-        if self.resume and self.overwrite:
-            raise UserError("give --resume or --overwrite, not both")
+        require_at_least_one(self, ("steps", "seeds", "pairs", "offset", "budget"))
+        require(self.seed >= 0, "--seed must not be negative")
+        require(not (self.resume and self.overwrite), "give --resume or --overwrite, not both")
 
     @property
     def torch_device(self) -> Literal["auto", "cpu", "cuda", "mps"]:
@@ -124,9 +120,3 @@ def label(config: CompareConfig, name: str) -> str:
         encoder = config.frozen_encoder.split(".")[0]
         return f"frozen {encoder}" + ("" if config.frozen_pretrained else ", random weights")
     return LABELS.get(name, name)
-
-
-def as_json(config: CompareConfig) -> dict[str, Any]:
-    """The configuration as plain JSON values."""
-    values = {field.name: getattr(config, field.name) for field in fields(config)}
-    return {name: str(v) if isinstance(v, Path) else v for name, v in values.items()}

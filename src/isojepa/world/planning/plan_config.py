@@ -10,6 +10,7 @@ from jaxtyping import Int64
 
 from isojepa.data.trajectories import Trajectories, split_episodes
 from isojepa.errors import UserError
+from isojepa.training.settings import require_at_least_one
 from isojepa.world.environments import Environment, environment
 from isojepa.world.learning.trained import Device, open_trained
 from isojepa.world.planning.costs import EmbeddingGraph
@@ -89,11 +90,11 @@ class PlanConfig:
     """JSON file for the result. Default: RUN/control.json."""
 
     def __post_init__(self) -> None:
-        for name in ("pairs", "offset", "budget", "seeds", "horizon", "execute", "history",
-                     "candidates", "iterations"):  # fmt: skip
-            given = getattr(self, name)
-            if given is not None and given < 1:
-                raise UserError(f"--{name} must be at least 1")
+        require_at_least_one(
+            self,
+            ("pairs", "offset", "budget", "seeds", "horizon", "execute", "history", "candidates",
+             "iterations"),
+        )  # fmt: skip
         for name in ("seed", "films", "tolerance", "improvement", "action_penalty"):
             given = getattr(self, name)
             if given is not None and given < 0:
