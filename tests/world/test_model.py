@@ -1,16 +1,19 @@
 """WorldModel: its rollout against a naive one, windows, encoders, planning copy, files."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from platform_models import shake
-from torch import nn
+from torch import Tensor, nn
 
 from isojepa.errors import UserError
+from isojepa.world.model import encoders as encoders_module
 from isojepa.world.model import world_model as model_module
-from isojepa.world.model.encoders import FrameEncoder, attend
+from isojepa.world.model.encoders import FrameEncoder, PlainAttention, attend, attend_from_first
 from isojepa.world.model.presets import PRESETS, WorldModelSpec, preset
 from isojepa.world.model.world_model import WorldModel, export_world_model, load_world_model
 
@@ -168,21 +171,43 @@ def test_blocks_of_another_size_are_refused() -> None:
         model.rollout(z, past[..., :3], candidates[..., :3])
 
 
-def test_the_class_token_alone_equals_the_whole_transformer() -> None:
-    encoder = FrameEncoder("lewm_vit", {"depth": 2, "patch_size": 8}, 32).eval()
+@pytest.mark.parametrize("side", [32, 35])  # 35: the last 3 pixels make no patch
+@pytest.mark.parametrize("at_a_time", [1, 2, 5])
+def test_the_class_token_alone_equals_the_whole_transformer(
+    side: int, at_a_time: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoders_module, "IN_CACHE", at_a_time * 17 * 192)
+    encoder = FrameEncoder("lewm_vit", {"depth": 2, "patch_size": 8}, side).eval()
     shake(encoder)
-    frames = torch.randn(2, 3, 32, 32)
-    torch.testing.assert_close(encoder(frames), encoder.backbone(frames), rtol=1e-5, atol=1e-5)
+    frames = torch.randn(5, 3, side, side)
+    expected = encoder.backbone(frames)
+    upstream = torch.randn_like(expected)
+    exact = torch.autograd.grad(expected, list(encoder.parameters()), upstream)
+    token = encoder(frames)
+    ours = torch.autograd.grad(token, list(encoder.parameters()), upstream)
+    torch.testing.assert_close(token, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(ours, exact, rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("queries", [None, 1])
-def test_attention_in_bfloat16_agrees_with_float32(queries: int | None) -> None:
+def test_no_frames_have_no_class_tokens() -> None:
+    encoder = FrameEncoder("lewm_vit", {"depth": 1, "patch_size": 8}, 32)
+    assert encoder(torch.zeros(0, 3, 32, 32)).shape == (0, 192)
+
+
+def test_gradients_of_attention_by_products() -> None:
+    qkv = torch.randn(3, 2, 5, 4, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(PlainAttention.apply(qkv), F.scaled_dot_product_attention(*qkv))
+    assert torch.autograd.gradcheck(PlainAttention.apply, qkv)
+
+
+@pytest.mark.parametrize("of", [attend, attend_from_first])
+def test_attention_in_bfloat16_agrees_with_float32(of: Callable[..., Tensor]) -> None:
     attention = FrameEncoder("lewm_vit", {"depth": 1, "patch_size": 8}, 32).backbone.blocks[0].attn
     nn.init.normal_(attention.qkv.weight, std=0.12)  # so that the weights are far from equal
     x = torch.randn(3, 17, 192, requires_grad=True)
-    expected = attention(x)[:, :queries]
+    expected = attention(x) if of is attend else attention(x)[:, 0]
     with torch.autocast("cpu", torch.bfloat16):
-        mixed = attend(attention, x, queries)
+        mixed = of(attention, x)
     assert mixed.dtype == torch.bfloat16
     upstream = torch.randn_like(expected)
     (exact,) = torch.autograd.grad(expected, x, upstream)

@@ -113,6 +113,13 @@ def run(config: PretrainConfig, backbone: nn.Module | None = None) -> Path:
         clip=config.clip,
         parts=math.ceil(plan.batch_size / (fabric.world_size * (config.micro_batch or 2**62))),
     )
-    follow_updates(updates, session, start=start, steps=plan.steps, out=config.out)
+    follow_updates(
+        updates,
+        session,
+        device=fabric.device,
+        start=start,
+        steps=plan.steps,
+        out=config.out,
+    )
     session.finish()
     return config.out

@@ -3,7 +3,7 @@
 import logging
 import signal
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,6 +13,7 @@ from lightning_fabric import Fabric
 from isojepa.errors import UserError
 from isojepa.progress import bar, set_up_logging
 from isojepa.run_folder import make_run_folder, read_run
+from isojepa.training.memory import kept_memory
 
 log = logging.getLogger(__name__)
 
@@ -75,18 +76,26 @@ def open_run(fabric: Fabric, out: Path, *, resume: bool, overwrite: bool) -> dic
 
 
 def follow_updates(
-    updates: Iterable[Any], session: Session, *, start: int, steps: int, out: Path
+    updates: Iterable[Any],
+    session: Session,
+    *,
+    device: torch.device,
+    start: int,
+    steps: int,
+    out: Path,
 ) -> None:
     """Make updates `start` to `steps` under a progress bar, with the session between them.
 
     Args:
         updates: each has a `step`, counted from 1.
+        device: that trains.
         out: the run's folder, for the message.
 
     Raises:
         Interrupted: after Ctrl-C or SIGTERM, once the run is saved.
     """
-    with bar(steps, "training", done=start) as advance, stop_signals() as stopped:
+    memory = kept_memory() if device.type == "cpu" else nullcontext()
+    with memory, bar(steps, "training", done=start) as advance, stop_signals() as stopped:
         for update in updates:
             advance(1, session.follow(update))
             if stopped:

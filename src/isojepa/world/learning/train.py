@@ -122,7 +122,14 @@ def run(config: WorldTrainConfig) -> Path:
         start=start,
         stop=plan.steps,
     )
-    follow_updates(updates, session, start=start, steps=plan.steps, out=config.out)
+    follow_updates(
+        updates,
+        session,
+        device=fabric.device,
+        start=start,
+        steps=plan.steps,
+        out=config.out,
+    )
     session.finish()
     return config.out
 
