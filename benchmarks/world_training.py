@@ -1,10 +1,11 @@
 """Training throughput of a world model, side by side: isojepa and the platform's LeWM.
 
-The same architecture, episodes, batch size and objective (1,024 slices), in turns within one
-process; the ratio is taken turn by turn. The platform's side is its HDF5 data set through a
-DataLoader with the published transforms, its model on a Hugging Face ViT (or on our convolutional
-encoder), its SIGReg, and AdamW; ours is `clip_batches`, `WorldModel`, `LeWMLoss` and AdamW in one
-kernel. "step" leaves the data out (the batch is in memory); "data" leaves the step out. A turn
+The same architecture, episodes, batch size and objective (1,024 slices), in turns of two processes,
+one for either side, of which one works at a time; the ratio is taken turn by turn. The platform's
+side is its HDF5 data set through a DataLoader with the published transforms, its model on a Hugging
+Face ViT (or on our convolutional encoder), its SIGReg, and AdamW; ours is `clip_batches`,
+`WorldModel`, `LeWMLoss` and AdamW in one kernel, in the kept memory in which `world train` runs on
+a CPU. "step" leaves the data out (the batch is in memory); "data" leaves the step out. A turn
 begins when the platform's workers have read ahead and rest, and is many updates long, so that
 either side pays for its own data. --bf16 is the published script's precision.
 
@@ -12,13 +13,16 @@ Cost: 3 to 10 minutes on two cores, 1 to 2 with --quick. Run:
 `python benchmarks/world_training.py [--quick]`, with the extras `bench` and `world` installed.
 """
 
-import copy
 import json
+import multiprocessing
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -41,13 +45,15 @@ from isojepa.data.trajectories import (
 )
 from isojepa.objective.lewm import LeWMLoss
 from isojepa.training.loop import parameter_groups
-from isojepa.world.model.platform_weights import from_platform
+from isojepa.training.memory import kept_memory
 from isojepa.world.model.presets import IMAGENET_MEAN, IMAGENET_STD, PRESETS, WorldModelSpec
 from isojepa.world.model.world_model import WorldModel
 
 EPISODES, STEPS, SKIP, FRAMES = 12, 60, 5, 4
 LAMBD, SLICES = 0.09, 1024
+SIDES, JOBS = ("isojepa", "platform"), ("", " step", " data")
 AHEAD = 3  # batches that each of the platform's workers reads ahead, as published
+Jobs = dict[str, Callable[[], Any]]  # what is timed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,18 +97,8 @@ class LikeViT(nn.Module):
         return SimpleNamespace(last_hidden_state=self.encoder(pixels)[:, None])
 
 
-def both_models(spec: WorldModelSpec) -> tuple[Any, WorldModel]:
-    """The platform's LeWM and ours, of the same architecture."""
-    if spec.encoder == "lewm_vit":
-        theirs = platform_model(spec)
-        return theirs, from_platform(theirs)
-    ours = WorldModel(spec)
-    theirs = platform_model(spec, LikeViT(copy.deepcopy(ours.encoder)), ours.encoder.features)
-    return theirs, ours
-
-
-def platform_model(spec: WorldModelSpec, encoder: nn.Module | None = None, width: int = 0) -> Any:
-    """The platform's LeWM of these sizes, with initial weights; on a ViT if no encoder is given."""
+def platform_model(spec: WorldModelSpec) -> Any:
+    """The platform's LeWM of these sizes, on its ViT or on our convolutional encoder."""
     from stable_worldmodel.wm.lewm.lewm import LeWM
     from stable_worldmodel.wm.lewm.module import MLP, Embedder, Predictor
     from transformers import ViTConfig, ViTModel
@@ -110,7 +106,8 @@ def platform_model(spec: WorldModelSpec, encoder: nn.Module | None = None, width
     options = {"patch_size": 14, "embed_dim": 192, "depth": 12, "num_heads": 3}
     options |= spec.encoder_options
     d, hidden = spec.embedding_dim, spec.projector_hidden
-    if encoder is None:
+    encoder: nn.Module
+    if spec.encoder == "lewm_vit":
         width = options["embed_dim"]
         vit = ViTConfig(
             hidden_size=width,
@@ -121,6 +118,9 @@ def platform_model(spec: WorldModelSpec, encoder: nn.Module | None = None, width
             patch_size=options["patch_size"],
         )
         encoder = ViTModel(vit, add_pooling_layer=False)
+    else:
+        ours = WorldModel(spec).encoder
+        encoder, width = LikeViT(ours), ours.features
     predictor = Predictor(
         num_frames=spec.history,
         depth=spec.depth,
@@ -174,6 +174,7 @@ def platform_batches(
         shuffle=True,
         drop_last=True,
         num_workers=workers,
+        multiprocessing_context="fork" if workers else None,
         persistent_workers=workers > 0,
         prefetch_factor=AHEAD if workers else None,
     )
@@ -224,6 +225,64 @@ def our_step(model: nn.Module, device: str) -> Callable[[Clips, bool], Tensor]:
     return step
 
 
+def serve(
+    side: str, spec: WorldModelSpec, batch: int, path: Path, config: Config, pipe: Connection
+) -> None:
+    """Be one side: time what the other end of the pipe asks for, until it asks for nothing."""
+    torch.manual_seed(0)
+    ours = side == "isojepa"
+    jobs, parameters = (our_jobs if ours else platform_jobs)(spec, batch, path, config)
+    with kept_memory() if ours and config.device == "cpu" else nullcontext():
+        for job in jobs.values():
+            job()
+        pipe.send(parameters)
+        while request := pipe.recv():
+            name, times = request
+            pipe.send(seconds(jobs[name], times))
+
+
+def our_jobs(spec: WorldModelSpec, batch: int, path: Path, config: Config) -> tuple[Jobs, int]:
+    """Our update with and without its data, and the data alone; and the number of parameters."""
+    model = WorldModel(spec).to(config.device, memory_format=torch.channels_last).train()
+    step = our_step(model, config.device)
+    trajectories = open_trajectories(path, cache=path.parent / "cache")
+    episodes = np.arange(EPISODES)
+    index = clip_index(trajectories, episodes, frames=FRAMES, frame_skip=SKIP)
+    scale = fit_action_scale(trajectories, episodes)
+    data = clip_batches(
+        trajectories,
+        index,
+        frames=FRAMES,
+        frame_skip=SKIP,
+        scale=scale,
+        batch=batch,
+        seed=0,
+    )
+    ready = next(data)
+    jobs: Jobs = {
+        "": lambda: step(next(data), config.bf16),
+        " step": lambda: step(ready, config.bf16),
+        " data": lambda: next(data),
+    }
+    return jobs, sum(p.numel() for p in model.parameters())
+
+
+def platform_jobs(spec: WorldModelSpec, batch: int, path: Path, config: Config) -> tuple[Jobs, int]:
+    """The platform's likewise."""
+    model = platform_model(spec).to(config.device).train()
+    step = platform_step(model, spec, config.device)
+    trajectories = open_trajectories(path, cache=path.parent / "actions")
+    scale = fit_action_scale(trajectories, np.arange(EPISODES))
+    data = platform_batches(path, spec.frame_size, batch, scale, config.workers)
+    ready = next(data)
+    jobs: Jobs = {
+        "": lambda: step(next(data), config.bf16),
+        " step": lambda: step(dict(ready), config.bf16),
+        " data": lambda: next(data),
+    }
+    return jobs, sum(p.numel() for p in model.parameters())
+
+
 def seconds(run: Callable[[], Any], times: int) -> float:
     """Wall time of one of several calls."""
     start = time.perf_counter()
@@ -238,46 +297,40 @@ def compare(
     spec: WorldModelSpec, batch: int, turns: int, per_turn: int, config: Config
 ) -> dict[str, list[float]]:
     """Seconds per update of either side, with and without the data, turn by turn."""
-    with tempfile.TemporaryDirectory() as folder:
+    processes = multiprocessing.get_context("spawn")
+    sides: dict[str, Connection] = {}
+    running: list[BaseProcess] = []
+    sizes: set[int] = set()
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as pipes:
         path = Path(folder) / "episodes.h5"
         write_episodes(path, spec.frame_size)
-        trajectories = open_trajectories(path, cache=Path(folder) / "cache")
-        episodes = np.arange(EPISODES)
-        scale = fit_action_scale(trajectories, episodes)
-        torch.manual_seed(0)
-        theirs, ours = both_models(spec)
-        theirs = theirs.to(config.device).train()
-        ours = ours.to(config.device).to(memory_format=torch.channels_last).train()
-        their_step, step = platform_step(theirs, spec, config.device), our_step(ours, config.device)
-        their_data = platform_batches(path, spec.frame_size, batch, scale, config.workers)
-        index = clip_index(trajectories, episodes, frames=FRAMES, frame_skip=SKIP)
-        data = clip_batches(
-            trajectories,
-            index,
-            frames=FRAMES,
-            frame_skip=SKIP,
-            scale=scale,
-            batch=batch,
-            seed=0,
-        )
-        their_batch, our_batch = next(their_data), next(data)
-        runs: dict[str, Callable[[], Any]] = {
-            "isojepa": lambda: step(next(data), config.bf16),
-            "platform": lambda: their_step(next(their_data), config.bf16),
-            "isojepa step": lambda: step(our_batch, config.bf16),
-            "platform step": lambda: their_step(dict(their_batch), config.bf16),
-            "isojepa data": lambda: next(data),
-            "platform data": lambda: next(their_data),
-        }
-        for run in runs.values():
-            run()
-        times: dict[str, list[float]] = {name: [] for name in runs}
+        for side in SIDES:
+            sides[side], other = processes.Pipe()
+            pipes.enter_context(sides[side])  # closed, it ends its process
+            args = (side, spec, batch, path, config, other)
+            running.append(processes.Process(target=serve, args=args))
+            running[-1].start()
+            other.close()
+            sizes.add(sides[side].recv())
+        if len(sizes) > 1:
+            raise RuntimeError(f"two architectures, of {sizes} parameters")
+
+        def ask(side: str, name: str, count: int) -> float:
+            sides[side].send((name, count))
+            return sides[side].recv()
+
+        times: dict[str, list[float]] = {side + name: [] for name in JOBS for side in SIDES}
         ahead = AHEAD * config.workers
-        rest = 2 * ahead * seconds(lambda: next(their_data), 2 * ahead)
+        rest = 2 * ahead * ask("platform", " data", 2 * ahead)
         for _ in range(turns):
-            for name, run in runs.items():
-                time.sleep(rest)  # until the workers have read ahead, and are still
-                times[name].append(seconds(run, per_turn))
+            for name in JOBS:
+                for side in SIDES:
+                    time.sleep(rest)  # until the workers have read ahead, and are still
+                    times[side + name].append(ask(side, name, per_turn))
+        for side in SIDES:
+            sides[side].send(None)
+        for process in running:
+            process.join()
         return times
 
 
