@@ -189,7 +189,10 @@ def _class_token(vit: VisionTransformer, frames: Tensor) -> Tensor:
 
 
 def embed_patches(embed: PatchEmbed, frames: Float[Tensor, "n c y x"]) -> Float[Tensor, "n t e"]:
-    """timm's patch embedding as one matrix product: twice as fast as its convolution on CPUs."""
+    """timm's patch embedding as one matrix product.
+
+    On CPUs 1.3 to 1.5 times as fast as the convolution in bfloat16, 0.9 in float32 (torch 2.15).
+    """
     (rows, columns), (height, width) = cast("Any", embed.grid_size), embed.patch_size
     pixels = frames.permute(0, 2, 3, 1)[:, : rows * height, : columns * width]
     pixels = pixels.unflatten(2, (columns, width)).unflatten(1, (rows, height)).transpose(2, 3)
