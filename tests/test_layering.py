@@ -8,6 +8,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "isojepa"
 STAGES = [
     "errors",
+    "boundaries",
+    "machine",
     "randomness",
     "files",
     "distributed",

@@ -82,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(f"isojepa {isojepa.__version__}")
         return 0
+    from rich.text import Text
+
     from isojepa.progress import console, set_up_logging
 
     with console.status("starting"):  # PyTorch and timm take seconds to import
@@ -93,7 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = parse(arguments, table)
         next(verb for verb in table.values() if verb.config is type(config)).run(config)
     except UserError as error:
-        console.print(f"[bold red]isojepa:[/] {error}", highlight=False, soft_wrap=True)
+        line = Text.assemble(("isojepa:", "bold red"), f" {error}")
+        console.print(line, soft_wrap=True)
         return 2
     except Interrupted as error:
         console.print(f"isojepa: {error}", highlight=False, soft_wrap=True)

@@ -1,23 +1,25 @@
-"""Files that are whole or absent, and write errors in words a user can act on."""
+"""Files that are whole or absent."""
 
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from isojepa.errors import UserError
+from isojepa.boundaries import writing
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write a whole file or nothing: to a temporary name, flushed to disk, then renamed.
 
+    Args:
+        path: its folder must exist.
+        content: text is written in UTF-8; bytes of file names that are not text appear escaped.
+
     Raises:
         UserError: if the disk is full or the folder cannot be written.
     """
-    content = content.encode() if isinstance(content, str) else content
+    content = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     temporary = None
-    with explain_write_errors(path):
+    with writing(path):
         try:
             with tempfile.NamedTemporaryFile(
                 dir=path.parent, prefix=".part-", delete=False
@@ -32,15 +34,3 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             if temporary is not None:
                 temporary.unlink(missing_ok=True)
             raise
-
-
-@contextmanager
-def explain_write_errors(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusal to write into a line for the user."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror or error}); free some space or choose "
-            "another place. What was saved before is kept."
-        ) from error

@@ -21,7 +21,7 @@ from rich.progress import (
 )
 
 T = TypeVar("T")
-console = Console(stderr=True)
+console = Console(stderr=True, markup=False)  # brackets in paths and names are no markup
 PLAIN_SECONDS = 10.0  # between two lines where there is no terminal
 
 
@@ -37,7 +37,7 @@ def set_up_logging(file: Path | None = None) -> None:
         RichHandler(console=console, show_time=False, show_path=False, show_level=False)
     )
     if file is not None:
-        handler = logging.FileHandler(file, encoding="utf-8")
+        handler = logging.FileHandler(file, encoding="utf-8", errors="backslashreplace")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         logger.addHandler(handler)
 
@@ -75,13 +75,13 @@ class Advance:
 def bar(total: int, description: str, *, done: int = 0, status: str = "") -> Iterator[Advance]:
     """A progress bar with a place for a status text; yields the function that advances it."""
     columns = (
-        TextColumn("[bold]{task.description}"),
+        TextColumn("{task.description}", style="bold", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("<"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[status]}"),
+        TextColumn("{task.fields[status]}", markup=False),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task(description, total=total, completed=done, status=status)

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from isojepa.boundaries import writing
 from isojepa.errors import UserError
-from isojepa.files import explain_write_errors, write_atomically
+from isojepa.files import write_atomically
 
 FALSE_START = {"log.txt", "skipped.tsv", "views.png"}  # what a run that never began leaves behind
 
@@ -41,9 +42,9 @@ def make_run_folder(out: Path, *, resume: bool, overwrite: bool) -> None:
             )
         if not is_run:
             raise UserError(f"--overwrite {out}: not a run, so it is left alone; choose another")
-        with explain_write_errors(out):
+        with writing(out):
             shutil.rmtree(out)
-    with explain_write_errors(out):
+    with writing(out):
         out.mkdir(parents=True, exist_ok=True)
 
 
@@ -110,7 +111,7 @@ class Metrics:
 
     def append(self, line: dict[str, Any]) -> None:
         """Add one line and hand it to the operating system."""
-        with explain_write_errors(self.path), self.path.open("a") as file:
+        with writing(self.path), self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
 
 

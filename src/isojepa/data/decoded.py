@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from isojepa.boundaries import writing
 from isojepa.data.trajectory_formats import Source
 from isojepa.errors import UserError
-from isojepa.files import explain_write_errors, write_atomically
+from isojepa.files import write_atomically
 from isojepa.progress import bar
 
 VERSION = 1  # of the decoding: raise it when the same source would give other pixels
@@ -35,7 +36,7 @@ def decoded_frames(
         UserError: if a frame cannot be read, or the disk is too full.
     """
     folder = cache_folder() if cache is None else cache
-    with explain_write_errors(folder):
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     of = str(path.resolve()) + (f" {source.camera}" if source.camera else "")
     family = f"{path.stem}-{_digest(of)}-{frame_size}"
@@ -85,7 +86,7 @@ def _build(source: Source, path: Path, file: Path, frame_size: int) -> np.ndarra
     counts: dict[int, int] = {}
     try:
         with (
-            explain_write_errors(part),
+            writing(part),
             part.open("wb") as out,
             ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
             bar(total, f"decoding {path.name}") as advance,

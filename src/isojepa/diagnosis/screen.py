@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from rich import box
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from isojepa.diagnosis.evidence import Evidence
 from isojepa.diagnosis.page import shown_directions, target
@@ -24,10 +24,11 @@ COLOURS: dict[Level, str] = {
 def summary(e: Evidence, verdict: Verdict) -> RenderableType:
     """Verdict, figures, findings with what to change, and the worst directions."""
     colour = COLOURS[verdict.level]
-    head = (
-        f"[bold]{escape(e.samples.name)}[/]  {e.samples.n:,} samples of {e.samples.d:,} dimensions"
-        f", compared with {target(e)}\n"
-        f"[bold {colour}]{verdict.state[:1].upper()}{verdict.state[1:]}.[/] {verdict.summary}"
+    head = Text.assemble(
+        (e.samples.name, "bold"),
+        f"  {e.samples.n:,} samples of {e.samples.d:,} dimensions, compared with {target(e)}\n",
+        (f"{verdict.state[:1].upper()}{verdict.state[1:]}.", f"bold {colour}"),
+        f" {verdict.summary}",
     )
     return Group("", head, "", _figures(e), "", *_tests(e), *_findings(verdict), *_directions(e))
 
@@ -65,17 +66,17 @@ def _tests(e: Evidence) -> Iterator[RenderableType]:
         asks = "the shape" if t.asks == "shape" else target(e)
         colour = "green" if t.p_value > 0.05 else "yellow" if t.p_value > 0.01 else "red"
         figures = (number(t.test.statistic), f"≤ {number(t.bound)}")
-        table.add_row(t.title, asks, *figures, f"[{colour}]{t.p_value:.3g}[/]")
+        table.add_row(t.title, asks, *figures, Text(f"{t.p_value:.3g}", colour))
     yield table
     yield ""
 
 
 def _findings(verdict: Verdict) -> Iterator[RenderableType]:
     for finding in verdict.findings:
-        title = f"[{COLOURS[finding.level]}]●[/] [bold]{escape(finding.title)}[/]"
-        yield f"{title}  {escape(finding.detail)}"
+        dot = ("●", COLOURS[finding.level])
+        yield Text.assemble(dot, " ", (finding.title, "bold"), f"  {finding.detail}")
         if finding.change:
-            yield Padding(f"[dim]→[/] {escape(finding.change)}", (0, 0, 0, 2))
+            yield Padding(Text.assemble(("→", "dim"), f" {finding.change}"), (0, 0, 0, 2))
 
 
 def _directions(e: Evidence) -> Iterator[RenderableType]:
@@ -93,7 +94,7 @@ def _directions(e: Evidence) -> Iterator[RenderableType]:
         table.add_column(title, justify="left" if title in ("", "driven by rows") else "right")
     for d in shown:
         table.add_row(
-            escape(d.title),
+            d.title,
             f"{d.mean:.2f}",
             f"{d.deviation:.2f}",
             f"{d.skewness:.2f}",

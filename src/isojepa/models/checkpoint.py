@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from isojepa.files import explain_write_errors, write_atomically
+from isojepa.boundaries import writing
+from isojepa.files import write_atomically
 from isojepa.models.encoder import Encoder, encoder_config
 
 
@@ -37,7 +38,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> P
         The checkpoint's folder: model.safetensors, training_state.pt and meta.json with checksums.
     """
     target = folder / f"step-{checkpoint.step:08d}"
-    with explain_write_errors(target):
+    with writing(target):
         folder.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(dir=folder, prefix=".part-"))
         try:
@@ -99,7 +100,7 @@ def newest_intact(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 
 def export_encoder(folder: Path, encoder: Encoder) -> None:
     """Write the encoder so that `load_encoder(folder)` rebuilds it."""
-    with explain_write_errors(folder):
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "model.safetensors", save(_contiguous(encoder.state_dict())))
     write_atomically(folder / "config.json", encoder_config(encoder))

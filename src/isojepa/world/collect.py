@@ -22,8 +22,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from isojepa.boundaries import writing
 from isojepa.errors import UserError
-from isojepa.files import explain_write_errors, write_atomically
+from isojepa.files import write_atomically
 from isojepa.progress import bar
 from isojepa.randomness import seed_from
 from isojepa.world.collected import (
@@ -216,7 +217,7 @@ def _prepare(config: CollectConfig, plan: dict[str, Any], parts: Path) -> int:
         earlier = read_record(config.out)
         _same_plan(config.out, earlier.get("plan", {}), plan)
         done = int(earlier["episodes"])
-    with explain_write_errors(parts):
+    with writing(parts):
         parts.mkdir(parents=True, exist_ok=True)
         begun = parts / "plan.json"
         if begun.is_file():

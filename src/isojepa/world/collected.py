@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from isojepa.boundaries import writing
 from isojepa.errors import UserError
-from isojepa.files import explain_write_errors
 from isojepa.world.environments import platform, quiet
 
 FORMATS = {".h5": "hdf5", ".hdf5": "hdf5", ".lance": "lance"}
@@ -36,7 +36,7 @@ def write_data_set(
     """
     fresh = workplace / "assembled" / out.name
     shutil.rmtree(fresh.parent, ignore_errors=True)
-    with explain_write_errors(out):
+    with writing(out):
         fresh.parent.mkdir(parents=True)
         if not after:
             _write(fresh, episodes)

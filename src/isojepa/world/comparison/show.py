@@ -9,8 +9,8 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
+from isojepa.boundaries import writing
 from isojepa.errors import UserError
-from isojepa.files import explain_write_errors
 from isojepa.look.style import BLUE, GREY, GRID, INK, LINE, PURPLE, SOFT
 from isojepa.progress import console
 
@@ -120,5 +120,5 @@ def draw(result: dict[str, Any], path: Path) -> None:
         0.015, 1 - 0.14 / height, title_of(result), color=INK, fontsize=10, fontweight="bold",
         verticalalignment="top",
     )  # fmt: skip
-    with explain_write_errors(path):
+    with writing(path):
         figure.savefig(path)

@@ -10,8 +10,9 @@ from jaxtyping import Float, Shaped
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from isojepa.boundaries import writing
 from isojepa.errors import UserError
-from isojepa.files import explain_write_errors, write_atomically
+from isojepa.files import write_atomically
 from isojepa.run_folder import write_json
 from isojepa.world.model.encoders import FrameEncoder, FrozenFeatures, standardise
 from isojepa.world.model.predictor import ActionEncoder, Predictor
@@ -203,7 +204,7 @@ def projector(d: int, hidden: int | None, out: int) -> nn.Module:
 
 def export_world_model(folder: Path, model: WorldModel) -> None:
     """Write the model so that `load_world_model(folder)` rebuilds it."""
-    with explain_write_errors(folder):
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     weights = {name: x.detach().cpu().contiguous() for name, x in model.state_dict().items()}
     write_atomically(folder / "model.safetensors", save(weights))

@@ -15,9 +15,10 @@ from PIL import Image
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from isojepa.boundaries import writing
 from isojepa.data.trajectories import clip_index
 from isojepa.errors import UserError
-from isojepa.files import explain_write_errors, write_atomically
+from isojepa.files import write_atomically
 from isojepa.progress import bar, console
 from isojepa.randomness import generator, seed_from
 from isojepa.run_folder import provenance, save_arrays, write_json
@@ -309,7 +310,7 @@ def film(seen: Imagined, *, scale: int = 2, milliseconds: int = 400) -> bytes:
 
 def save_decoder(folder: Path, decoder: Decoder) -> None:
     """Write the decoder so that `load_decoder(folder)` rebuilds it."""
-    with explain_write_errors(folder):
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     weights = {k: v.detach().cpu().contiguous() for k, v in decoder.state_dict().items()}
     write_atomically(folder / "model.safetensors", save(weights))
