@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from isojepa.normality.univariate import UNIVARIATE
+from isojepa.normality import UNIVARIATE
 
 matplotlib.use("Agg")
 from matplotlib import pyplot

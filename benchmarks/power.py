@@ -28,10 +28,15 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
-from isojepa.normality.calibration import Calibration, null_distribution, rejection_rate
-from isojepa.normality.multivariate import MULTIVARIATE, Reduction
+from isojepa.normality import (
+    MULTIVARIATE,
+    UNIVARIATE,
+    Calibration,
+    null_distribution,
+    rejection_rate,
+)
+from isojepa.normality.multivariate import Reduction
 from isojepa.normality.statistic import Null
-from isojepa.normality.univariate import UNIVARIATE
 from isojepa.randomness import generator
 
 Draw = Callable[[Tensor, torch.Generator], Tensor]

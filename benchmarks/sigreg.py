@@ -38,7 +38,7 @@ from torch import Tensor
 
 from isojepa import SIGReg
 from isojepa.kernels import chosen_kernel, use_kernel
-from isojepa.normality.multivariate import random_directions
+from isojepa.normality import random_directions
 
 KNOTS = 17
 OURS, PLAIN, PRODUCT = "isojepa", "plain PyTorch", "product"

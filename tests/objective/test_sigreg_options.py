@@ -87,6 +87,16 @@ def test_contract(sigreg: SIGReg) -> None:
     torch.testing.assert_close(sigreg(z), one_by_one)
 
 
+def test_a_given_step_chooses_the_directions_and_leaves_the_counter(sigreg: SIGReg) -> None:
+    z = seeded(3, 40, 6)
+    values = [sigreg(z) for _ in range(3)]  # the counter's steps 0, 1 and 2
+    for step in (2, 0, 1):
+        assert sigreg(z, step=step) == values[step]
+    assert sigreg.step == 3
+    sigreg.eval()
+    assert sigreg(z, step=1) == values[1]
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 def test_float32_at_least_and_autocast_without_effect(sigreg: SIGReg, dtype: torch.dtype) -> None:
     sigreg.eval()

@@ -41,7 +41,8 @@ class LeJEPALoss(nn.Module):
         slices, knots, t_max, seed, directions, scale, shape: see `SIGReg`.
 
     Shape:
-        (v, n, d) -> `LeJEPATerms` of scalars. SIGReg is computed per view and averaged.
+        (v, n, d) -> `LeJEPATerms` of scalars. SIGReg is computed per view and averaged; `step`, if
+        given, chooses its directions (see `SIGReg`).
 
     Raises:
         ValueError: for `lambd` outside [0, 1] or more global views than views.
@@ -70,11 +71,11 @@ class LeJEPALoss(nn.Module):
             slices, knots, t_max, seed, directions=directions, scale=scale, shape=shape
         )
 
-    def forward(self, z: Float[Tensor, "v n d"]) -> LeJEPATerms:
+    def forward(self, z: Float[Tensor, "v n d"], *, step: int | None = None) -> LeJEPATerms:
         n_global = z.shape[0] if self.n_global is None else self.n_global
         if n_global > z.shape[0]:
             raise ValueError(f"n_global is {n_global} but z holds {z.shape[0]} views")
-        sigreg = self.sigreg(z)
+        sigreg = self.sigreg(z, step=step)
         with torch.autocast(z.device.type, enabled=False):
             z = z if z.dtype == torch.float64 else z.float()
             invariance = view_disagreement(z, n_global)

@@ -56,7 +56,7 @@ def variance_covariance(z: Float[Tensor, "t n d"]) -> Float[Tensor, ""]:
 
 
 class LeWMLoss(nn.Module):
-    """Prediction error + lambd * regulariser (LeWorldModel; `PAPERS.md`, section 3).
+    """Prediction error + lambd * regulariser (LeWorldModel, arXiv 2603.19312).
 
     Targets keep their gradient: what forbids collapse is the regulariser alone, computed for each
     time step over the batch and averaged.
@@ -68,7 +68,8 @@ class LeWMLoss(nn.Module):
 
     Shape:
         z (b, t, d) real embeddings; predicted (b, t - 1, d), where i predicts z[:, i + 1] from
-        real embeddings; rolled (b, k, d), if any: open-loop predictions of the last k of z.
+        real embeddings; rolled (b, k, d), if any: open-loop predictions of the last k of z;
+        `step`, if given, chooses SIGReg's directions (see `SIGReg`).
 
     Raises:
         ValueError: for a negative `lambd`.
@@ -88,6 +89,8 @@ class LeWMLoss(nn.Module):
         z: Float[Tensor, "b t d"],
         predicted: Float[Tensor, "b p d"],
         rolled: Float[Tensor, "b k d"] | None = None,
+        *,
+        step: int | None = None,
     ) -> LeWMTerms:
         with torch.autocast(z.device.type, enabled=False):
             z = z if z.dtype == torch.float64 else z.float()
@@ -96,9 +99,9 @@ class LeWMLoss(nn.Module):
             rollout = zero
             if rolled is not None:
                 rollout = mean_squared_error(rolled.to(z.dtype), z[:, -rolled.shape[1] :])
-            regulariser = self._regularise(z.transpose(0, 1)) if self.lambd else zero
+            regulariser = self._regularise(z.transpose(0, 1), step) if self.lambd else zero
         loss = prediction + rollout + self.lambd * regulariser
         return LeWMTerms(loss, prediction, regulariser, rollout)
 
-    def _regularise(self, z: Float[Tensor, "t b d"]) -> Float[Tensor, ""]:
-        return self.sigreg(z) if self.regulariser == "sigreg" else variance_covariance(z)
+    def _regularise(self, z: Float[Tensor, "t b d"], step: int | None) -> Float[Tensor, ""]:
+        return self.sigreg(z, step=step) if self.regulariser == "sigreg" else variance_covariance(z)

@@ -54,8 +54,10 @@ class SIGReg(nn.Module):
     n times the weighted squared distance of their characteristic function from the normal one.
     At perfect Gaussianity its expectation is `floor`, about 1.06, not 0.
 
-    In training mode each call draws fresh directions and advances `step`; in eval mode the
-    directions stay. `step` is kept in the state dict. Computed in float32, or float64 if `z` is,
+    Directions are a function of (seed, step). With `step` given, `sigreg(z, step=7)`, they are
+    those of that step and the module's own counter is left alone. Without it, in training mode each
+    call draws fresh directions and advances the counter `step`; in eval mode the directions stay.
+    The counter is kept in the state dict. Computed in float32, or float64 if `z` is,
     also under autocast. Under `torch.distributed` the samples of all ranks count as one batch, in
     unequal numbers or none, and every rank must call equally often.
 
@@ -116,15 +118,14 @@ class SIGReg(nn.Module):
         self.directions, self.scale, self.shape = directions, scale, shape
         self.step = 0
 
-    def forward(self, z: Float[Tensor, "... n d"]) -> Float[Tensor, ""]:
+    def forward(self, z: Float[Tensor, "... n d"], *, step: int | None = None) -> Float[Tensor, ""]:
         if z.ndim < 2 or (z.shape[-2] == 0 and world_size() == 1):
             raise ValueError(f"SIGReg needs (..., n, d) embeddings, got shape {tuple(z.shape)}")
         with torch.autocast(z.device.type, enabled=False):
             z = z if z.dtype == torch.float64 else z.float()
-            return self._value(z)
+            return self._value(z, self._advance() if step is None else step)
 
-    def _value(self, z: Float[Tensor, "... n d"]) -> Float[Tensor, ""]:
-        step = self._advance()
+    def _value(self, z: Float[Tensor, "... n d"], step: int) -> Float[Tensor, ""]:
         if self.directions == "exact":
             return exact_sigreg(z)
         directions = draw_directions(self.directions, z, self.slices, seed=self.seed, step=step)
