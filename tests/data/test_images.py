@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 from isojepa.data.folder import list_folder
-from isojepa.data.images import channel_statistics, read_headers, read_images, read_square
+from isojepa.data.decoding import read_square
+from isojepa.data.images import channel_statistics, read_headers, read_images
 from isojepa.errors import UserError
 
 COLOURED = ["rgb.png", "photo.jpg", "cmyk.jpg", "palette.png", "turned.jpg", "animated.gif"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -53,14 +54,19 @@ def training_batches(
         batch_size: of the global batch; ranks differ by at most one sample.
     """
     per_epoch = len(indices) // batch_size
+    all_labels = None if images.labels is None else torch.from_numpy(images.labels)
     first, last = (batch_size * r // world for r in (rank, rank + 1))
+
+    @lru_cache(maxsize=1)  # an epoch's order costs as much as there are images: once, not per step
+    def order_of(epoch: int) -> Tensor:
+        return epoch_order(len(indices), seed=seed, epoch=epoch)
 
     def read(step: int) -> Batch:
         epoch, position = divmod(step, per_epoch)
-        order = epoch_order(len(indices), seed=seed, epoch=epoch)
+        order = order_of(epoch)
         places = order[position * batch_size : (position + 1) * batch_size][first:last]
         chosen = indices[places]
-        labels = None if images.labels is None else torch.from_numpy(images.labels)[chosen]
+        labels = None if all_labels is None else all_labels[chosen]
         return Batch(images.read(chosen), images.aspects[chosen], labels, first, batch_size)
 
     with ThreadPoolExecutor(1) as ahead:

@@ -1,118 +1,65 @@
-"""Image files in, one uint8 tensor of squares out; what cannot be read is skipped and named."""
+"""The images of a folder as one uint8 tensor of squares; what cannot be read is named."""
 
-import os
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+import logging
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64, UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from isojepa import machine
+from isojepa.boundaries import shown
+from isojepa.data.decoding import formats, opened, read_square
+from isojepa.data.deep import depth, is_deep
 from isojepa.data.folder import Listing
+from isojepa.data.pixels import GREY_MODES, Square
+from isojepa.data.survey import Survey
+from isojepa.data.unreadable import Unreadable
 from isojepa.errors import UserError
 
-GREY_MODES = {"1", "L", "I", "I;16", "I;16B", "I;16L", "I;16N"}
-MAX_PIXELS = 500_000_000  # beyond this a file is taken for a decompression bomb
-
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-
-
-class Unreadable(Exception):
-    """A file that holds no usable image; the message is the reason shown to the user."""
-
-
-class Square(NamedTuple):
-    """A whole image resized to a square, and the shape it had."""
-
-    pixels: UInt8[np.ndarray, "c s s"]
-    aspect: float
-    """Width over height of the original."""
-
-
-def to_square(image: Image.Image, side: int, channels: int) -> Square:
-    """Turn a Pillow image of any mode into a square of 1 (grey) or 3 (RGB) channels.
-
-    The whole image is kept, squeezed to side x side; views are cut in its original geometry.
-    EXIF rotation is applied, transparency is laid over white, 16-bit values are scaled to 8 bits,
-    of an animation the first frame is taken.
-    """
-    image = ImageOps.exif_transpose(image)
-    width, height = image.size
-    image = _to_8_bit(image, "L" if channels == 1 else "RGB")
-    if image.size != (side, side):
-        image = image.resize((side, side), Image.Resampling.BICUBIC, reducing_gap=3.0)
-    pixels = np.asarray(image).reshape(side, side, channels).transpose(2, 0, 1)
-    return Square(np.ascontiguousarray(pixels), width / height)
-
-
-def read_square(path: Path, side: int, channels: int) -> Square:
-    """Read one file as `to_square` does; raises `Unreadable` with the reason."""
-    try:
-        if path.stat().st_size == 0:
-            raise Unreadable("empty file (0 bytes)")
-        with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise Unreadable(f"{image.width}x{image.height} pixels is beyond the limit")
-            image.draft(None, (2 * side, 2 * side))
-            return to_square(image, side, channels)
-    except UnidentifiedImageError as error:
-        raise Unreadable("not an image that Pillow can read") from error
-    except Image.DecompressionBombError as error:
-        raise Unreadable("too many pixels, a decompression bomb?") from error
-    except PermissionError as error:
-        raise Unreadable("permission denied") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise
-        raise Unreadable(f"damaged or truncated: {error}") from error
-
-
-def _to_8_bit(image: Image.Image, mode: str) -> Image.Image:
-    if image.mode == "F":
-        raise Unreadable("floating-point pixels: convert to 8 or 16 bits first")
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
-            raise Unreadable("32-bit pixels: convert to 8 or 16 bits first")
-        image = Image.fromarray((values // 257).astype(np.uint8))
-    if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return image if image.mode == mode else image.convert(mode)
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+GLANCE = 32  # files read to guess the depth of the pixels before all are
+BLOCK = 1024  # files whose squares may wait in memory at once
 
 
 class Headers(NamedTuple):
-    """What a sample of the files' headers says, before any pixel is decoded."""
+    """What the files' headers say, before any pixel is decoded."""
 
     short_side: int
-    """Median over the sample of the shorter side, in pixels."""
+    """Median of the shorter side, in pixels."""
     channels: int
-    """1 when every sampled image is grey, else 3."""
+    """1 when every image is grey, else 3."""
 
 
-def read_headers(listing: Listing, sample: int = 512) -> Headers:
-    """Read the headers of an even sample of the files.
+def read_headers(listing: Listing, sample: int = 20_000) -> Headers:
+    """Read the headers of the files, of an even sample where there are more than `sample`.
 
     Raises:
         UserError: if none of them is an image.
     """
-    chosen = np.unique(np.linspace(0, len(listing.names) - 1, sample).astype(int))
-    sides, grey = [], True
-    for i in chosen:
-        try:
-            with Image.open(listing.root / listing.names[i]) as image:
-                sides.append(min(image.size))
-                grey = grey and image.mode in GREY_MODES
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-            continue
-    if not sides:
-        raise UserError(f"--data {listing.root}: none of the files is an image Pillow can read")
-    return Headers(int(np.median(sides)), 1 if grey else 3)
+    chosen = np.unique(np.linspace(0, len(listing.names) - 1, sample).astype(int)).tolist()
+    found = [x for x in _each(partial(_header, listing), chosen) if not isinstance(x, Unreadable)]
+    if not found:
+        first = listing.names[chosen[0]]
+        why = next(_each(partial(_header, listing), chosen[:1]))
+        raise UserError(
+            f"--data {listing.root}: none of the files is an image that can be read; the first, "
+            f"{shown(first)!r}: {why}"
+        )
+    sides, grey = zip(*found)
+    return Headers(int(np.median(sides)), 1 if all(grey) else 3)
+
+
+def _header(listing: Listing, i: int) -> tuple[int, bool]:
+    with opened(listing.root / listing.names[i]) as image:
+        return min(image.size), image.mode in GREY_MODES
 
 
 @dataclass(frozen=True)
@@ -128,6 +75,10 @@ class ImageSet:
     held_out: Bool[np.ndarray, " n"]
     skipped: list[tuple[str, str]]
     """(name, reason) of the files that hold no usable image."""
+    bits: int | None = None
+    """Depth from which integers of more than 8 bits were scaled to 8; None where there are none."""
+    notes: list[str] = field(default_factory=list)
+    """What may surprise about the folder as a whole, a line each."""
 
     def __len__(self) -> int:
         return len(self.listing.names)
@@ -137,13 +88,21 @@ class ImageSet:
         return self.listing.labels
 
     def read(self, indices: Sequence[int] | Tensor) -> UInt8[Tensor, "b c s s"]:
-        """The squares at the given positions."""
+        """The squares at the given positions.
+
+        Raises:
+            UserError: if a file that was read before cannot be read any more.
+        """
         if self.pixels is not None:
             return self.pixels[torch.as_tensor(indices)]
-        paths = [self.listing.root / self.listing.names[int(i)] for i in indices]
-        with ThreadPoolExecutor(_threads()) as pool:
-            squares = pool.map(lambda path: read_square(path, self.side, self.channels), paths)
-            return torch.from_numpy(np.stack([square.pixels for square in squares]))
+        read = partial(_square, self.listing, self.side, self.channels, self.bits)
+        positions = [int(i) for i in indices]
+        squares = list(_each(read, positions))
+        for i, square in zip(positions, squares):
+            if isinstance(square, Unreadable):
+                path = shown(self.listing.root / self.listing.names[i])
+                raise UserError(f"{path}: was readable at the start and is not now: {square}")
+        return torch.from_numpy(np.stack([square.pixels for square in squares]))
 
 
 def read_images(
@@ -151,51 +110,68 @@ def read_images(
     *,
     side: int,
     channels: int,
+    bits: int | None = None,
     memory_bytes: int | None = None,
     track: Callable[[Iterator, int, str], Iterator] = lambda items, _total, _what: items,
 ) -> ImageSet:
     """Decode every file of the listing once, skipping and naming those that hold no image.
 
+    Integers of more than 8 bits are scaled to 8 by one factor for the whole folder. It is guessed
+    from a few files; should others turn out deeper, what was scaled otherwise is read again.
+
     Args:
         side: side of the squares, in pixels.
         channels: 1 or 3.
-        memory_bytes: squares are kept in memory up to this size, otherwise decoded at each use;
-            a quarter of the machine's memory by default.
+        bits: depth of integers of more than 8 bits, as settled in training; by default the fewest
+            bits that hold all of the folder's values.
+        memory_bytes: squares are kept in memory up to this size in bytes, otherwise decoded at each
+            use; by default a quarter of what this process may take.
         track: wraps the iterator over files to show progress.
 
     Raises:
         UserError: if no file holds an image.
     """
-    budget = _quarter_of_memory() if memory_bytes is None else memory_bytes
-    keep_pixels = len(listing.names) * channels * side * side <= budget
-    shape = (len(listing.names) if keep_pixels else 0, channels, side, side)
-    pixels = np.empty(shape, np.uint8)
+    total = len(listing.names)
+    pixels = _room((total, channels, side, side), memory_bytes)
+    guess = bits if bits is not None else _glance(listing)
+    survey = Survey(side, channels)
     aspects: list[float] = []
     kept: list[int] = []
     skipped: list[tuple[str, str]] = []
-    results = track(_read_all(listing, side, channels), len(listing.names), "reading images")
-    for i, result in enumerate(results):
-        if isinstance(result, Unreadable):
-            skipped.append((listing.names[i], str(result)))
+    read = partial(_square, listing, side, channels)
+    squares = track(_each(partial(read, guess), range(total)), total, "reading images")
+    for i, square in enumerate(squares):
+        if isinstance(square, Unreadable):
+            skipped.append((listing.names[i], str(square)))
             continue
-        if keep_pixels:
-            pixels[len(kept)] = result.pixels
-        aspects.append(result.aspect)
+        if pixels is not None:
+            pixels[len(kept)] = square.pixels
+        survey.add(len(kept), listing.names[i], square)
+        aspects.append(square.aspect)
         kept.append(i)
     if not kept:
         raise UserError(
             f"--data {listing.root}: none of the {len(skipped)} files is a usable image; "
-            f"the first, {skipped[0][0]!r}: {skipped[0][1]}"
+            f"the first, {shown(skipped[0][0])!r}: {skipped[0][1]}"
         )
-    return ImageSet(
+    settled = bits if bits is not None else survey.bits()
+    images = ImageSet(
         listing.subset(kept),
         side,
         channels,
         torch.tensor(aspects, dtype=torch.float32),
-        torch.from_numpy(pixels[: len(kept)]) if keep_pixels else None,
+        None if pixels is None else torch.from_numpy(pixels[: len(kept)]),
         np.zeros(len(kept), bool),
         skipped,
+        settled,
+        survey.notes(settled),
     )
+    if images.pixels is not None:
+        again = replace(images, pixels=None)
+        other = [i for i, (peak, _) in survey.deep.items() if (guess or depth(peak)) != settled]
+        for block in (other[i : i + BLOCK] for i in range(0, len(other), BLOCK)):
+            images.pixels[block] = again.read(block)
+    return images
 
 
 def channel_statistics(
@@ -207,28 +183,58 @@ def channel_statistics(
     """
     chosen = np.unique(np.linspace(0, len(indices) - 1, sample).astype(int))
     pixels = images.read([indices[i] for i in chosen]).double() / 255
-    std = pixels.std((0, 2, 3)).clamp_min(1 / 255)
-    return pixels.mean((0, 2, 3)).tolist(), std.tolist()
+    std = pixels.std((0, 2, 3))
+    if bool((std < 1 / 255).any()):
+        log.warning(
+            "the images hardly differ: the standard deviation of their pixels is %s of 255 grey "
+            "levels per channel; look at them with --preview",
+            ", ".join(f"{255 * x:.1f}" for x in std.tolist()),
+        )
+    return pixels.mean((0, 2, 3)).tolist(), std.clamp_min(1 / 255).tolist()
 
 
-def _read_all(listing: Listing, side: int, channels: int) -> Iterator[Square | Unreadable]:
-    def attempt(name: str) -> Square | Unreadable:
+def _square(listing: Listing, side: int, channels: int, bits: int | None, i: int) -> Square:
+    return read_square(listing.root / listing.names[i], side, channels, bits)
+
+
+def _glance(listing: Listing) -> int | None:
+    """Depth of the integers of more than 8 bits in a few of the files; None without any."""
+    chosen = np.unique(np.linspace(0, len(listing.names) - 1, GLANCE).astype(int)).tolist()
+    found = [x for x in _each(partial(_peak, listing), chosen) if isinstance(x, int)]
+    return depth(max(found)) if found else None
+
+
+def _peak(listing: Listing, i: int) -> int | None:
+    path = listing.root / listing.names[i]
+    with opened(path) as image:
+        deep = is_deep(image)
+    return read_square(path, 1, 1).seen.peak if deep else None
+
+
+def _room(
+    shape: tuple[int, int, int, int], budget: int | None
+) -> UInt8[np.ndarray, "n c s s"] | None:
+    """An array for all squares, or None where it is too large or the system refuses it."""
+    budget = machine.memory_bytes() // 4 if budget is None else budget
+    if math.prod(shape) > budget:
+        return None
+    try:
+        return np.empty(shape, np.uint8)
+    except MemoryError:
+        return None
+
+
+def _each(function: Callable[[int], T], items: Iterable[int]) -> Iterator[T | Unreadable]:
+    """The function of each item, in order, by several threads; `Unreadable` is a result too."""
+
+    def attempt(item: int) -> T | Unreadable:
         try:
-            return read_square(listing.root / name, side, channels)
+            return function(item)
         except Unreadable as error:
             return error
 
-    with ThreadPoolExecutor(_threads()) as pool:
-        for start in range(0, len(listing.names), 1024):  # bounded: results wait in memory
-            yield from pool.map(attempt, listing.names[start : start + 1024])
-
-
-def _threads() -> int:
-    return min(16, os.cpu_count() or 1)
-
-
-def _quarter_of_memory() -> int:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
-    except (AttributeError, ValueError, OSError):  # not on every platform
-        return 4 * 2**30
+    formats()  # plugins are registered before there are threads
+    items = list(items)
+    with ThreadPoolExecutor(min(16, machine.cores())) as pool:
+        for start in range(0, len(items), BLOCK):  # bounded: results wait in memory
+            yield from pool.map(attempt, items[start : start + BLOCK])

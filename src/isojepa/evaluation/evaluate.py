@@ -78,7 +78,11 @@ def read_for(encoder: Encoder, data: Path, labels: Path | None) -> ImageSet:
     """The images of a folder as the encoder needs them."""
     spec = encoder.spec
     listing = list_folder(data, labels)
-    images = read_images(listing, side=spec.side, channels=spec.channels, track=track)
+    images = read_images(
+        listing, side=spec.side, channels=spec.channels, bits=spec.bits, track=track
+    )
+    for note in images.notes:
+        log.warning("%s", note)
     if images.skipped:
         name, reason = images.skipped[0]
         log.warning("%d files skipped, the first: %s: %s", len(images.skipped), name, reason)

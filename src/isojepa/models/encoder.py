@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from isojepa.data.images import to_square
+from isojepa.data.pixels import to_square
 from isojepa.data.views import centre_view
 from isojepa.errors import UserError
 from isojepa.models.micro import MICRO_NAMES, SMALL_IMAGE, keep_resolution
@@ -37,6 +37,9 @@ class EncoderSpec:
     std: list[float]
     side: int
     """Side of the squares to which whole images are resized before the view is cut, in pixels."""
+    bits: int | None = 16
+    """Integer pixels of more than 8 bits are scaled such that 2^bits - 1 is white; None where none
+    were seen in training: the range of the images at hand is taken."""
 
 
 class Encoder(nn.Module):
@@ -99,7 +102,7 @@ class Encoder(nn.Module):
 
     def preprocess(self, image: Image.Image) -> Float[Tensor, "c h w"]:
         """Turn a Pillow image of any size and mode into the input of `forward`, on the CPU."""
-        square = to_square(image, self.spec.side, self.spec.channels)
+        square = to_square(image, self.spec.side, self.spec.channels, self.spec.bits)
         pixels = torch.from_numpy(square.pixels).unsqueeze(0)
         return self.prepare(pixels, torch.tensor([square.aspect]))[0]
 

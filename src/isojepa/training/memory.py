@@ -1,10 +1,11 @@
 """The memory of a process that trains on a CPU."""
 
 import ctypes
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from isojepa.machine import memory_bytes
 
 TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4  # mallopt(3)
 LARGEST_MMAP_THRESHOLD = 32 << 20  # bytes; where glibc's own adaptation ends
@@ -18,7 +19,7 @@ def kept_memory() -> Iterator[None]:
     """Keep what one update frees for the next, in large pages where the kernel has them.
 
     glibc hands large tensors back to the kernel as they are freed, which clears each page of the
-    next one again. Here it grows its heap once, by half of the machine's memory (of addresses:
+    next one again. Here it grows its heap once, by half of what it may take (of addresses:
     pages are taken as they are used), and gives the rest back at the end. Without glibc nothing
     happens.
     """
@@ -28,7 +29,7 @@ def kept_memory() -> Iterator[None]:
         return
     libc.mallopt(MMAP_MAX, 0)
     libc.mallopt(TRIM_THRESHOLD, -1)
-    _grow_heap(libc, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
+    _grow_heap(libc, memory_bytes() // 2)
     try:
         yield
     finally:

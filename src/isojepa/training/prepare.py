@@ -45,9 +45,10 @@ def prepare(config: PretrainConfig, stored: dict[str, Any] | None, *, gpu: bool)
     settle = partial(derive, config, headers, labelled=listing.labels is not None, gpu=gpu)
     draft = settle(n_train=2**31)  # only size, channels and split are used: none depends on it
     side = min(round(1.25 * draft.image_size), max(8, headers.short_side))
+    bits = None
     if stored is not None:
-        side = stored["data"]["side"]
-    images = read_images(listing, side=side, channels=draft.channels, track=track)
+        side, bits = stored["data"]["side"], stored["data"].get("bits", 16)
+    images = read_images(listing, side=side, channels=draft.channels, bits=bits, track=track)
     _check_skipped(config, images)
     held_out = hold_out(images.listing, draft.holdout, config.seed)
     images = replace(images, held_out=held_out)
@@ -90,6 +91,7 @@ def build_encoder(prepared: Prepared, train: Tensor, backbone: nn.Module | None)
         mean=mean,
         std=std,
         side=images.side,
+        bits=images.bits,
     )
     return Encoder(spec, backbone, pretrained=config.pretrained)
 
@@ -105,6 +107,7 @@ def describe_data(images: ImageSet) -> dict[str, Any]:
         "test": int(images.held_out.sum()),
         "side": images.side,
         "channels": images.channels,
+        "bits": images.bits,
         "fingerprint": hashlib.sha256(names.encode()).hexdigest()[:16],
     }
 
@@ -112,6 +115,8 @@ def describe_data(images: ImageSet) -> dict[str, Any]:
 def announce(prepared: Prepared) -> None:
     """Say what was found and what was decided."""
     config, plan, images = prepared
+    for note in images.notes:
+        log.warning("%s", note)
     held = int(images.held_out.sum())
     classes = images.listing.class_names
     log.info(
