@@ -399,3 +399,27 @@ def test_files_of_another_kind(tmp_path: Path) -> None:
     pytest.importorskip("lance")
     with pytest.raises(UserError, match="not a readable Lance table"):
         open_trajectories(tmp_path / "empty.lance")
+
+
+def test_an_episodes_fingerprint_is_of_its_content(tmp_path: Path, cache: Path) -> None:
+    few = write_dots(tmp_path / "few.h5", episodes=3, steps=9, size=16)
+    trajectories = opened(few, cache)
+    prints = [trajectories.episode_fingerprint(e) for e in range(3)]
+    assert len(set(prints)) == 3
+    (tmp_path / "elsewhere").mkdir()
+    order = [2, 0, 3, 1]
+    more = dots(episodes=4, steps=9, size=16)  # the same three and one more, stored otherwise
+    path = write(
+        tmp_path / "elsewhere" / "more.h5",
+        pixels=np.concatenate([more.frames[e] for e in order]),
+        action=np.concatenate([more.actions[e] for e in order]),
+        ep_len=[len(more.frames[e]) for e in order],
+    )
+    again = open_trajectories(path, cache=cache)
+    assert [again.episode_fingerprint(order.index(e)) for e in range(3)] == prints
+    with h5py.File(path, "r+") as file:
+        file["action"][2] += 1.0
+        file["pixels"][11] = 0  # the first frame of the second episode there, here the first
+    changed = open_trajectories(path, cache=cache)
+    same_still = [changed.episode_fingerprint(order.index(e)) == prints[e] for e in range(3)]
+    assert same_still == [False, True, False]

@@ -1,5 +1,6 @@
 """Episodes of frames and actions: opened once, cut into clips, in an order that can be resumed."""
 
+import hashlib
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -129,6 +130,20 @@ class Trajectories:
             return self._frames[rows]
         assert self._direct is not None
         return self._direct(rows)
+
+    def episode_fingerprint(self, episode: int) -> str:
+        """What an episode holds, in 16 characters: its length, actions, first and last frame.
+
+        It is the same wherever the file lies, whatever was appended to it and in whatever order
+        its episodes are stored; another frame size or camera gives another one. Episodes that
+        are equal in all of this share theirs. Two frames are read.
+        """
+        n = int(self.lengths[episode])
+        digest = hashlib.sha256(f"{n} {self._actions.shape[1]} {self.frame_size}".encode())
+        digest.update(np.ascontiguousarray(self.actions(episode, 0, n - 1)).tobytes())
+        for step in (0, n - 1):
+            digest.update(np.ascontiguousarray(self.frames(episode, step, step + 1)).tobytes())
+        return digest.hexdigest()[:16]
 
     def clips(
         self,
