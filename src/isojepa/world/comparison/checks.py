@@ -1,17 +1,20 @@
 """What would fail after training, found before it begins."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from isojepa.data.trajectories import open_trajectories, split_episodes
+from isojepa.boundaries import shown
+from isojepa.data.trajectories import open_trajectories
 from isojepa.errors import UserError
 from isojepa.evaluation.evaluate import choose_device
 from isojepa.training.settings import as_json
 from isojepa.world.comparison.config import CompareConfig, contenders_of, plan_config
 from isojepa.world.environments import make_environments
 from isojepa.world.learning.config import WorldTrainConfig, model_spec
+from isojepa.world.learning.split import Recorded, divide, find, fingerprints, read_record
 from isojepa.world.model.encoders import FrozenFeatures
 from isojepa.world.planning.plan_config import environment_of, recipe_of
 from isojepa.world.planning.scoring import pairs_of
@@ -20,8 +23,8 @@ log = logging.getLogger(__name__)
 SHAPES_TRAINING = ("camera", "preset", "steps", "frozen_encoder", "frozen_pretrained")
 
 
-def check(config: CompareConfig) -> None:
-    """Find out what would fail after training before it begins.
+def check(config: CompareConfig) -> Recorded:
+    """Find out what would fail after training before it begins; returns the episodes compared on.
 
     Raises:
         UserError: for data without actions or with too few pairs, an environment that cannot be
@@ -37,13 +40,35 @@ def check(config: CompareConfig) -> None:
     known = environment_of(plan, data)
     recipe_of(plan, spec)
     make_environments(known.id, 1, frame_size=spec.frame_size).close()
+    prints = fingerprints(data)
+    if config.resume:
+        check_same_episodes(config.out, prints)
     for seed in range(config.seed, config.seed + config.seeds):
-        _, held = split_episodes(len(data), held_out=ours.held_out, seed=seed)
+        held = divide(prints, held_out=ours.held_out, seed=seed)[1].held_out
         episodes = held if config.protocol == "strict" else np.arange(len(data))
         pairs_of(plan, known, data, episodes, seed=seed)
     for one in others:
         if one.frozen:
             check_frozen(one)
+    return Recorded(prints, ())
+
+
+def check_same_episodes(out: Path, prints: tuple[str, ...]) -> None:
+    """Raise `UserError` if a comparison would go on with more, fewer or other episodes.
+
+    Contenders trained before and after would not have learnt from the same.
+    """
+    recorded = read_record(out)
+    if recorded is None:
+        return
+    split = find(recorded, prints)
+    missing, new = sum(split.missing), len(split.new)
+    if missing or new:
+        raise UserError(
+            f"--resume {shown(out)}: the data have changed: {missing} of its "
+            f"{len(recorded.train)} episodes are missing and {new} are new; restore them or start "
+            "a new comparison"
+        )
 
 
 def check_frozen(config: WorldTrainConfig) -> None:

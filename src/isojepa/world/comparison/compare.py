@@ -23,6 +23,7 @@ from isojepa.world.comparison.config import (
 )
 from isojepa.world.comparison.show import draw, show
 from isojepa.world.learning import baselines, train
+from isojepa.world.learning.split import write_record
 from isojepa.world.planning.pairs import paired_difference, rate
 from isojepa.world.planning.plan_config import Prepared, prepare
 from isojepa.world.planning.policies import ClonedPolicy
@@ -56,11 +57,12 @@ def run(config: CompareConfig) -> dict[str, Any]:
         make_run_folder(config.out, resume=config.resume, overwrite=False)
     if config.resume:
         check_same(config, read_run(config.out)["config"])
-    check(config)
+    episodes = check(config)
     if config.overwrite:
         make_run_folder(config.out, resume=False, overwrite=True)
     if not config.resume:
         write_json(config.out / "config.json", {"config": as_json(config), **described(config)})
+        write_record(config.out, episodes)
     seeds = [config.seed + i for i in range(config.seeds)]
     try:
         folders = [train_all(config, seed) for seed in seeds]
@@ -82,9 +84,9 @@ def run(config: CompareConfig) -> dict[str, Any]:
         "config": as_json(config),
         **described(config),
     }
+    show(result)
     write_json(config.out / "compare.json", result)
     draw(result, config.out / "compare.png")
-    show(result)
     log.info("%s", config.out / "compare.json")
     return result
 

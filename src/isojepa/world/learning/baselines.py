@@ -26,6 +26,7 @@ from isojepa.training.process import start_fabric
 from isojepa.training.settings import as_json
 from isojepa.world.learning.config import WorldTrainConfig
 from isojepa.world.learning.loop import make_optimiser, optimise, scheduled_rate
+from isojepa.world.learning.split import write_record
 from isojepa.world.learning.train import (
     describe_data,
     prepare,
@@ -142,6 +143,7 @@ def train_policy(config: WorldTrainConfig) -> GoalPolicy:
     }
     if fabric.global_rank == 0:
         write_json(config.out / "config.json", described)
+        write_record(config.out, windows.recorded)
     torch.manual_seed(seed_from(config.seed, MODEL_SEED))
     policy = GoalPolicy(spec).to(memory_format=torch.channels_last)
     model, optimiser = fabric.setup(policy, make_optimiser(policy, plan))

@@ -1,6 +1,5 @@
 """Training a world model: episodes in, a run folder with a trained model out."""
 
-import hashlib
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,6 +13,7 @@ from jaxtyping import Int64
 from lightning_fabric import Fabric
 from torch import nn
 
+from isojepa.boundaries import shown
 from isojepa.data.trajectories import (
     Clips,
     Trajectories,
@@ -21,7 +21,6 @@ from isojepa.data.trajectories import (
     clip_index,
     fit_action_scale,
     open_trajectories,
-    split_episodes,
 )
 from isojepa.errors import UserError
 from isojepa.objective.lewm import LeWMLoss, LeWMTerms
@@ -39,6 +38,17 @@ from isojepa.world.learning.config import (
 )
 from isojepa.world.learning.loop import make_optimiser, optimise, scheduled_rate
 from isojepa.world.learning.session import WorldSession
+from isojepa.world.learning.split import (
+    Recorded,
+    Split,
+    check_whole,
+    divide,
+    fingerprints,
+    known_split,
+    lengths_fingerprint,
+    read_record,
+    write_record,
+)
 from isojepa.world.model.presets import WorldModelSpec, preset
 from isojepa.world.model.world_model import WorldModel
 
@@ -57,6 +67,8 @@ class Windows(NamedTuple):
     held_out: Int64[np.ndarray, " k"]
     positions: Int64[np.ndarray, "m two"]
     """Windows to train on."""
+    recorded: Recorded
+    """What to store of both sides."""
 
 
 def run(config: WorldTrainConfig) -> Path:
@@ -72,10 +84,8 @@ def run(config: WorldTrainConfig) -> Path:
         config = merge_for_resume(config, stored["config"], MAY_DIFFER_ON_RESUME)
 
     # Data, model, objective
-    spec, plan, windows = prepare(config, gpu=fabric.device.type == "cuda")
-    described = describe_data(windows.trajectories)
-    if stored is not None:
-        check_same_data(config.out, stored["data"], described)
+    spec, plan, windows = prepare(config, gpu=fabric.device.type == "cuda", stored=stored)
+    described = describe_data(windows.trajectories) if stored is None else stored["data"]
     torch.manual_seed(seed_from(config.seed, MODEL_SEED))
     world = WorldModel(spec, pretrained=config.pretrained).to(memory_format=torch.channels_last)
     if config.frozen is not None:
@@ -95,6 +105,8 @@ def run(config: WorldTrainConfig) -> Path:
         per_epoch=len(windows.positions) // plan.batch_size,
     )
     start = session.begin({"config": as_json(config, plan), "data": described}, stored)
+    if fabric.global_rank == 0:
+        write_record(config.out, windows.recorded)
 
     # Updates, and what happens between them
     objective = LeWMLoss(
@@ -134,14 +146,25 @@ def run(config: WorldTrainConfig) -> Path:
     return config.out
 
 
-def prepare(config: WorldTrainConfig, *, gpu: bool) -> tuple[WorldModelSpec, WorldPlan, Windows]:
-    """Open the data, split the episodes, and settle the model's sizes and every open setting."""
+def prepare(
+    config: WorldTrainConfig, *, gpu: bool, stored: dict[str, Any] | None = None
+) -> tuple[WorldModelSpec, WorldPlan, Windows]:
+    """Open the data, split the episodes, and settle the model's sizes and every open setting.
+
+    Args:
+        stored: config.json of a run to go on with, whose episodes are taken as they were split.
+    """
     name, spec = model_spec(config, gpu=gpu)
     trajectories = open_trajectories(
         config.data, frame_size=spec.frame_size, cache=config.cache, camera=config.camera
     )
-    train, held_out = split_episodes(len(trajectories), held_out=config.held_out, seed=config.seed)
-    if len(held_out) == 0 and config.held_out:
+    if stored is None:
+        prints = fingerprints(trajectories)
+        recorded, split = divide(prints, held_out=config.held_out, seed=config.seed)
+    else:
+        recorded, split = stored_split(config.out, stored, trajectories)
+    train, held_out = split.train, split.held_out
+    if not recorded.held_out and config.held_out:
         log.warning("a single episode cannot be split: nothing is held out")
     frames = clip_frames(spec.history, config.rollout_steps or preset(name).rollout_steps)
     index = clip_index(trajectories, train, frames=frames, frame_skip=config.frame_skip)
@@ -153,7 +176,30 @@ def prepare(config: WorldTrainConfig, *, gpu: bool) -> tuple[WorldModelSpec, Wor
         action_std=tuple(scale.std.tolist()),
     )
     plan = derive(config, name, spec, len(index))
-    return spec, plan, Windows(trajectories, train, held_out, index)
+    return spec, plan, Windows(trajectories, train, held_out, index, recorded)
+
+
+def stored_split(
+    out: Path, stored: dict[str, Any], trajectories: Trajectories
+) -> tuple[Recorded, Split]:
+    """The split of a run to go on with, found in the data as they now are.
+
+    Raises:
+        UserError: if the actions are others, or some of its episodes are missing.
+    """
+    then = stored["data"]
+    if trajectories.action_dim != then["action_dim"]:
+        raise UserError(
+            f"--resume {shown(out)}: the data set's actions have {trajectories.action_dim} "
+            f"dimensions but the model was made for {then['action_dim']}; give the run's own --data"
+        )
+    split = known_split(out, stored, trajectories, same_place=True)
+    check_whole(split, out, trajectories.path)
+    if len(split.new):
+        log.info("%d episodes are new: left out, as the run began without them", len(split.new))
+    prints = fingerprints(trajectories)
+    sides = (tuple(prints[e] for e in side) for side in (split.train, split.held_out))
+    return read_record(out) or Recorded(*sides), split
 
 
 def training_clips(
@@ -224,23 +270,8 @@ def describe_data(trajectories: Trajectories) -> dict[str, object]:
         "action_dim": trajectories.action_dim,
         "frame_size": trajectories.frame_size,
         "env": trajectories.env_id,
-        "fingerprint": hashlib.sha256(lengths.tobytes()).hexdigest()[:16],
+        "fingerprint": lengths_fingerprint(lengths),
     }
-
-
-def check_same_data(out: Path, then: dict, now: dict) -> None:
-    """Raise `UserError` if a run would go on with other data than it began with."""
-    if now["action_dim"] != then["action_dim"]:
-        raise UserError(
-            f"--resume {out}: the data set's actions have {now['action_dim']} dimensions but the "
-            f"model was made for {then['action_dim']}; give the run's own --data"
-        )
-    if now["fingerprint"] != then["fingerprint"]:
-        raise UserError(
-            f"--resume {out}: the data have changed: {then['episodes']} episodes of together "
-            f"{then['steps']} steps then, {now['episodes']} of {now['steps']} now; restore them or "
-            "start a new run"
-        )
 
 
 def check_fits(model: Any, trajectories: Trajectories) -> None:

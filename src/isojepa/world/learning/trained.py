@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from isojepa.boundaries import shown
 from isojepa.data.trajectories import Trajectories, open_trajectories
 from isojepa.errors import UserError
 from isojepa.evaluation.evaluate import choose_device
 from isojepa.run_folder import read_run
+from isojepa.world.learning.split import Split, known_split, say
 from isojepa.world.learning.train import check_fits
 from isojepa.world.model.world_model import load_world_model
 
@@ -22,26 +24,41 @@ class Trained(NamedTuple):
     """A `WorldModel`, in eval mode, on its device."""
     data: Path
     trajectories: Trajectories
-    own: bool
-    """Whether these are the data that the model was trained on."""
+    split: Split
+    """Its episodes, by what the run has done with them."""
 
 
 def open_trained(
-    run: Path, data: Path | None = None, *, device: Device = "auto", cache: Path | None = None
+    run: Path,
+    data: Path | None = None,
+    *,
+    device: Device = "auto",
+    cache: Path | None = None,
+    new: bool = False,
 ) -> Trained:
     """Read a run and a data set, by default the run's own, through the run's camera.
 
+    Which episodes were trained on is told by their content, wherever the data set now lies.
+
     Args:
         cache: folder of decoded frames; by default the run's.
+        new: whether episodes added since training are to be tested on, for what is said of them.
 
     Raises:
         UserError: if either cannot be read, or they do not fit.
     """
-    settings = read_run(run).get("config", {})
+    described = read_run(run)
+    settings = described.get("config", {})
     own = settings.get("data")
     if data is None and own is None:
-        raise UserError(f"{run}: does not say what it was trained on; give --data")
+        raise UserError(f"{shown(run)}: does not say what it was trained on; give --data")
     path = Path(own) if data is None else data
+    if data is None and not path.exists():
+        looked = "" if path.is_absolute() else f", looked for in {shown(Path.cwd())}"
+        raise UserError(
+            f"{shown(path)}: no such data set{looked}, though {shown(run)} was trained on it; "
+            "give --data with the place where it is now"
+        )
     if cache is None and settings.get("cache"):
         cache = Path(settings["cache"])
     model = load_world_model(run).to(choose_device(device))
@@ -50,4 +67,6 @@ def open_trained(
     )
     check_fits(model, trajectories)
     same = own is not None and Path(own).resolve() == path.resolve()
-    return Trained(settings, model, path, trajectories, same)
+    split = known_split(run, described, trajectories, same_place=same)
+    say(split, run, path, new=new)
+    return Trained(settings, model, path, trajectories, split)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Int64
 
-from isojepa.data.trajectories import Trajectories, split_episodes
+from isojepa.data.trajectories import Trajectories
 from isojepa.errors import UserError
 from isojepa.training.settings import require_at_least_one
 from isojepa.world.environments import Environment, environment
@@ -35,6 +35,8 @@ class PlanConfig:
     """Run folder of `isojepa world train`."""
     data: Path | None = None
     """Data set from which starts and goals are taken. Default: the run's own."""
+    new_episodes: bool = False
+    """Take them from episodes added since training too, not only from those held out."""
     env: str | None = None
     """Id of the environment. Default: the one the data set recorded."""
 
@@ -117,24 +119,23 @@ class Prepared(NamedTuple):
 
 def prepare(config: PlanConfig) -> Prepared:
     """Read the run and the data, and check that they belong together."""
-    settings, model, data, trajectories, own = open_trained(
-        config.run, config.data, device=config.device
+    _, model, data, trajectories, split = open_trained(
+        config.run, config.data, device=config.device, new=config.new_episodes
     )
     if model.action_dim == 0:
         raise UserError(f"--run {config.run}: the model knows no actions, so it cannot plan")
     recipe = recipe_of(config, model)
     known = environment_of(config, trajectories)
-    train, held = np.arange(len(trajectories)), np.zeros(0, np.int64)
-    if own:
-        train, held = split_episodes(
-            len(trajectories), held_out=settings.get("held_out", 0.0), seed=settings.get("seed", 0)
-        )
-        if config.protocol == "strict" and not len(held):
+    everything = np.arange(len(trajectories))
+    episodes = everything
+    if config.protocol == "strict":
+        episodes = split.unseen(new=config.new_episodes)
+        if not len(episodes):
             raise UserError(
                 f"--protocol strict: {config.run} was trained on all episodes of {data}; give "
                 "--data with others, or train with --held-out"
             )
-    episodes = held if config.protocol == "strict" and len(held) else np.arange(len(trajectories))
+    train = split.train if len(split.train) else everything
     planning = model.for_planning(getattr(torch, config.precision))
     graph = None
     if recipe.distance == "geodesic":

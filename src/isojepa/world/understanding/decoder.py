@@ -57,6 +57,8 @@ class DecodeConfig:
     """Run folder of `isojepa world train`."""
     data: Path | None = None
     """Data set to take frames from. Default: the run's own."""
+    new_episodes: bool = False
+    """Report on episodes added since training too, not only on those held out."""
     steps: int = 600
     """Updates of 64 frames."""
     frames: int = 4000
@@ -139,7 +141,9 @@ def run(config: DecodeConfig) -> dict[str, Any]:
     Raises:
         UserError: if the run or the data cannot be read, or do not fit each other.
     """
-    study = open_study(config.run, config.data, device=config.device, cache=config.cache)
+    study = open_study(
+        config.run, config.data, device=config.device, cache=config.cache, new=config.new_episodes
+    )
     side = next((s for s in SIDES if s <= study.model.frame_size), SIDES[-1])
     seed = seed_from(config.seed, FRAMES_STREAM)
     rows = [

@@ -65,6 +65,8 @@ class ProbeConfig:
     """Run folder of `isojepa world train`."""
     data: Path | None = None
     """Data set with the quantities. Default: the run's own."""
+    new_episodes: bool = False
+    """Report on episodes added since training too, not only on those held out."""
     frames: int = 4000
     """Frames to fit on at most; half as many are held out to score."""
     seed: int = 0
@@ -122,7 +124,9 @@ def run(config: ProbeConfig) -> dict[str, Any]:
             no quantity.
     """
     out = config.out or config.run / "probes.json"
-    study = open_study(config.run, config.data, device=config.device, cache=config.cache)
+    study = open_study(
+        config.run, config.data, device=config.device, cache=config.cache, new=config.new_episodes
+    )
     targets = read_targets(study.trajectories)
     rows = draw_rows(study, targets, config)
     quantities, used = _that_vary(targets, rows)

@@ -10,11 +10,13 @@ from jaxtyping import Float32, Int64, UInt8
 from PIL import Image
 from torch import Tensor
 
+from isojepa.boundaries import shown
 from isojepa.data.trajectories import Trajectories, split_episodes
 from isojepa.errors import UserError
 from isojepa.progress import track
 from isojepa.world.environments import ENVIRONMENTS, Environment
 from isojepa.world.learning.measures import encode
+from isojepa.world.learning.split import Split
 from isojepa.world.learning.trained import Device, open_trained
 from isojepa.world.model.world_model import WorldModel
 
@@ -43,25 +45,48 @@ class Study(NamedTuple):
 
 
 def open_study(
-    run: Path, data: Path | None = None, *, device: Device = "auto", cache: Path | None = None
+    run: Path,
+    data: Path | None = None,
+    *,
+    device: Device = "auto",
+    cache: Path | None = None,
+    new: bool = False,
 ) -> Study:
-    """Read a run and a data set, by default the run's own with the split it was trained with.
+    """Read a run and a data set, by default the run's own, split as it was for training.
+
+    Args:
+        new: report on episodes that were added since, too.
 
     Raises:
         UserError: if either cannot be read, they do not fit, or there is but one episode.
     """
-    settings, model, path, trajectories, own = open_trained(run, data, device=device, cache=cache)
-    share = float(settings.get("held_out", 0.0)) if own else 0.0
-    train, held_out = split_episodes(
-        len(trajectories), held_out=share or HELD_OUT, seed=int(settings.get("seed", 0))
-    )
+    trained = open_trained(run, data, device=device, cache=cache, new=new)
+    settings, model, path, trajectories, split = trained
+    train, held_out, unseen = reader_split(split, seed=int(settings.get("seed", 0)), new=new)
     if not len(held_out):
-        raise UserError(f"{path}: holds a single episode, and some must be held out; collect more")
-    unseen = not own or share > 0
+        raise UserError(
+            f"{shown(path)}: holds a single episode, and some must be held out; collect more"
+        )
     if not unseen:
         log.warning("%s was trained on all episodes: those held out now are not new to it", run)
     known = ENVIRONMENTS.get(trajectories.env_id or "")
     return Study(run, path, model, trajectories, train, held_out, unseen, known)
+
+
+def reader_split(
+    split: Split, *, seed: int, new: bool
+) -> tuple[Int64[np.ndarray, " m"], Int64[np.ndarray, " k"], bool]:
+    """Episodes to fit readers on, those to report on, and whether the model never saw the latter.
+
+    Fitted on what the model was trained on, reported on what it never saw; where there is only one
+    kind, that is split. Both ascending.
+    """
+    unseen = split.unseen(new=new)
+    if len(unseen) and len(split.train):
+        return np.sort(split.train), np.sort(unseen), True
+    only = np.sort(unseen if len(unseen) else split.train)
+    train, held_out = split_episodes(len(only), held_out=HELD_OUT, seed=seed)
+    return only[train], only[held_out], len(unseen) > 0
 
 
 def episode_rows(

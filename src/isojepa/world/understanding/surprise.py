@@ -47,6 +47,8 @@ class SurpriseConfig:
     """Run folder of `isojepa world train`."""
     data: Path | None = None
     """Data set to take episodes from. Default: the run's own."""
+    new_episodes: bool = False
+    """Report on episodes added since training too, not only on those held out."""
     clips: int = 256
     """Clips at most, half of them to learn what is usual."""
     seed: int = 0
@@ -103,7 +105,9 @@ def run(config: SurpriseConfig) -> dict[str, Any]:
             held-out episodes that are long enough.
     """
     out = config.out or config.run / "surprise.json"
-    study = open_study(config.run, config.data, device=config.device, cache=config.cache)
+    study = open_study(
+        config.run, config.data, device=config.device, cache=config.cache, new=config.new_episodes
+    )
     window, positions = choose_clips(study, most=config.clips, seed=config.seed)
     usual, tested = halves(positions)
     read = clip_reader(study, window)
