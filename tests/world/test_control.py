@@ -15,7 +15,7 @@ from isojepa.errors import UserError
 from isojepa.world.learning.baselines import GoalPolicy
 from isojepa.world.model.presets import preset
 from isojepa.world.planning.costs import last_step
-from isojepa.world.planning.films import write_film
+from isojepa.world.planning.films import Film, write_film
 from isojepa.world.planning.pairs import by_distance, draw_pairs, paired_difference, rate
 from isojepa.world.planning.planners import CEM
 from isojepa.world.planning.play import Policy, Seen, Stage, play
@@ -281,14 +281,15 @@ def test_recipes_are_adapted() -> None:
 
 def test_films_are_written(tmp_path: Path) -> None:
     films = [[draw(p) for p in (a, b, b)] for a, b in zip(STARTS, GOALS)]
-    write_film(tmp_path / "new" / "film.gif", films, goal_frames(), np.array([True] * 4))
+    film = Film(films, goal_frames(), np.array([True] * 4))
+    write_film(tmp_path / "new" / "film.gif", film)
     import imageio.v3 as iio
 
     shown = iio.imread(tmp_path / "new" / "film.gif")
     assert shown.shape[1:] == (4 * 136, 2 * 136, 3)
     assert len(shown) >= 2
     with pytest.raises(UserError, match=r"end in \.gif or \.mp4"):
-        write_film(tmp_path / "film.avi", films, goal_frames(), np.array([True] * 4))
+        write_film(tmp_path / "film.avi", film)
 
 
 @pytest.mark.parametrize(

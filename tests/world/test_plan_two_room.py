@@ -84,7 +84,7 @@ def test_the_whole_evaluation(config: PlanConfig) -> None:
     assert result["plan_seconds"] > 0
     assert [part["pairs"] for part in result["by_distance"]] == [3, 3, 3, 3]
     assert all(part["from"] >= 16 for part in result["by_distance"])
-    assert result["published"]["LeWorldModel, re-run"] == 0.24
+    assert result["published"] == {}  # success is counted otherwise there
 
 
 def test_protocols_draw_from_their_episodes(config: PlanConfig) -> None:

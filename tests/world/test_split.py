@@ -1,4 +1,4 @@
-"""What was held out stays held out: after more episodes, from a moved or reordered file, resumed."""
+"""What was held out stays so: after more episodes, from a moved or reordered file, resumed."""
 
 import json
 import logging

@@ -1,9 +1,7 @@
 """`isojepa world collect`: episodes of an environment, by a policy, into one data set."""
 
-import atexit
 import json
 import logging
-import os
 import re
 import shutil
 import time
@@ -11,7 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from importlib import metadata
 from io import BytesIO
@@ -22,9 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from isojepa.boundaries import writing
+from isojepa.boundaries import reading, shown, writing
 from isojepa.errors import UserError
 from isojepa.files import write_atomically
+from isojepa.machine import cores
 from isojepa.progress import bar
 from isojepa.randomness import seed_from
 from isojepa.world.collected import (
@@ -68,7 +67,7 @@ class CollectConfig:
     frame_size: int = 64
     """Side of the stored frames in pixels; the published models see 224."""
     workers: int = 0
-    """Processes; 0 is one per processor. The data does not depend on it."""
+    """Processes; 0 is one per processor allowed. The data does not depend on it."""
     seed: int = 0
     """Episode k is a function of (seed, k)."""
     steps: int | None = None
@@ -116,6 +115,8 @@ def run(config: CollectConfig) -> Collected:
         UserError: for an unknown environment or policy, an existing data set, a collection
             that was begun otherwise, or an interruption.
     """
+    if config.out.is_symlink():  # it stays one: its target is written
+        config = replace(config, out=config.out.resolve())
     plan = _plan(config)
     parts = config.out.with_name(config.out.name + ".parts")
     done = _prepare(config, plan, parts)
@@ -219,10 +220,12 @@ def _prepare(config: CollectConfig, plan: dict[str, Any], parts: Path) -> int:
         done = int(earlier["episodes"])
     with writing(parts):
         parts.mkdir(parents=True, exist_ok=True)
-        begun = parts / "plan.json"
-        if begun.is_file():
-            _same_plan(parts, json.loads(begun.read_text()), plan)
-        write_atomically(begun, json.dumps(plan, indent=2))
+    begun = parts / "plan.json"
+    if begun.is_file():
+        with reading(begun, "the plan of a collection; use --overwrite"):
+            earlier = dict(json.loads(begun.read_text()))
+        _same_plan(parts, earlier, plan)
+    write_atomically(begun, json.dumps(plan, indent=2))
     return done
 
 
@@ -237,7 +240,7 @@ def _same_plan(place: Path, earlier: dict[str, Any], plan: dict[str, Any]) -> No
 
 def _record_all(config: CollectConfig, parts: Path, missing: list[int]) -> Iterator[int]:
     """Record the missing episodes, yielding the frames of each as it is kept."""
-    workers = min(config.workers or os.cpu_count() or 1, max(1, len(missing)))
+    workers = min(config.workers or cores(), max(1, len(missing)))
     if workers == 1:
         for k in missing:
             yield _record_part(config, parts, k)
@@ -287,9 +290,7 @@ def _interruptible(config: CollectConfig, parts: Path) -> Iterator[None]:
 @lru_cache(maxsize=1)
 def _world(config: CollectConfig) -> Any:
     """The one environment of this process, kept from episode to episode."""
-    world = make_environments(config.env, 1, frame_size=config.frame_size, collecting=True)
-    atexit.register(world.close)  # MuJoCo's drawing surfaces outlive the driver otherwise
-    return world
+    return make_environments(config.env, 1, frame_size=config.frame_size, collecting=True)
 
 
 @lru_cache(maxsize=1)
@@ -321,11 +322,11 @@ def _row(infos: dict[str, Any]) -> dict[str, np.ndarray]:
 
 
 def _load(part: Path) -> dict[str, list[Any]]:
-    try:
-        with np.load(part, allow_pickle=False) as columns:
-            return {name: list(columns[name]) for name in columns.files}
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{part}: damaged; delete it and go on with --resume") from error
+    def damaged(why: str) -> UserError:
+        return UserError(f"{shown(part)}: damaged ({why}); delete it and go on with --resume")
+
+    with reading(part, "an episode", damaged), np.load(part, allow_pickle=False) as columns:
+        return {name: list(columns[name]) for name in columns.files}
 
 
 def _part(parts: Path, k: int) -> Path:

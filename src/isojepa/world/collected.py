@@ -1,6 +1,7 @@
 """A collected data set on disk, HDF5 or Lance: written whole, extended, asked what it is of."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from isojepa.boundaries import writing
+from isojepa.boundaries import reading, shown, writing
 from isojepa.errors import UserError
 from isojepa.world.environments import platform, quiet
 
@@ -65,7 +66,11 @@ def read_record(out: Path) -> dict[str, Any]:
     Raises:
         UserError: if the data set is not one of ours, or cannot be read.
     """
-    try:
+
+    def unreadable(why: str) -> UserError:
+        return UserError(f"{shown(out)}: cannot be read ({why}); use --overwrite")
+
+    with reading(out, "a data set", unreadable):
         if out.is_dir():
             import lance
 
@@ -77,9 +82,9 @@ def read_record(out: Path) -> dict[str, Any]:
                 content = file.attrs.get("isojepa")
         if content:
             return dict(json.loads(content))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{out}: cannot be read ({error}); use --overwrite") from error
-    raise UserError(f"{out}: was not written by `isojepa world collect`; choose another --out")
+    raise UserError(
+        f"{shown(out)}: was not written by `isojepa world collect`; choose another --out"
+    )
 
 
 def count_frames(out: Path) -> int:
@@ -95,9 +100,19 @@ def count_frames(out: Path) -> int:
 
 
 def size_in_bytes(out: Path) -> int:
-    """Of the file, or of all files of the folder."""
-    files = out.rglob("*") if out.is_dir() else [out]
-    return sum(file.stat().st_size for file in files if file.is_file())
+    """Of the file, or of all files of the folder, linked ones and folders included, each once."""
+    if out.is_file():
+        return out.stat().st_size
+    entered: set[Path] = set()
+    sizes = 0
+    for place, folders, names in os.walk(out, followlinks=True):
+        if (real := Path(place).resolve()) in entered:  # a loop of links
+            folders.clear()
+            continue
+        entered.add(real)
+        files = (Path(place) / name for name in names)
+        sizes += sum(file.stat().st_size for file in files if file.exists())
+    return sizes
 
 
 def _write(place: Path, episodes: Iterator[dict[str, list[np.ndarray]]]) -> None:

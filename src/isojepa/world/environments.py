@@ -1,11 +1,13 @@
 """Environments of the platform: how to make one, to put it in a state, and to tell its success."""
 
+import atexit
 import difflib
 import importlib.util
 import os
 import random
 import sys
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +17,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
+from isojepa.boundaries import reason
 from isojepa.data.decoded import resize
 from isojepa.errors import UserError
 
@@ -125,7 +128,27 @@ def make_environments(
         )
         if seed is not None:
             reset(world, [seed + i for i in range(n)])
+    atexit.register(_close_if_alive, weakref.ref(world))  # before its driver's own, made earlier
     return world
+
+
+def close(world: Any) -> None:
+    """Close the environments and what they draw with, which some of them leave open.
+
+    MuJoCo's drawing surfaces must go before the interpreter takes their driver down.
+    """
+    with quiet():
+        world.close()
+        for env in world.envs.envs:
+            for held in list(vars(env.unwrapped).values()):
+                if type(held).__module__.split(".")[0] == "mujoco" and hasattr(held, "close"):
+                    held.close()
+
+
+def _close_if_alive(world: "weakref.ref[Any]") -> None:
+    alive = world()
+    if alive is not None:
+        close(alive)
 
 
 def reset(world: Any, seeds: list[int]) -> None:
@@ -204,7 +227,9 @@ def platform() -> Any:
 
 
 def check_renderer(env_id: str) -> None:
-    """Make and drop a small drawing surface; without a screen, EGL is tried by default.
+    """Draw a small frame and drop it; without a screen, EGL is tried by default.
+
+    A context alone proves nothing: GLFW without a display gives one, and a warning.
 
     Raises:
         UserError: naming the package and the variable, where MuJoCo cannot draw.
@@ -215,35 +240,46 @@ def check_renderer(env_id: str) -> None:
     if sys.platform == "linux" and not screen:
         os.environ.setdefault("MUJOCO_GL", "egl")
     try:
-        import mujoco
+        with quiet():
+            import mujoco
 
-        context = mujoco.GLContext(8, 8)
-        context.make_current()
-        context.free()
+            model = mujoco.MjModel.from_xml_string("<mujoco/>")
+            with mujoco.Renderer(model, 8, 8) as renderer:
+                renderer.update_scene(mujoco.MjData(model))
+                renderer.render()
     except Exception as error:  # OpenGL's loaders raise whatever their drivers make them raise
         chosen = os.environ.get("MUJOCO_GL", "the screen")
         raise UserError(
-            f"{env_id}: MuJoCo cannot draw with {chosen} ({type(error).__name__}); "
+            f"{env_id}: MuJoCo cannot draw with {chosen} ({reason(error)}); "
             "install libegl1 and set MUJOCO_GL=egl, or install libosmesa6 and set MUJOCO_GL=osmesa"
         ) from error
 
 
 @contextmanager
 def explained(env_id: str) -> Iterator[None]:
-    """Turn what fails while an environment is made into a line for the user."""
+    """Turn whatever an environment raises while it is made into a line for the user.
+
+    Raises:
+        UserError: naming the package or the variable that is likely to help.
+    """
     try:
         yield
+    except UserError:
+        raise
     except ModuleNotFoundError as error:
         raise UserError(
             f"{env_id}: needs the package {error.name}: pip install {error.name}"
         ) from error
-    except AttributeError as error:
-        if "MjModel" in str(error) or "MjData" in str(error):
+    except Exception as error:
+        why = f"{type(error).__name__}: {reason(error)}"
+        if "MjModel" in why or "MjData" in why:
             raise UserError(
                 f"{env_id}: the installed dm_control and mujoco do not agree ({error}); install "
                 "versions that were released together"
             ) from error
-        raise
+        raise UserError(
+            f"{env_id}: cannot be made ({why}); if it is for want of a screen, set MUJOCO_GL=egl"
+        ) from error
 
 
 @contextmanager

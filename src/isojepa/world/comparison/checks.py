@@ -12,7 +12,7 @@ from isojepa.errors import UserError
 from isojepa.evaluation.evaluate import choose_device
 from isojepa.training.settings import as_json
 from isojepa.world.comparison.config import CompareConfig, contenders_of, plan_config
-from isojepa.world.environments import make_environments
+from isojepa.world.environments import close, make_environments
 from isojepa.world.learning.config import WorldTrainConfig, model_spec
 from isojepa.world.learning.split import Recorded, divide, find, fingerprints, read_record
 from isojepa.world.model.encoders import FrozenFeatures
@@ -39,7 +39,7 @@ def check(config: CompareConfig) -> Recorded:
         raise UserError(f"--data {config.data}: no actions to plan with, or to clone")
     known = environment_of(plan, data)
     recipe_of(plan, spec)
-    make_environments(known.id, 1, frame_size=spec.frame_size).close()
+    close(make_environments(known.id, 1, frame_size=spec.frame_size))
     prints = fingerprints(data)
     if config.resume:
         check_same_episodes(config.out, prints)

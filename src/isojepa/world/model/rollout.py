@@ -57,6 +57,15 @@ def imagine(
     return torch.stack(own[1:], 1).unflatten(0, (b, s))
 
 
+def evaluating(module: nn.Module) -> nn.Module:
+    """The same module in eval mode, whatever mode it is in or is later put into.
+
+    Weights and buffers are shared, so it follows further training and takes no memory.
+    """
+    shared = {id(x): x for x in (*module.parameters(), *module.buffers())}
+    return copy.deepcopy(module, shared).eval()
+
+
 def folded(module: nn.Module, dtype: torch.dtype) -> nn.Module:
     """A copy for inference: norms' scales folded into the linear maps beside them, one dtype.
 

@@ -17,7 +17,7 @@ from isojepa.run_folder import write_json
 from isojepa.world.model.encoders import FrameEncoder, FrozenFeatures, standardise
 from isojepa.world.model.predictor import ActionEncoder, Predictor
 from isojepa.world.model.presets import WorldModelSpec
-from isojepa.world.model.rollout import AT_ONCE, folded, imagine
+from isojepa.world.model.rollout import AT_ONCE, evaluating, folded, imagine
 
 
 class Predictions(NamedTuple):
@@ -171,11 +171,15 @@ class WorldModel(nn.Module):
     def for_planning(self, dtype: torch.dtype = torch.float32) -> "WorldModel":
         """A copy for inference with the norms of its predictor folded away.
 
+        It is in eval mode and stays so, whether or not this model trains.
+
         Args:
-            dtype: in which `rollout` computes; the encoder stays in float32 and is shared.
+            dtype: in which `rollout` computes; the encoder stays in float32 and shares its weights.
         """
         model = copy.copy(self)
-        model._modules = dict(self._modules)
+        model._modules = {
+            name: None if part is None else evaluating(part) for name, part in self._modules.items()
+        }
         for name in ("action_encoder", "predictor", "predictor_projector"):
             part = self._modules[name]
             model._modules[name] = None if part is None else folded(part, dtype)

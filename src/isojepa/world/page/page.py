@@ -14,6 +14,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from isojepa import __version__
+from isojepa.boundaries import writing
 from isojepa.diagnosis import plots as diagnosis_plots
 from isojepa.diagnosis.verdict import judge as diagnose
 from isojepa.errors import UserError
@@ -23,6 +24,7 @@ from isojepa.report.pictures import data_uri
 from isojepa.world.page import plots as world_plots
 from isojepa.world.page.evidence import Control, WorldRun, read_world_run
 from isojepa.world.page.verdict import judge, share
+from isojepa.world.planning.control_results import published_beside
 
 log = logging.getLogger(__name__)
 MOST_PIXELS = 96  # side of a frame on the page
@@ -96,7 +98,8 @@ def write_world_page(run: Path, out: Path | None = None) -> Path:
     if out.is_dir():
         raise UserError(f"{out} is a folder: give the name of a file to write, {out}/report.html")
     world = read_world_run(run)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, _render(world))
     log.info("page: %s", out)
     return out
@@ -104,6 +107,7 @@ def write_world_page(run: Path, out: Path | None = None) -> Path:
 
 def _render(world: WorldRun) -> str:
     config = world.run.config
+    frame_size = (config.get("data") or {}).get("frame_size")
     return render(
         Path(__file__).with_name("world_page.html"),
         _figures(world),
@@ -111,7 +115,7 @@ def _render(world: WorldRun) -> str:
         run=world.run,
         verdict=judge(world),
         facts=_facts(world),
-        controls=[_control(c) for c in world.controls],
+        controls=[_control(c, frame_size) for c in world.controls],
         probes=_probes(world),
         shape=_shape(world),
         surprised=_surprise_strips(world),
@@ -178,15 +182,22 @@ def _facts(world: WorldRun) -> list[tuple[str, Any, str]]:
     return facts
 
 
-def _control(control: Control) -> dict[str, Any]:
-    result = control.result
+def _control(control: Control, frame_size: int | None) -> dict[str, Any]:
+    result, asked = control.result, control.result.get("config") or {}
+    published = published_beside(  # not as recorded: older versions recorded it beside anything
+        result.get("environment", ""),
+        protocol=control.protocol,
+        offset=asked.get("offset"),
+        budget=asked.get("budget"),
+        frame_size=frame_size,
+    )
     bars = [
         Bar("Planning with this model", result["success"], _pair(result), result["pairs"], "ours")
     ]
     for name, other in result.get("baselines", {}).items():
         title = BASELINES.get(name, name)
         bars.append(Bar(title, other["success"], _pair(other), other["pairs"], "baseline"))
-    for name, value in (result.get("published") or {}).items():
+    for name, value in published.items():
         bars.append(Bar(name, value, None, None, "published"))
     unit = result.get("distance_unit", "")
     if result.get("by_distance"):
@@ -209,7 +220,7 @@ def _control(control: Control) -> dict[str, Any]:
         "plan_seconds": result.get("plan_seconds"),
         "sequences": result.get("sequences_per_plan"),
         "median_steps": result.get("median_steps"),
-        "asked": result.get("config") or {},
+        "asked": asked,
         "settings": result.get("settings") or {},
         "hardware": result.get("hardware"),
     }

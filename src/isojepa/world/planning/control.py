@@ -3,8 +3,10 @@
 import logging
 from typing import Any
 
+from isojepa.boundaries import writing
 from isojepa.run_folder import write_json
 from isojepa.world.planning.control_results import show, summarise
+from isojepa.world.planning.films import write_film
 from isojepa.world.planning.goal_seeker import load_policy
 from isojepa.world.planning.plan_config import PlanConfig, Prepared, prepare
 from isojepa.world.planning.recipes import OURS, PUBLISHED, Recipe
@@ -36,17 +38,20 @@ def run(config: PlanConfig) -> dict[str, Any]:
             model's, a horizon beyond the budget, or a missing package.
     """
     out = config.out or config.run / "control.json"
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
     prepared = prepare(config)
     seeds = [config.seed + i for i in range(config.seeds)]
-    film = out.with_suffix(".gif") if config.films else None
-    first = success_of(prepared, seed=seeds[0], film=film)
+    first = success_of(prepared, seed=seeds[0], films=config.films)
     scored = {"plan": [first, *(success_of(prepared, seed=s) for s in seeds[1:])]}
     for name in BASELINES if config.baselines else ():
         each = [baseline_of(prepared, name, seed=s) for s in seeds]
         if all(one is not None for one in each):
             scored[name] = [one for one in each if one is not None]
     result = summarise(prepared, scored, seeds)
-    write_json(out, result)
     show(result)
+    write_json(out, result)
+    if first.film is not None:
+        write_film(out.with_suffix(".gif"), first.film)
     log.info("%s", out)
     return result

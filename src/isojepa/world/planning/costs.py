@@ -163,9 +163,9 @@ class EmbeddingGraph:
         lengths, to = distances.topk(min(neighbours, n - 1), largest=False)
         origin = np.repeat(np.arange(n), to.shape[1])
         shape = (n, n)
-        lengths_np = lengths.double().cpu().numpy().ravel().clip(min=1e-9)
+        lengths_np = lengths.cpu().double().numpy().ravel().clip(min=1e-9)
         edges = sparse.csr_matrix((lengths_np, (origin, to.cpu().numpy().ravel())), shape=shape)
-        edges = _connect(edges.maximum(edges.T), distances.double().cpu().numpy())
+        edges = _connect(edges.maximum(edges.T), distances.cpu().double().numpy())
         return EmbeddingGraph(z, edges, float(lengths[:, 0].median()), min(nearest, n))
 
     def towards(self, goal: Float[Tensor, "b d"]) -> "Geodesic":
@@ -177,14 +177,14 @@ class EmbeddingGraph:
         gaps, to = torch.cdist(goal.float(), self.nodes).topk(self.nearest, largest=False)
         ties = sparse.csr_matrix(
             (
-                gaps.double().cpu().numpy().ravel().clip(min=1e-9),
+                gaps.cpu().double().numpy().ravel().clip(min=1e-9),
                 (np.repeat(np.arange(b), self.nearest), to.cpu().numpy().ravel()),
             ),
             shape=(b, n),
         )
         whole = sparse.bmat([[self.edges, None], [ties, sparse.csr_matrix((b, b))]], format="csr")
         lengths = dijkstra(whole, indices=np.arange(n, n + b))[:, :n]
-        return Geodesic(self, goal, torch.from_numpy(lengths).to(goal))
+        return Geodesic(self, goal, torch.from_numpy(lengths).to(goal.dtype).to(goal.device))
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,12 @@
 
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from isojepa.boundaries import writing
 from isojepa.errors import UserError
 from isojepa.files import write_atomically
 
@@ -13,25 +15,27 @@ SIDE, GAP = 128, 4  # pixels
 REACHED, RUNNING = (40, 160, 70), (200, 200, 200)
 
 
-def write_film(
-    path: Path,
-    films: list[list[np.ndarray]],
-    goals: UInt8[np.ndarray, "n y x c"],
-    success: Bool[np.ndarray, " n"],
-    *,
-    rate: int = 10,
-) -> None:
+class Film(NamedTuple):
+    """What was filmed of n episodes."""
+
+    frames: list[list[np.ndarray]]
+    """Of each episode, from its start on."""
+    goals: UInt8[np.ndarray, "n y x c"]
+    success: Bool[np.ndarray, " n"]
+
+
+def write_film(path: Path, film: Film, *, rate: int = 10) -> None:
     """Write episodes above each other, left the agent and right its goal image.
 
     An episode that is over shows its last frame, framed in green if its goal was reached.
 
     Args:
         path: ending in .gif or .mp4.
-        films: frames of n episodes.
         rate: frames per second.
 
     Raises:
-        UserError: for another ending, or if the package for films is missing.
+        UserError: for another ending, if the package for films is missing, or if it cannot be
+            written.
     """
     if path.suffix not in {".gif", ".mp4"}:
         raise UserError(f"{path}: films end in .gif or .mp4")
@@ -41,10 +45,11 @@ def write_film(
         raise UserError(
             f"films need the extra: pip install 'isojepa[world]' ({error.name} is missing)"
         ) from error
-    length = max(len(film) for film in films) + rate // 2
+    films, goals, success = film
+    length = max(len(one) for one in films) + rate // 2
     pictures = [
         np.concatenate(
-            [_row(film, goal, ok, t) for film, goal, ok in zip(films, goals, success.tolist())]
+            [_row(one, goal, ok, t) for one, goal, ok in zip(films, goals, success.tolist())]
         )
         for t in range(length)
     ]
@@ -53,7 +58,8 @@ def write_film(
         iio.imwrite(buffer, pictures, extension=".gif", duration=1000 / rate, loop=0)
     else:
         iio.imwrite(buffer, pictures, extension=".mp4", fps=rate, macro_block_size=1)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, buffer.getvalue())
 
 

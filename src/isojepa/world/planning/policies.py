@@ -19,6 +19,7 @@ from isojepa.world.planning.play import Seen
 
 Terms = list[tuple[float, Term]]
 FRAMES_AT_ONCE = 128
+FREE = (-torch.inf, torch.inf)
 
 
 class Replanning(NamedTuple):
@@ -43,7 +44,10 @@ class PlanningPolicy:
         model: a world model in eval mode; see `model.py`.
         planner: see `planners.py`.
         objective: goal embeddings (b, d) -> weighted terms of the cost.
-        low: least value of each action dimension of the environment; likewise `high`.
+        low: least value of each action dimension of the environment; likewise `high`. What lies
+            beyond is cut when it is executed, and the past that the model is told is what was
+            executed.
+        bounded: plan within these bounds too.
         replanning: see there.
         seed: of the planner's draws.
     """
@@ -57,17 +61,21 @@ class PlanningPolicy:
         low: Float[np.ndarray, " a"],
         high: Float[np.ndarray, " a"],
         replanning: Replanning,
+        bounded: bool = True,
         seed: int = 0,
     ) -> None:
         self.model, self.planner, self.objective = model, planner, objective
         self.replanning, self.seed = replanning, seed
         self.device = next(model.parameters()).device
-        self.low, self.high = (
+        self.bounds = tuple(
             torch.from_numpy(model.scale.normalise(np.tile(x, model.frame_skip).astype(np.float32)))
             .float()
             .to(self.device)
             for x in (low, high)
         )
+        self.low, self.high = self.bounds
+        if not bounded:
+            self.low, self.high = (x.new_full(x.shape, end) for x, end in zip(self.bounds, FREE))
         self.total_seconds = 0.0
         """Spent planning, looking at frames left out."""
         self.total_plans = 0
@@ -98,7 +106,7 @@ class PlanningPolicy:
         self._blocks += 1
         keep = self.replanning.history - 1
         latest = torch.zeros_like(self._plan[:, :1])
-        latest[rows, 0] = block
+        latest[rows, 0] = block.clamp(*self.bounds)  # as executed
         self._actions = torch.cat([self._actions, latest], 1)
         self._actions = self._actions[:, max(0, self._actions.shape[1] - keep) :]
         actions = self.model.scale.restore(block.cpu().numpy())

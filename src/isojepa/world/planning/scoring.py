@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,8 +11,8 @@ from isojepa.data.trajectories import Trajectories
 from isojepa.errors import UserError
 from isojepa.progress import bar
 from isojepa.randomness import seed_from
-from isojepa.world.environments import Environment, Row, make_environments
-from isojepa.world.planning.films import write_film
+from isojepa.world.environments import Environment, Row, close, make_environments
+from isojepa.world.planning.films import Film
 from isojepa.world.planning.pairs import Pairs, draw_pairs
 from isojepa.world.planning.plan_config import PlanConfig, Prepared
 from isojepa.world.planning.play import Policy, Seen, play
@@ -56,10 +55,13 @@ class Scored(NamedTuple):
     """Mean time per plan of one episode."""
     evaluations: float
     """Mean number of sequences tried per plan."""
+    cut: float
+    """Share of the actions that lay beyond the environment's bounds and were cut to them."""
+    film: Film | None = None
 
 
-def success_of(prepared: Prepared, *, seed: int, film: Path | None = None) -> Scored:
-    """Play one seed's pairs with the planning policy."""
+def success_of(prepared: Prepared, *, seed: int, films: int = 0) -> Scored:
+    """Play one seed's pairs with the planning policy; `films` of the first episodes are filmed."""
     policies: list[PlanningPolicy] = []
 
     def make(part: Part) -> Policy:
@@ -67,7 +69,7 @@ def success_of(prepared: Prepared, *, seed: int, film: Path | None = None) -> Sc
         policies.append(policy)
         return policy
 
-    scored = score(prepared, make, seed=seed, words="planning", film=film)
+    scored = score(prepared, make, seed=seed, words="planning", films=films)
     assert scored is not None
     seconds = sum(p.total_seconds for p in policies)
     plans = max(1, sum(p.total_plans for p in policies))
@@ -103,14 +105,13 @@ def planning_policy(
 ) -> PlanningPolicy:
     """The policy that plans by the prepared recipe within the environment's action bounds."""
     recipe = prepared.recipe
-    if not recipe.bounded:
-        low, high = np.full_like(low, -np.inf), np.full_like(high, np.inf)
     return PlanningPolicy(
         prepared.model,
         recipe.planner,
         partial(objective, recipe, graph=prepared.graph),
         low=low,
         high=high,
+        bounded=recipe.bounded,
         replanning=Replanning(recipe.horizon, recipe.execute, recipe.history, True, AT_ONCE),
         seed=seed,
     )
@@ -122,7 +123,7 @@ def score(
     *,
     seed: int,
     words: str,
-    film: Path | None = None,
+    films: int = 0,
 ) -> Scored | None:
     """Play one seed's pairs, AT_ONCE of them at a time, with a policy made for each part.
 
@@ -131,12 +132,13 @@ def score(
         make: the policy; None where there is none, which ends it with None.
         seed: of the pairs.
         words: shown beside the progress bar.
-        film: file for a film of the first episodes.
+        films: how many of the first episodes to film.
     """
     config, known, data = prepared.config, prepared.known, prepared.trajectories
     pairs = pairs_of(config, known, data, prepared.episodes, seed=seed)
     starts, goals = (_rows(pairs.states(data, goal=g)) for g in (False, True))
     success, steps, plans, seconds = [], [], 0, 0.0
+    taken, cut, film = 0, 0, None
     n = len(starts)
     world: Any = None
     with bar(config.budget * -(-n // AT_ONCE), words) as advance:
@@ -145,29 +147,30 @@ def score(
             b = part.stop - part.start
             if world is None or world.num_envs != b:
                 if world is not None:
-                    world.close()
+                    close(world)
                 world = make_environments(known.id, b, frame_size=prepared.model.frame_size)
                 _check_actions(world, prepared)
             seeds = [seed_from(seed, i) % 2**31 for i in range(part.start, part.stop)]
             stage = PlatformStage(world, starts[part], goals[part], seeds=seeds)
             policy = make(Part(stage.low, stage.high, world, goals[part], seed_from(seed, first)))
             if policy is None:
-                world.close()
+                close(world)
                 return None
             policy.begin(stage.goal_frames)
-            record = config.films if film and first == 0 else 0
+            record = films if first == 0 else 0
             played = play(stage, policy, b=b, budget=config.budget, record=record, advance=advance)
-            if film and record:
+            if record:
                 k = len(played.films)
-                write_film(film, played.films, stage.goal_frames[:k], played.success[:k])
+                film = Film(played.films, stage.goal_frames[:k], played.success[:k])
+            taken, cut = taken + stage.taken, cut + stage.cut
             success.append(played.success)
             steps.append(played.steps)
             plans, seconds = plans + played.decisions, seconds + played.seconds
     if world is not None:
-        world.close()
+        close(world)
     return Scored(
         np.concatenate(success), pairs.distance, np.concatenate(steps), plans,
-        seconds / max(1, plans), 0.0,
+        seconds / max(1, plans), 0.0, cut / max(1, taken), film,
     )  # fmt: skip
 
 

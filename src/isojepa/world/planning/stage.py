@@ -28,6 +28,10 @@ class PlatformStage:
         self.frames, self.goal_frames = set_pairs(world, starts, goals)
         space = world.envs.single_action_space
         self.low, self.high = space.low, space.high
+        self.taken = 0
+        """Actions taken, counted per episode."""
+        self.cut = 0
+        """Those of them that were cut."""
         self._write_states()
 
     def look(self, rows: Int64[np.ndarray, " n"]) -> Seen:
@@ -45,6 +49,8 @@ class PlatformStage:
         """See `play.Stage`."""
         every = np.zeros((len(self.frames), len(self.low)), np.float32)
         every[rows] = np.clip(actions, self.low, self.high)
+        beyond = ~np.isclose(every[rows], actions, rtol=1e-4, atol=1e-5).all(1)  # not by rounding
+        self.taken, self.cut = self.taken + len(rows), self.cut + int(beyond.sum())
         mask = np.zeros(len(self.frames), bool)
         mask[rows] = True
         with quiet():

@@ -156,7 +156,6 @@ def run(config: DecodeConfig) -> dict[str, Any]:
     frames, frames_new = (shrink(study.trajectories.rows(part), side) for part in rows)
     device = next(study.model.parameters()).device
     decoder = train_decoder(z, frames, steps=config.steps, seed=config.seed, device=device)
-    save_decoder(config.run / "decoder", decoder)
     error, trivial = held_out_errors(decoder, z_new, frames_new)
     result: dict[str, Any] = {
         "data": str(study.data),
@@ -175,15 +174,17 @@ def run(config: DecodeConfig) -> dict[str, Any]:
     if seen is not None:
         result |= {"blocks": seen.real.shape[1] - seen.given, "given": seen.given}
         arrays |= {k: v for k, v in seen._asdict().items() if k != "given"}
-        write_atomically(config.run / "imagined.png", contact_sheet(seen))
-        write_atomically(config.run / "imagined.gif", film(seen))
-    save_arrays(config.run / "decoder.npz", **arrays)
-    write_json(config.run / "decoder.json", result)
     console.print(
         f"decoder: {100 * result['explained']:.1f} % of the held-out pixels' variance explained, "
         f"at {side} px",
         highlight=False,
     )
+    save_decoder(config.run / "decoder", decoder)
+    if seen is not None:
+        write_atomically(config.run / "imagined.png", contact_sheet(seen))
+        write_atomically(config.run / "imagined.gif", film(seen))
+    save_arrays(config.run / "decoder.npz", **arrays)
+    write_json(config.run / "decoder.json", result)
     log.info("%s", config.run / "decoder.json")
     return result
 

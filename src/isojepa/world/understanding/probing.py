@@ -15,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import RidgeCV
 from sklearn.neural_network import MLPRegressor
 
+from isojepa.boundaries import shown, writing
 from isojepa.errors import UserError
 from isojepa.progress import bar, console
 from isojepa.randomness import seed_from
@@ -51,6 +52,7 @@ PUBLISHED_R: dict[str, dict[str, float]] = {
     "swm/OGBCube-v0": {"block x": 0.997, "block y": 0.997, "block z": 0.997},
 }  # fmt: skip
 """Pearson's r of LeWorldModel's linear probes, per environment and quantity."""
+PUBLISHED_FRAMES = 224  # pixels: shown beside models of that size only
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +126,8 @@ def run(config: ProbeConfig) -> dict[str, Any]:
             no quantity.
     """
     out = config.out or config.run / "probes.json"
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
     study = open_study(
         config.run, config.data, device=config.device, cache=config.cache, new=config.new_episodes
     )
@@ -147,13 +151,13 @@ def run(config: ProbeConfig) -> dict[str, Any]:
     z = representations["model"][1]
     pairs = latent_distances(study, rows.held_out, z, seed=config.seed)
     result = describe(study, config, rows, quantities, scores, pairs)
+    show(result)
     save_arrays(
         out.with_suffix(".npz"),
         z=z, row=rows.held_out, episode=episode, step=step, truth=held_out, **guesses,
         **{f"pair_{k}": v for k, v in pairs._asdict().items()},
     )  # fmt: skip
     write_json(out, result)
-    show(result)
     log.info("%s", out)
     return result
 
@@ -333,7 +337,8 @@ def describe(
 ) -> dict[str, Any]:
     """What probes.json holds."""
     env_id = study.trajectories.env_id
-    published = PUBLISHED_R.get(env_id or "", {})
+    at_their_size = study.model.frame_size == PUBLISHED_FRAMES
+    published = PUBLISHED_R.get(env_id or "", {}) if at_their_size else {}
     return {
         "environment": env_id,
         "data": str(study.data),
@@ -366,22 +371,23 @@ def show(result: dict[str, Any]) -> None:
         f"{'held-out' if result['unseen'] else 'training'} episodes"
     )
     names = list(result["quantities"][0]["scores"])
+    compared = any(quantity["published_r"] is not None for quantity in result["quantities"])
     table.add_column("quantity", no_wrap=True)
     table.add_column("embedding of", no_wrap=True)
-    for name in ("r, linear", "MLP", "error, linear", "MLP", "published"):
+    for name in ("r, linear", "MLP", "error, linear", "MLP", *(["published"] if compared else [])):
         table.add_column(name, justify="right")
     for quantity in result["quantities"]:
         for name in names:
             linear, mlp = (quantity["scores"][name][reader] for reader in READERS)
             published = quantity["published_r"] if name == "model" else None
             table.add_row(
-                quantity["name"] if name == names[0] else "",
+                shown(quantity["name"]) if name == names[0] else "",
                 {"model": "the model", "untrained": "untrained", "pixels": "PCA of frames"}[name],
                 f"{linear['r']:.3f}",
                 f"{mlp['r']:.3f}",
                 f"{linear['mse_normalised']:.4f}",
                 f"{mlp['mse_normalised']:.4f}",
-                "" if published is None else f"{published:.3f}",
+                *([] if not compared else ["" if published is None else f"{published:.3f}"]),
             )
         table.add_section()
     console.print(table)

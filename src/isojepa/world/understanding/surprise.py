@@ -11,6 +11,7 @@ from jaxtyping import Float64, Int64
 from rich.table import Table
 from scipy.stats import wilcoxon
 
+from isojepa.boundaries import writing
 from isojepa.data.trajectories import ActionScale, Clips, Trajectories, clip_index
 from isojepa.errors import UserError
 from isojepa.progress import console
@@ -105,6 +106,8 @@ def run(config: SurpriseConfig) -> dict[str, Any]:
             held-out episodes that are long enough.
     """
     out = config.out or config.run / "surprise.json"
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
     study = open_study(
         config.run, config.data, device=config.device, cache=config.cache, new=config.new_episodes
     )
@@ -130,6 +133,7 @@ def run(config: SurpriseConfig) -> dict[str, Any]:
     pictures = {
         f"frames_{k}": v.frames[shown].permute(0, 1, 3, 4, 2).numpy() for k, v in changed.items()
     }
+    show(result)
     save_arrays(
         out.with_suffix(".npz"),
         **pictures, **{f"trace_{k}": v[shown] for k, v in traces.items()},
@@ -137,7 +141,6 @@ def run(config: SurpriseConfig) -> dict[str, Any]:
         **{f"event_{k}": v[:, window.event] for k, v in traces.items()},
     )  # fmt: skip
     write_json(out, result)
-    show(result)
     log.info("%s", out)
     return result
 
@@ -154,7 +157,7 @@ def surprise(model: WorldModel, clips: Clips) -> Float64[np.ndarray, "n t"]:
         (model.predict(z_part[:, :-1], a_part[:, :-1]) - z_part[:, 1:]).square().mean(-1)
         for z_part, a_part in zip(z.split(64), actions.split(64))
     ]
-    errors = torch.cat(parts).double().cpu().numpy()
+    errors = torch.cat(parts).cpu().double().numpy()
     return np.concatenate([np.full((len(errors), 1), np.nan), errors], 1)
 
 
