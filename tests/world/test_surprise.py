@@ -135,7 +135,7 @@ def test_episodes_too_short_or_too_few(tmp_path: Path):
     study.trajectories.lengths[:] = np.minimum(study.trajectories.lengths, 6)
     with pytest.raises(UserError, match="at least 4 are needed"):
         choose_clips(study, most=20, seed=0)
-    few = write_dots(tmp_path / "few.h5", episodes=10).path
+    few = write_dots(tmp_path / "few.h5", episodes=10, seed=1).path
     with pytest.raises(UserError, match="2 of 2 held-out episodes"):
         run(SurpriseConfig(run=studied_run(), data=few, cache=tmp_path, out=tmp_path / "s.json"))
     with pytest.raises(UserError, match="--clips"):
