@@ -9,8 +9,7 @@ import torch
 from PIL import Image
 
 from isojepa.data.folder import list_folder
-from isojepa.data.decoding import read_square
-from isojepa.data.images import channel_statistics, read_headers, read_images
+from isojepa.data.images import channel_statistics, read_headers, read_images, read_square
 from isojepa.errors import UserError
 
 COLOURED = ["rgb.png", "photo.jpg", "cmyk.jpg", "palette.png", "turned.jpg", "animated.gif"]

@@ -61,7 +61,7 @@ def deep_source(image: Image.Image) -> Source:
     tiles = list(getattr(image, "tile", []))
     if not tiles:
         return Source(None, None, [], None)
-    _mend_planes(image, tiles)
+    tiles = _planes(image, tiles)
     image.tile = tiles  # type: ignore[attr-defined]
     args = tiles[0].args
     raw = args if isinstance(args, str) else (args[0] if args else None)
@@ -106,6 +106,11 @@ def _colour(image: Image.Image, source: Source, bits: int | None) -> Deep | None
     colours = 1 if source.raw_mode == "LA;16B" else 4 if image.mode == "CMYK" else 3
     if depth(int(upper[..., :colours].max()) << 8) == DEEPEST and (bits or DEEPEST) == DEEPEST:
         return Deep(image, *_ends(upper[..., :colours].astype(np.int32) << 8 | 255))
+    if tag(image, PLANAR) == 2 and source.tiles[0].codec_name == "libtiff":
+        raise Unreadable(
+            "compressed planes of less than 16 bits in 16, of which Pillow reads the upper bytes "
+            "only: save them interleaved (planar configuration 1)"
+        )
     lower = _second_reading(source, swapped)
     if source.raw_mode == "LA;16B":  # read as four bytes: both of grey, both of alpha
         values = lower[..., 0::2].astype(np.int32) << 8 | lower[..., 1::2]
@@ -140,7 +145,7 @@ def _second_reading(source: Source, tiles: list[Any]) -> np.ndarray:
         file.seek(0)
     assert file is not None
     with Image.open(file, formats=[str(source.format)]) as again:
-        again.tile = tiles  # type: ignore[attr-defined]
+        again.tile = tiles
         again.load()
         return np.asarray(again)
 
@@ -158,11 +163,15 @@ def _other_byte(tile: Any) -> Any | None:
     return tile._replace(args=other if isinstance(tile.args, str) else (other, *rest))
 
 
-def _mend_planes(image: Image.Image, tiles: list[Any]) -> None:
-    """Uncompressed planes of 16 bits: Pillow reads them as planes of 8."""
-    if tag(image, PLANAR) != 2 or tag(image, BITS) != 16 or image.mode in {"L", "I;16", "I;16B"}:
-        return
+def _planes(image: Image.Image, tiles: list[Any]) -> list[Any]:
+    """Uncompressed planes of 16 bits, which Pillow reads as planes of 8 and more than it has."""
+    if tag(image, PLANAR) != 2 or tag(image, BITS) != 16 or tiles[0].codec_name != "raw":
+        return tiles
+    if image.mode not in {"RGB", "RGBA", "CMYK"}:
+        return tiles
     order = "L" if image.tag_v2.prefix == b"II" else "B"  # type: ignore[attr-defined]
-    for i, tile in enumerate(tiles):
-        if tile.codec_name == "raw" and len(tile.args[0]) == 1:
-            tiles[i] = tile._replace(args=(f"{tile.args[0]};16{order}", *tile.args[1:]))
+    return [
+        tile._replace(args=(f"{tile.args[0]};16{order}", *tile.args[1:]))
+        for tile in tiles
+        if tile.args[0] in image.getbands()
+    ]

@@ -18,10 +18,15 @@ from isojepa.boundaries import shown
 from isojepa.data.decoding import formats, opened, read_square
 from isojepa.data.deep import depth, is_deep
 from isojepa.data.folder import Listing
-from isojepa.data.pixels import GREY_MODES, Square
+from isojepa.data.pixels import GREY_MODES, Square, to_square
 from isojepa.data.survey import Survey
 from isojepa.data.unreadable import Unreadable
 from isojepa.errors import UserError
+
+__all__ = [
+    "Headers", "ImageSet", "Unreadable",
+    "channel_statistics", "read_headers", "read_images", "read_square", "to_square",
+]  # fmt: skip
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -97,12 +102,13 @@ class ImageSet:
             return self.pixels[torch.as_tensor(indices)]
         read = partial(_square, self.listing, self.side, self.channels, self.bits)
         positions = [int(i) for i in indices]
-        squares = list(_each(read, positions))
-        for i, square in zip(positions, squares):
+        squares = []
+        for i, square in zip(positions, _each(read, positions)):
             if isinstance(square, Unreadable):
                 path = shown(self.listing.root / self.listing.names[i])
                 raise UserError(f"{path}: was readable at the start and is not now: {square}")
-        return torch.from_numpy(np.stack([square.pixels for square in squares]))
+            squares.append(square.pixels)
+        return torch.from_numpy(np.stack(squares))
 
 
 def read_images(

@@ -2,7 +2,8 @@
 
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+from zlib import crc32
 
 import numpy as np
 from jaxtyping import UInt8
@@ -10,39 +11,36 @@ from PIL import Image
 
 from isojepa.boundaries import reading
 from isojepa.data.deep import deep_pixels, deep_source
+from isojepa.data.orientation import turn_of
 from isojepa.data.tiff_tags import bands_left_out, refuse_signed
 from isojepa.data.unreadable import Unreadable
 
 GREY_MODES = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"}
 ALPHA_MODES = {"RGBA", "LA", "PA", "La", "RGBa"}
-ORIENTATION = 0x0112  # the tag of EXIF and TIFF
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 GREY_RAW_MODES = {"LA;16B"}  # what Pillow widens to RGBA though the file is grey
 PACKED_GREYS = {"L;2": 85, "L;4": 17}  # raw mode: factor by which Pillow widens them to 8 bits
 
 
 class Seen(NamedTuple):
-    """What a file was like before it became a square."""
+    """What a file was like before it became a square, and what the square holds."""
 
     short_side: int
     grey: bool
     """Stored in a grey mode."""
-    peak: int | None = None
+    peak: int | None
     """Greatest value of integer pixels deeper than 8 bits; None of other pixels."""
-    bright: int = 0
+    bright: int
     """The value of such pixels that 0.1 % of them exceed."""
-    several: bool = False
+    several: bool
     """Whether there are further pages or frames; the first is read."""
-    bands: int = 0
+    bands: int
     """Bands of the file, where there are more than are read; else 0."""
+    colourful: bool
+    """Whether any two channels of the square differ."""
+    flat: bool
+    """Whether the square is of one single colour."""
+    digest: int
+    """Equal for equal squares."""
 
 
 class Square(NamedTuple):
@@ -84,29 +82,31 @@ def squeeze(image: Image.Image, side: int, channels: int, bits: int | None) -> S
     source = deep_source(image)
     raw = str(source.raw_mode)
     grey = image.mode in GREY_MODES or raw in GREY_RAW_MODES
+    turn = turn_of(image)
     image.load()
     refuse_signed(image)
     deep = deep_pixels(image, source, bits)
     flat = _over_white(image if deep is None else deep.image, PACKED_GREYS.get(raw, 1))
     flat = _as_mode(flat, "L" if channels == 1 else "RGB")
-    turn = UPRIGHT.get(_orientation(image))
     flat = flat if turn is None else flat.transpose(turn)
     width, height = flat.size
     if flat.size != (side, side):
         flat = flat.resize((side, side), Image.Resampling.BICUBIC, reducing_gap=3.0)
     pixels = np.asarray(flat).reshape(side, side, channels).transpose(2, 0, 1)
+    pixels = np.ascontiguousarray(pixels)
     peak, bright = (None, 0) if deep is None else (deep.peak, deep.bright)
-    seen = Seen(min(width, height), grey, peak, bright, several, bands)
-    return Square(np.ascontiguousarray(pixels), width / height, seen)
+    seen = Seen(
+        min(width, height), grey, peak, bright, several, bands,
+        not _all_equal(pixels, pixels[:1]), _all_equal(pixels, pixels[:, :1, :1]), crc32(pixels.data),
+    )  # fmt: skip
+    return Square(pixels, width / height, seen)
 
 
-def _orientation(image: Image.Image) -> Any:
-    """The EXIF orientation, of a loaded image; the other tags may be as malformed as they like."""
-    try:
-        value = image.getexif().get(ORIENTATION)
-    except Exception:  # the block is no EXIF: the pixels are none the worse for it
-        return None
-    return value[0] if isinstance(value, tuple | bytes) and value else value
+def _all_equal(pixels: np.ndarray, to: np.ndarray) -> bool:
+    """Whether `pixels == to` everywhere; most differ in the middle already."""
+    middle = pixels.shape[1] // 2
+    row = pixels[:, middle] == (to[:, middle] if to.shape[1] > 1 else to[:, 0])
+    return bool(row.all() and (pixels == to).all())
 
 
 def _over_white(image: Image.Image, factor: int) -> Image.Image:

@@ -42,6 +42,8 @@ SIGNATURES: list[tuple[int, bytes, str]] = [
     (0, b"\xfd7zXZ", ARCHIVE),
     (0, b"\x28\xb5\x2f\xfd", ARCHIVE),
     (257, b"ustar", ARCHIVE),
+    (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a document of Microsoft Office or a Thumbs.db"),
+    (0, b"MATLAB 5.0", "a MATLAB file: write its images to PNG or TIFF first"),
     (0, b"gimp xcf", "a GIMP project: export it as PNG"),
     (0, b"AT&TFORM", "a DjVu document: export its pages as PNG"),
     (0, b"\xd7\xcd\xc6\x9a", "a WMF drawing: export it as PNG"),
@@ -93,7 +95,7 @@ def _text(start: bytes) -> str | None:
     try:
         text = start.decode("utf-8")
     except UnicodeDecodeError as error:
-        if error.start < len(start) - 4:  # more than a character cut at the end
+        if len(start) < START or error.start < START - 4:  # no character cut at the end
             return None
         text = start[: error.start].decode("utf-8")
     if "<svg" in text.lower():
@@ -101,6 +103,6 @@ def _text(start: bytes) -> str | None:
     if "\0" in text:
         return None
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
-    if not line.isprintable():
+    if not line or not line.isprintable():
         return None
     return f"a text, not an image: it begins {line[:40]!r}"
