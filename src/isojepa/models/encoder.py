@@ -11,7 +11,7 @@ import timm
 import torch
 from jaxtyping import Float
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import Tensor, nn
 
 from isojepa.data.pixels import to_square
@@ -152,7 +152,7 @@ def load_encoder(path: str | Path, backbone: nn.Module | None = None) -> Encoder
         raise UserError(f"{path}: trained from a module of your own; pass it as backbone=...")
     encoder = Encoder(spec, backbone)
     try:
-        encoder.load_state_dict(load_file(folder / "model.safetensors"))
+        encoder.load_state_dict(load((folder / "model.safetensors").read_bytes()))
     except Exception as error:  # safetensors raises its own, undocumented, exception type
         raise UserError(f"{folder / 'model.safetensors'}: damaged ({error})") from error
     return encoder.eval()

@@ -1,6 +1,5 @@
 """A run folder on disk -> `Run`: everything the report draws, with what is missing left empty."""
 
-import csv
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
 from isojepa.errors import UserError
+from isojepa.run_folder import read_skipped
 
 
 class Sample(NamedTuple):
@@ -92,7 +92,7 @@ def read_run(path: Path, name: str | None = None) -> Run:
         scores=_read_json(path / "scores.json"),
         sample=_read_sample(path / "sample.npz"),
         views=views.read_bytes() if views.is_file() else None,
-        skipped=_read_skipped(path / "skipped.tsv"),
+        skipped=read_skipped(path),
     )
 
 
@@ -148,11 +148,3 @@ def _class_names(labels: np.ndarray | None, names: np.ndarray | None) -> tuple[s
         return ()
     known = [] if names is None else [str(name) for name in names]
     return (*known, *(f"class {i}" for i in range(len(known), int(labels.max(initial=-1)) + 1)))
-
-
-def _read_skipped(path: Path) -> list[tuple[str, str]]:
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        return [(row[0], row[1] if len(row) > 1 else "") for row in list(rows)[1:] if row]

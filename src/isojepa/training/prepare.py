@@ -3,21 +3,29 @@
 import hashlib
 import logging
 import math
+import os
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from isojepa.data.folder import hold_out, list_folder
+from isojepa.boundaries import shown
+from isojepa.data.fingerprints import with_fingerprints
+from isojepa.data.folder import hold_out, list_folder, why_no_scores
+from isojepa.data.held_out import HeldOut, read_held_out, record_of, repeated, write_held_out
 from isojepa.data.images import ImageSet, channel_statistics, read_headers, read_images
+from isojepa.data.listing import is_left_by_programs
+from isojepa.distributed import rank
 from isojepa.errors import UserError
 from isojepa.models.encoder import Encoder, EncoderSpec
 from isojepa.progress import track
 from isojepa.randomness import seed_from
-from isojepa.run_folder import write_skipped
+from isojepa.run_folder import read_skipped, write_skipped
 from isojepa.training.config import MAY_DIFFER_ON_RESUME, Plan, PretrainConfig, derive
+from isojepa.training.own_images import as_recorded, check_unrecorded
 from isojepa.training.settings import merge_for_resume
 
 log = logging.getLogger(__name__)
@@ -35,10 +43,26 @@ class Prepared(NamedTuple):
 def prepare(config: PretrainConfig, stored: dict[str, Any] | None, *, gpu: bool) -> Prepared:
     """Read the images and settle every setting that was left open.
 
+    What a new run holds out is recorded in its folder; a run that is gone on with reads that, and
+    keeps its own images and labels.
+
     Args:
         stored: config.json of the run that is gone on with, if any.
     """
-    listing = list_folder(config.data, config.labels)
+    _check_preview(config)
+    record = None if stored is None else read_held_out(config.out)
+    asked = config.labels
+    if stored is not None and asked is None and stored["config"].get("labels"):
+        config = replace(config, labels=Path(stored["config"]["labels"]))
+    table = asked if record is not None else config.labels
+    listing = list_folder(config.data, table, _outputs(config))
+    for note in listing.notes:
+        log.warning("%s", note)
+    listing = with_fingerprints(listing, track)
+    if stored is not None and record is not None:
+        listing = as_recorded(
+            listing, record, stored["data"]["classes"], config.out, compare=asked is not None
+        )
     headers = read_headers(listing)
     if stored is not None:
         config = merge_for_resume(config, stored["config"], MAY_DIFFER_ON_RESUME)
@@ -49,34 +73,75 @@ def prepare(config: PretrainConfig, stored: dict[str, Any] | None, *, gpu: bool)
     if stored is not None:
         side, bits = stored["data"]["side"], stored["data"].get("bits", 16)
     images = read_images(listing, side=side, channels=draft.channels, bits=bits, track=track)
-    _check_skipped(config, images)
-    held_out = hold_out(images.listing, draft.holdout, config.seed)
-    images = replace(images, held_out=held_out)
-    if stored is not None:
-        now = describe_data(images)
-        if now["fingerprint"] != stored["data"]["fingerprint"]:
-            raise UserError(
-                f"--resume {config.out}: the data have changed: {stored['data']['images']} images "
-                f"then, {now['images']} now, or other names; restore them or start a new run"
-            )
-    return Prepared(config, settle(n_train=int((~held_out).sum())), images)
+    if stored is not None and record is not None:
+        images = _with_record(config, images, record)
+    else:
+        images = replace(images, skipped=[*listing.unreachable, *images.skipped])
+        _check_skipped(config, images)
+        held = hold_out(images.listing, draft.holdout, config.seed, pooled=stored is None)
+        images = replace(images, held_out=held)
+    if stored is not None and record is None:
+        check_unrecorded(images.listing, stored, describe_data(images), config.out)
+    if record is None and config.preview is None and rank() == 0:
+        write_held_out(config.out, record_of(images.listing, images.held_out))
+    plan = settle(n_train=int((~images.held_out).sum()))
+    return Prepared(_with_absolute_paths(config), plan, images)
+
+
+def _outputs(config: PretrainConfig) -> list[Path]:
+    """What the run writes, which may lie below the data."""
+    return [path for path in (config.out, config.preview) if path is not None]
+
+
+def _check_preview(config: PretrainConfig) -> None:
+    """A picture of views among the images would be one of them from then on."""
+    if config.preview is None:
+        return
+    place, data, out = (
+        Path(os.path.realpath(x)) for x in (config.preview, config.data, config.out)
+    )
+    if not place.is_relative_to(data) or (out != data and place.is_relative_to(out)):
+        return
+    if not any(map(is_left_by_programs, place.relative_to(data).parts)):
+        raise UserError(
+            f"--preview {shown(config.preview)}: lies in --data {shown(config.data)}, where it "
+            "would be taken for one of the images; write it somewhere else"
+        )
+
+
+def _with_record(config: PretrainConfig, images: ImageSet, record: HeldOut) -> ImageSet:
+    """The run's own images with those marked that it held out."""
+    if images.skipped:
+        name, reason = images.skipped[0]
+        raise UserError(
+            f"--resume {shown(config.out)}: {len(images.skipped)} of the run's images cannot be "
+            f"read any more, for example '{shown(name)}': {reason}"
+        )
+    return replace(images, held_out=record.held_out, skipped=read_skipped(config.out))
+
+
+def _with_absolute_paths(config: PretrainConfig) -> PretrainConfig:
+    """The configuration for the record: a relative path means nothing in another folder."""
+    labels = None if config.labels is None else config.labels.absolute()
+    return replace(config, data=config.data.absolute(), labels=labels)
 
 
 def _check_skipped(config: PretrainConfig, images: ImageSet) -> None:
     skipped, total = len(images.skipped), len(images) + len(images.skipped)
     if not skipped:
         return
-    if config.preview is None:
-        write_skipped(config.out, images.skipped)
+    place = config.preview or config.out
+    listed = write_skipped(place, images.skipped) if place.parent.is_dir() else None
+    where = "" if listed is None else f"see {shown(listed)}, or "
     name, reason = images.skipped[0]
-    message = f"{skipped} of {total} files skipped, for example {name!r}: {reason}"
+    message = f"{skipped} of {total} files skipped, for example '{shown(name)}': {shown(reason)}"
     if skipped > config.max_skipped * total:
         enough = math.ceil(100 * skipped / total) / 100
         raise UserError(
-            f"{message}. That is more than {config.max_skipped:.0%}: see "
-            f"{config.out / 'skipped.tsv'}, or allow it with --max-skipped {enough}"
+            f"{message}. That is more than {config.max_skipped:.0%}: {where}allow it with "
+            f"--max-skipped {enough}"
         )
-    log.warning("%s; all are listed in skipped.tsv", message)
+    log.warning("%s%s", message, "" if listed is None else f"; all are listed in {shown(listed)}")
 
 
 def build_encoder(prepared: Prepared, train: Tensor, backbone: nn.Module | None) -> Encoder:
@@ -98,18 +163,29 @@ def build_encoder(prepared: Prepared, train: Tensor, backbone: nn.Module | None)
 
 def describe_data(images: ImageSet) -> dict[str, Any]:
     """Counts, classes and a fingerprint of the file names, for config.json."""
-    names = "\n".join(images.listing.names)
+    listing = images.listing
+    names = b"\n".join(map(os.fsencode, listing.names))
     return {
         "images": len(images),
         "skipped": len(images.skipped),
-        "classes": images.listing.class_names,
+        "side_cars": dict(listing.side_cars),
+        "classes": listing.class_names,
         "train": int((~images.held_out).sum()),
         "test": int(images.held_out.sum()),
+        "repeated": repeated_images(images),
+        "no_scores": why_no_scores(images.labels, images.held_out),
         "side": images.side,
         "channels": images.channels,
         "bits": images.bits,
-        "fingerprint": hashlib.sha256(names.encode()).hexdigest()[:16],
+        "fingerprint": hashlib.sha256(names).hexdigest()[:16],
     }
+
+
+def repeated_images(images: ImageSet) -> int:
+    """Held-out images that are, byte for byte, images trained on as well."""
+    if images.listing.prints is None:
+        return 0
+    return repeated(record_of(images.listing, images.held_out))
 
 
 def announce(prepared: Prepared) -> None:
@@ -126,6 +202,17 @@ def announce(prepared: Prepared) -> None:
         held,
         f", {len(images.skipped)} skipped" if images.skipped else "",
     )
+    copies = repeated_images(images)
+    if copies:
+        log.warning(
+            "%d of the %d held-out images are byte for byte images that are trained on: scores on "
+            "them say nothing of new images",
+            copies,
+            held,
+        )
+    missing = why_no_scores(images.labels, images.held_out)
+    if missing is not None:
+        log.warning("there will be no scores: %s", missing)
     log.info(
         "%s at %d px, %d channel%s; recipe %s, %d global and %d local views; "
         "%d updates of %d images, peak learning rate %g, lambda %g",

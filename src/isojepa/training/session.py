@@ -161,7 +161,10 @@ def in_words(line: dict[str, Any], config: PretrainConfig) -> str:
 
 def online_probe(images: ImageSet, d: int, device: torch.device) -> OnlineProbe | None:
     """A probe when there are labels to learn from and held-out images to test on."""
-    if images.labels is None or not (images.labels[images.held_out] != UNLABELLED).any():
+    if images.labels is None:
+        return None
+    known = images.labels != UNLABELLED
+    if not (known & images.held_out).any() or not (known & ~images.held_out).any():
         return None
     assert images.listing.class_names is not None
     return OnlineProbe(d, len(images.listing.class_names), device)
