@@ -79,6 +79,12 @@ def mutated(content: bytes, rng: np.random.Generator) -> bytes:
     return changed[:kept].tobytes()
 
 
+@pytest.fixture(autouse=True)
+def _small_bombs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mutated size is refused for what it is before it costs seconds and gigabytes."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000_000)
+
+
 @pytest.mark.parametrize("name", WHOLE)
 def test_whole_files_are_read(tmp_path: Path, name: str) -> None:
     path = tmp_path / name

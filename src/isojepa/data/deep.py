@@ -102,9 +102,10 @@ def _colour(image: Image.Image, source: Source, bits: int | None) -> Deep | None
     swapped = [_other_byte(tile) for tile in source.tiles]
     if not swapped or None in swapped:
         return None
-    upper = np.asarray(image)
+    upper, transparent = np.asarray(image), image.info.get("transparency")
     colours = 1 if source.raw_mode == "LA;16B" else 4 if image.mode == "CMYK" else 3
-    if depth(int(upper[..., :colours].max()) << 8) == DEEPEST and (bits or DEEPEST) == DEEPEST:
+    whole = depth(int(upper[..., :colours].max()) << 8) == DEEPEST == (bits or DEEPEST)
+    if whole and transparent is None:  # the upper bytes are all that matters
         return Deep(image, *_ends(upper[..., :colours].astype(np.int32) << 8 | 255))
     if tag(image, PLANAR) == 2 and source.tiles[0].codec_name == "libtiff":
         raise Unreadable(
@@ -117,7 +118,6 @@ def _colour(image: Image.Image, source: Source, bits: int | None) -> Deep | None
         mode = "LA"
     else:
         values, mode = upper.astype(np.int32) << 8 | lower, image.mode
-    transparent = image.info.get("transparency")
     hidden = None if transparent is None else (values == np.array(transparent)).all(-1)
     shown = values[..., :colours]
     peak, bright = _ends(shown if hidden is None else shown[~hidden])

@@ -93,12 +93,19 @@ def squeeze(image: Image.Image, side: int, channels: int, bits: int | None) -> S
     if flat.size != (side, side):
         flat = flat.resize((side, side), Image.Resampling.BICUBIC, reducing_gap=3.0)
     pixels = np.asarray(flat).reshape(side, side, channels).transpose(2, 0, 1)
-    pixels = np.ascontiguousarray(pixels)
+    pixels = np.array(pixels, order="C")  # Pillow's own memory is read-only
     peak, bright = (None, 0) if deep is None else (deep.peak, deep.bright)
     seen = Seen(
-        min(width, height), grey, peak, bright, several, bands,
-        not _all_equal(pixels, pixels[:1]), _all_equal(pixels, pixels[:, :1, :1]), crc32(pixels.data),
-    )  # fmt: skip
+        short_side=min(width, height),
+        grey=grey,
+        peak=peak,
+        bright=bright,
+        several=several,
+        bands=bands,
+        colourful=not _all_equal(pixels, pixels[:1]),
+        flat=_all_equal(pixels, pixels[:, :1, :1]),
+        digest=crc32(pixels.data),
+    )
     return Square(pixels, width / height, seen)
 
 
