@@ -89,10 +89,11 @@ def test_the_range_that_is_used_becomes_black_to_white(
     assert square.seen.grey == ("RGB" not in kind)
 
 
-def test_integers_of_20_bits(tmp_path: Path) -> None:
-    tifffile.imwrite(tmp_path / "a.tif", (RAMP * 1e6).astype(np.uint32), photometric="minisblack")
-    expected = RAMP * 1e6 / (2**20 - 1) * 255
-    assert np.abs(read_square(tmp_path / "a.tif", S, 1).pixels[0] - expected).max() <= 1
+@pytest.mark.parametrize("bits", [20, 31, 32])
+def test_integers_of_more_than_16_bits(tmp_path: Path, bits: int) -> None:
+    values = (RAMP * (2**bits - 1)).astype(np.uint32)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack")
+    assert np.abs(read_square(tmp_path / "a.tif", S, 1).pixels[0] - RAMP * 255).max() <= 1
 
 
 @pytest.mark.parametrize("bits", [8, 12, 16])

@@ -12,7 +12,10 @@ from PIL import Image, features
 from isojepa.data.decoding import read_square
 from isojepa.data.unreadable import Unreadable
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pytest takes ours off
+pytestmark = [  # pytest takes off those of the package
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+    pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning"),
+]
 
 RGB = Image.fromarray(np.random.default_rng(0).integers(0, 255, (12, 16, 3), np.uint8))
 DEEP = Image.fromarray(np.random.default_rng(1).integers(0, 4095, (12, 16), np.uint16))

@@ -10,7 +10,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from isojepa.data.tiff_tags import BITS, PHOTOMETRIC, PLANAR, tag
+from isojepa.data.tiff_tags import BITS, FORMAT, PHOTOMETRIC, PLANAR, UNSIGNED, tag
 from isojepa.data.unreadable import Unreadable
 
 DEEPEST = 16  # bits of a channel of colour
@@ -82,11 +82,10 @@ def deep_pixels(image: Image.Image, source: Source, bits: int | None) -> Deep | 
 
 def _grey(image: Image.Image, bits: int | None) -> Deep:
     values = np.asarray(image).astype(np.int32)
+    if tag(image, BITS) == 32 and tag(image, FORMAT) in (None, UNSIGNED):
+        values = values.view(np.uint32).astype(np.int64)  # Pillow takes all for signed
     if values.min() < 0:
-        raise Unreadable(
-            f"negative pixels (down to {values.min()}), or 32-bit pixels beyond 2^31: shift and "
-            "scale them to 16 bits without sign first"
-        )
+        raise Unreadable(f"negative pixels (down to {values.min()}): shift them to 0 and up first")
     transparent = image.info.get("transparency")
     shown = values if transparent is None else values[values != transparent]
     peak, bright = _ends(shown)

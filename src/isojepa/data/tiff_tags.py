@@ -9,7 +9,9 @@ from PIL.TiffImagePlugin import COMPRESSION_INFO, ImageFileDirectory_v2
 
 from isojepa.data.unreadable import Unreadable
 
-SUBFILE_TYPE, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES = 254, 258, 259, 262, 277
+SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES = (
+    254, 256, 257, 258, 259, 262, 277,
+)  # fmt: skip
 PLANAR, STRIPS, TILES, SUB_IFDS, FORMAT, DNG_VERSION = 284, 273, 324, 330, 339, 50706
 UNSIGNED, SIGNED, FLOATING = 1, 2, 3  # sample formats
 
@@ -59,6 +61,8 @@ def why_not_tiff(path: Path) -> str | None:
         bits, samples = _first(tags.get(BITS, 1)), _first(tags.get(SAMPLES, 1))
         if DNG_VERSION in tags:
             return "a raw photograph (DNG): develop it to TIFF or PNG"
+        if not {WIDTH, HEIGHT} <= set(tags) or not {STRIPS, TILES} & set(tags):
+            return "damaged or truncated: its tags cannot be read"
         compression = _first(tags.get(COMPRESSION, 1))
         if compression not in COMPRESSION_INFO:
             return f"a TIFF of compression {compression}, which Pillow does not know: save it anew"
@@ -71,8 +75,6 @@ def why_not_tiff(path: Path) -> str | None:
                 f"a TIFF of {samples} bands of {bits} bits, which Pillow does not read: save one "
                 "band (grey) or three (RGB) of 8 or 16 bits"
             )
-        if STRIPS not in tags and TILES not in tags:
-            return "damaged or truncated: its tags cannot be read"
         return f"a TIFF of {bits}-bit pixels of a kind that Pillow does not know: save it anew"
 
 
