@@ -177,6 +177,20 @@ def test_libtiff_is_silent(tmp_path: Path, capfd: pytest.CaptureFixture[str]) ->
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_damaged_second_frame_does_not_cost_the_first(tmp_path: Path) -> None:
+    more = {"save_all": True, "append_images": [Image.new("RGB", (30, 20), "blue")]}
+    half_white().save(tmp_path / "x.gif", **more)
+    content = (tmp_path / "x.gif").read_bytes()
+    second = content.rfind(b"\x2c")  # the descriptor of the last frame
+    (tmp_path / "x.gif").write_bytes(content[: second + 3])
+    assert np.ptp(read_square(tmp_path / "x.gif", 8, 1).pixels) == 255
+
+
+def test_images_that_are_no_files_have_a_reason_too() -> None:
+    with pytest.raises(UserError, match="the image: floating-point"):
+        to_square(Image.new("F", (8, 8)), 4, 1)
+
+
 def save(path: Path, name: str, mode: str = "RGB", seed: int = 0) -> None:
     pixels = np.random.default_rng(seed).integers(0, 255, (8, 8, 3), np.uint8)
     Image.fromarray(pixels).convert(mode).save(path / name)

@@ -47,7 +47,10 @@ def depth(peak: int) -> int:
 def to_byte(values: np.ndarray, bits: int) -> np.ndarray:
     """Scale 0 ... 2^bits - 1 to 0 ... 255; what lies above becomes 255."""
     white = 2**bits - 1
-    return (np.minimum(values, white).astype(np.int64) * 255 // white).astype(np.uint8)
+    if bits > DEEPEST:
+        return (np.minimum(values.astype(np.int64), white) * 255 // white).astype(np.uint8)
+    table = (np.arange(white + 1) * 255 // white).astype(np.uint8)
+    return table[np.minimum(values, white)]
 
 
 def is_deep(image: Image.Image) -> bool:
@@ -73,7 +76,7 @@ def deep_pixels(image: Image.Image, source: Source, bits: int | None) -> Deep | 
     """The loaded image in 8 bits per channel if its integers are deeper; else None.
 
     Raises:
-        UserError: for negative values.
+        Unreadable: for negative values, and where the lower bytes cannot be had.
     """
     if image.mode == "I" or image.mode.startswith("I;16"):
         return _grey(image, bits)
@@ -81,7 +84,7 @@ def deep_pixels(image: Image.Image, source: Source, bits: int | None) -> Deep | 
 
 
 def _grey(image: Image.Image, bits: int | None) -> Deep:
-    values = np.asarray(image).astype(np.int32)
+    values = np.asarray(image)
     if tag(image, BITS) == 32 and tag(image, FORMAT) in (None, UNSIGNED):
         values = values.view(np.uint32).astype(np.int64)  # Pillow takes all for signed
     if values.min() < 0:

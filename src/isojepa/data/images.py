@@ -18,7 +18,7 @@ from isojepa.boundaries import shown
 from isojepa.data.decoding import formats, opened, read_square
 from isojepa.data.deep import depth, is_deep
 from isojepa.data.folder import Listing
-from isojepa.data.pixels import GREY_MODES, Square, to_square
+from isojepa.data.pixels import Square, is_grey, to_square
 from isojepa.data.survey import Survey
 from isojepa.data.unreadable import Unreadable
 from isojepa.errors import UserError
@@ -64,7 +64,7 @@ def read_headers(listing: Listing, sample: int = 20_000) -> Headers:
 
 def _header(listing: Listing, i: int) -> tuple[int, bool]:
     with opened(listing.root / listing.names[i]) as image:
-        return min(image.size), image.mode in GREY_MODES
+        return min(image.size), is_grey(image)
 
 
 @dataclass(frozen=True)

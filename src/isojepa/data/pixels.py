@@ -9,15 +9,16 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from isojepa.boundaries import reading
+from isojepa.boundaries import reading, shown
 from isojepa.data.deep import deep_pixels, deep_source
 from isojepa.data.orientation import turn_of
 from isojepa.data.tiff_tags import bands_left_out, refuse_signed
 from isojepa.data.unreadable import Unreadable
+from isojepa.errors import UserError
 
 GREY_MODES = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"}
 ALPHA_MODES = {"RGBA", "LA", "PA", "La", "RGBa"}
-GREY_RAW_MODES = {"LA;16B"}  # what Pillow widens to RGBA though the file is grey
+WIDENED_GREY = "LA;16B"  # raw mode of grey PNG that Pillow widens to RGBA
 PACKED_GREYS = {"L;2": 85, "L;4": 17}  # raw mode: factor by which Pillow widens them to 8 bits
 
 
@@ -66,9 +67,12 @@ def to_square(image: Image.Image, side: int, channels: int, bits: int | None = N
     Raises:
         UserError: if the pixels cannot be decoded, are floating-point or negative.
     """
-    name = getattr(image, "filename", "") or "the image"
-    with reading(Path(os.fsdecode(name)), "an image"):
-        return squeeze(image, side, channels, bits)
+    path = Path(os.fsdecode(getattr(image, "filename", "") or "the image"))
+    try:
+        with reading(path, "an image"):
+            return squeeze(image, side, channels, bits)
+    except Unreadable as error:
+        raise UserError(f"{shown(path)}: {error}") from error
 
 
 def squeeze(image: Image.Image, side: int, channels: int, bits: int | None) -> Square:
@@ -77,11 +81,9 @@ def squeeze(image: Image.Image, side: int, channels: int, bits: int | None) -> S
     Raises:
         Unreadable: for pixels that are floating-point or negative.
     """
-    several = bool(getattr(image, "is_animated", False)) and image.format != "PSD"
     bands = bands_left_out(image)
     source = deep_source(image)
-    raw = str(source.raw_mode)
-    grey = image.mode in GREY_MODES or raw in GREY_RAW_MODES
+    raw, grey = str(source.raw_mode), is_grey(image)
     turn = turn_of(image)
     image.load()
     refuse_signed(image)
@@ -100,13 +102,27 @@ def squeeze(image: Image.Image, side: int, channels: int, bits: int | None) -> S
         grey=grey,
         peak=peak,
         bright=bright,
-        several=several,
+        several=_has_more(image),
         bands=bands,
         colourful=not _all_equal(pixels, pixels[:1]),
         flat=_all_equal(pixels, pixels[:, :1, :1]),
         digest=crc32(pixels.data),
     )
     return Square(pixels, width / height, seen)
+
+
+def is_grey(image: Image.Image) -> bool:
+    """Whether an image, not loaded yet, is stored in grey, with transparency or without."""
+    raw = [tile.args for tile in getattr(image, "tile", [])[:1]]
+    return image.mode in GREY_MODES or raw == [WIDENED_GREY]
+
+
+def _has_more(image: Image.Image) -> bool:
+    """Whether pages or frames follow; asked last, as Pillow may go there and fall over them."""
+    try:
+        return bool(getattr(image, "is_animated", False)) and image.format != "PSD"
+    except Exception:  # further frames that are damaged: the first one has been read
+        return True
 
 
 def _all_equal(pixels: np.ndarray, to: np.ndarray) -> bool:

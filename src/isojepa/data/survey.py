@@ -82,7 +82,12 @@ class Survey:
                 f"settled in training, up to {peak} (in {where}): they are cut to white"
             )
         dark = self._where(lambda _, bright: bright * DARK <= white)
-        if dark.files:
+        if dark.files and depth(peak) < bits:
+            yield (
+                f"{self._of(dark, 'is', 'are')} nearly black: white is {white}, as settled in "
+                f"training, and no value exceeds {peak}"
+            )
+        elif dark.files:
             yield (
                 f"{self._of(dark, 'is', 'are')} nearly black, because {peak} in {where} makes "
                 f"{white} white; if that is an outlier, take it out or rescale the files"
