@@ -367,13 +367,34 @@ def test_missing_columns_are_suggested(made: Dots, cache: Path) -> None:
         opened(made, cache).column("propio")
 
 
-def test_a_full_disk_is_said_before_decoding(
-    made: Dots, cache: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("compression", [None, "gzip"])
+@pytest.mark.parametrize("memory", [0, 2**30])
+def test_a_full_disk_does_not_stop_what_can_do_without(
+    tmp_path: Path,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    compression: str | None,
+    memory: int,
 ) -> None:
+    made = dots(episodes=2, steps=9, size=16)
+    path = tmp_path / "some.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("pixels", data=np.concatenate(made.frames), compression=compression)
+        file["action"] = np.concatenate(made.actions)
+        file["ep_len"] = [len(frames) for frames in made.frames]
+    expected = open_trajectories(path, frame_size=8, cache=tmp_path / "roomy").rows(np.arange(19))
     usage = type("Usage", (), {"free": 100})
     monkeypatch.setattr(decoded.shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(UserError, match="GB free"):
-        opened(made, cache, 8)
+    monkeypatch.setattr(decoded.machine, "memory_bytes", lambda: memory)
+    if compression and not memory:
+        with pytest.raises(UserError, match="GB free"):
+            open_trajectories(path, frame_size=8, cache=cache)
+        return
+    found = open_trajectories(path, frame_size=8, cache=cache)
+    assert "GB free" in caplog.text
+    assert (found.rows(np.arange(19)) == expected).all()
+    assert not list(cache.glob("*"))
 
 
 @pytest.mark.parametrize(

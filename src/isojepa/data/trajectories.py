@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -12,10 +12,12 @@ import torch
 from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
 
+from isojepa.boundaries import shown
 from isojepa.data.batches import epoch_order
-from isojepa.data.decoded import decoded_frames
-from isojepa.data.trajectory_formats import Source, no_such, read_hdf5, read_lance
-from isojepa.data.trajectory_videos import VIDEO_SUFFIXES, read_lerobot, read_videos
+from isojepa.data.decoded import Uncacheable, decoded_frames, resized
+from isojepa.data.episodes.actions import Alignment, aligned_actions, tell_of_actions
+from isojepa.data.episodes.formats import read_source
+from isojepa.data.episodes.source import Source, no_such
 from isojepa.errors import UserError
 from isojepa.randomness import generator
 
@@ -71,8 +73,10 @@ class Trajectories:
         path: Path,
         source: Source,
         lengths: Int64[np.ndarray, " e"],
-        frames: np.ndarray | None,
+        frames: np.ndarray | Callable[[np.ndarray], np.ndarray],
         frame_size: int,
+        actions: Float32[np.ndarray, "n a"],
+        action_alignment: Alignment | None,
     ) -> None:
         self.path = path
         self.lengths = lengths
@@ -81,9 +85,12 @@ class Trajectories:
         self.env_id = source.env_id
         """The environment's id where the data set recorded it."""
         self._starts = np.cumsum(lengths) - lengths
-        self._frames, self._direct = frames, source.direct
+        self._frames = frames
         self._columns = {name: v for name, v in source.columns.items() if name != "action"}
-        self._actions = _checked_actions(path, source.columns.get("action"), lengths)
+        self._actions = actions
+        self.action_alignment = action_alignment
+        """How actions were stored: `next` where each leads from its frame to the next, `previous`
+        where each led to its frame; None without actions. `actions` gives them as `next`."""
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -126,10 +133,7 @@ class Trajectories:
 
     def rows(self, rows: Int64[np.ndarray, " n"]) -> UInt8[np.ndarray, "n y x c"]:
         """Frames by their row in the whole data set, the episodes one after the other."""
-        if self._frames is not None:
-            return self._frames[rows]
-        assert self._direct is not None
-        return self._direct(rows)
+        return self._frames(rows) if callable(self._frames) else self._frames[rows]
 
     def episode_fingerprint(self, episode: int) -> str:
         """What an episode holds, in 16 characters: its length, actions, first and last frame.
@@ -184,11 +188,13 @@ def open_trajectories(
     frame_size: int | None = None,
     cache: Path | None = None,
     camera: str | None = None,
+    action_alignment: Alignment | None = None,
 ) -> Trajectories:
     """Open a data set of episodes.
 
     Reads Lance tables and HDF5 files of the `stable-worldmodel` platform, the official LeWM files,
-    LeRobot data sets (versions 2 and 3), and video files without actions, alone or in a folder.
+    HDF5 files of robomimic, LIBERO, Minari and D4RL, OGBench's .npz, LeRobot data sets (versions 2
+    and 3), and video files without actions, alone or in a folder.
 
     Args:
         frame_size: side of the square frames in pixels; by default that of the stored frames, the
@@ -198,26 +204,45 @@ def open_trajectories(
             `observation.images.top`), where there are several. By default the platform's `pixels`,
             or the only one. LeRobot has no main camera, and a guess by name (`cam_high`, or
             `cam_left_wrist`?) would train on a view that nobody chose: there it must be named.
+        action_alignment: `next` where the action of a row leads from its frame to the next,
+            `previous` where it led to its frame. By default `previous` if the first action of
+            every episode is NaN, else `next`.
 
     Raises:
         UserError: if it cannot be read, is empty, misses a column, has several cameras and none is
-            chosen, or has NaN among its actions elsewhere than at the first or last step of an
-            episode.
+            chosen, its rows and frames do not add up, or it has NaN among its actions elsewhere
+            than at the first step of all episodes or at last steps.
     """
     path = Path(path)
-    source = _read(path, camera)
+    source = read_source(path, camera)
     if source.lengths is not None and len(source.lengths) == 0:
-        raise UserError(f"{path}: the data set holds no episodes")
+        raise UserError(f"{shown(path)}: the data set holds no episodes")
     size = min(source.size) if frame_size is None else frame_size
     if size < 1:
         raise UserError(f"frame size {size}: expected at least 1 pixel")
-    if source.lengths is not None:
-        _checked_actions(path, source.columns.get("action"), source.lengths)  # before decoding
+    lengths = source.lengths if source.lengths is not None else np.zeros(0, np.int64)
+    actions, found = aligned_actions(source, path, lengths, action_alignment)  # before decoding
+    tell_of_actions(source, path, actions, lengths, found)
+    frames, lengths = _frames(source, path, size, cache)
+    if source.lengths is None:
+        actions = np.zeros((int(lengths.sum()), 0), np.float32)
+    return Trajectories(path, source, lengths, frames, size, actions, found)
+
+
+def _frames(
+    source: Source, path: Path, size: int, cache: Path | None
+) -> tuple[np.ndarray | Callable[[np.ndarray], np.ndarray], np.ndarray]:
+    """Frames as an array or a way to read them, and the lengths of the episodes."""
     if source.direct is not None and source.size == (size, size):
         assert source.lengths is not None
-        return Trajectories(path, source, source.lengths, None, size)
-    frames, lengths = decoded_frames(source, path, frame_size=size, cache=cache)
-    return Trajectories(path, source, lengths, frames, size)
+        return source.direct, source.lengths
+    try:
+        return decoded_frames(source, path, frame_size=size, cache=cache)
+    except Uncacheable as refusal:
+        if source.direct is None or source.lengths is None:
+            raise
+        log.warning("%s; resizing frames at each use instead", str(refusal).rstrip("."))
+        return resized(source.direct, size), source.lengths
 
 
 def fit_action_scale(trajectories: Trajectories, episodes: Int64[np.ndarray, " n"]) -> ActionScale:
@@ -326,66 +351,3 @@ def clip_batches(
             update += 1
             coming = ahead.submit(read, update)
             yield clips
-
-
-def _read(path: Path, camera: str | None) -> Source:
-    if not path.exists():
-        raise UserError(f"{path}: no such data set")
-    if path.is_file():
-        if path.suffix.lower() in {".h5", ".hdf5"}:
-            return read_hdf5(path, camera)
-        if path.suffix.lower() in VIDEO_SUFFIXES:
-            return read_videos([path], camera)
-        raise UserError(f"{path}: not a data set; expected .h5, .hdf5, .lance or a video file")
-    if path.suffix.lower() == ".lance":
-        return read_lance(path, camera)
-    if (path / "meta" / "info.json").is_file():
-        return read_lerobot(path, camera)
-    inside = sorted(p for p in path.iterdir() if p.suffix.lower() in {".h5", ".hdf5", ".lance"})
-    if len(inside) > 1:
-        raise UserError(
-            f"{path}: holds {len(inside)} data sets ({inside[0].name}, {inside[1].name}, ...); "
-            "name one of them"
-        )
-    if inside:
-        return _read(inside[0], camera)
-    videos = sorted(p for p in path.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES)
-    if not videos:
-        raise UserError(
-            f"{path}: the folder holds no data set: no .h5, .hdf5 or .lance, no meta/info.json of "
-            f"LeRobot, no videos ({', '.join(sorted(VIDEO_SUFFIXES))})"
-        )
-    return read_videos(videos, camera)
-
-
-def _checked_actions(
-    path: Path, actions: np.ndarray | None, lengths: Int64[np.ndarray, " e"]
-) -> Float32[np.ndarray, "n a"]:
-    """Actions as (n, a), each leading from its frame to the next, NaN at most at the last step.
-
-    Recorders put NaN where an episode's first frame was reached by no action. Where that is the
-    first row, the rows hold the action that led to their frame, and move up by one.
-    """
-    total = int(lengths.sum())
-    if actions is None:
-        return np.zeros((total, 0), np.float32)
-    if len(actions) != total:
-        raise UserError(f"{path}: {len(actions)} actions and {total} frames")
-    actions = np.asarray(actions, np.float32).reshape(total, -1).copy()
-    bad = np.logical_not(np.isfinite(actions).all(1))
-    ends = np.cumsum(lengths)
-    starts = ends - lengths
-    for start, end in zip(starts[bad[starts]], ends[bad[starts]]):
-        if end - start > 1 and not bad[end - 1]:
-            actions[start:end] = np.roll(actions[start:end], -1, axis=0)
-            bad[start], bad[end - 1] = False, True
-    bad[ends - 1] = False
-    places = np.flatnonzero(bad)
-    if len(places):
-        episode = int(np.searchsorted(ends, places[0], side="right"))
-        more = f" and at {len(places) - 1} other steps" if len(places) > 1 else ""
-        raise UserError(
-            f"{path}: the action is not a finite number in episode {episode} at step "
-            f"{places[0] - starts[episode]}{more}; only an episode's first or last may be NaN"
-        )
-    return actions
