@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from isojepa.data.trajectories import ActionScale, Trajectories, open_trajectori
 from isojepa.errors import UserError
 from isojepa.world.learning.baselines import GoalPolicy
 from isojepa.world.model.presets import preset
+from isojepa.world.planning.control_results import published_beside, show
 from isojepa.world.planning.costs import last_step
 from isojepa.world.planning.films import Film, write_film
 from isojepa.world.planning.pairs import by_distance, draw_pairs, paired_difference, rate
@@ -29,6 +31,7 @@ from isojepa.world.planning.policies import (
     straight_line,
 )
 from isojepa.world.planning.recipes import OURS, PUBLISHED, adapted, describe
+from isojepa.world.planning.stage import PlatformStage
 
 pytest.importorskip("h5py")
 from tests.world.episodes import SPEED, draw, write_dots
@@ -87,12 +90,14 @@ BOUND = np.ones(2, np.float32)
 
 def planning(model: Any, **settings: Any) -> PlanningPolicy:
     settings = {"horizon": 3, "execute": 1, "history": 1, "warm_start": True, **settings}
+    bounded = settings.pop("bounded", True)
     return PlanningPolicy(
         model,
         CEM(candidates=60, elites=8, iterations=5),
         lambda goal: [(1.0, last_step(goal))],
         low=-BOUND,
         high=BOUND,
+        bounded=bounded,
         replanning=Replanning(at_once=3, **settings),
     )
 
@@ -173,6 +178,45 @@ def test_the_past_is_what_was_done() -> None:
     torch.testing.assert_close(z.diff(dim=1), moves, atol=0.3, rtol=0)
 
 
+def test_the_past_is_what_was_executed_where_actions_are_cut() -> None:
+    """A planner without bounds, as published: what lies beyond them never happened."""
+    model, pasts, asked = DotModel(), [], []
+
+    def rollout(z: Tensor, past_actions: Tensor, candidates: Tensor) -> Tensor:
+        pasts.append(past_actions)
+        return DotModel.rollout(model, z, past_actions, candidates)
+
+    model.rollout = rollout  # type: ignore[method-assign]
+    policy = planning(model, history=3, bounded=False)
+    policy.begin(np.stack([draw(np.array([30.0, 30.0]))]))
+    at = np.array([[4.0, 4.0]])
+    for _ in range(3):
+        actions = policy.act(DotStage(at, GOALS[:1]).look(np.arange(1)))
+        asked.append(actions)
+        at = np.clip(at + SPEED * np.clip(actions[0], -1, 1).sum(0), 2, 30)
+    assert np.abs(asked[0]).max() > 1.2  # the planner does go beyond
+    done = np.clip(np.concatenate(asked[:2], 1), -1, 1).reshape(1, 2, -1)
+    np.testing.assert_allclose(0.5 * pasts[-1].numpy(), done, atol=1e-6)
+
+
+def test_actions_that_are_cut_are_counted() -> None:
+    stage = PlatformStage.__new__(PlatformStage)
+    stage.low, stage.high, stage.taken, stage.cut = -BOUND, BOUND, 0, 0
+    stage.frames = np.zeros((4, 8, 8, 3), np.uint8)
+    sent = []
+
+    def step(every: np.ndarray, mask: np.ndarray) -> Any:
+        sent.append(every[mask])
+        infos = {"pixels": np.zeros((4, 1, 8, 8, 3), np.uint8)}
+        return None, None, np.zeros(4, bool), None, infos
+
+    stage.world = SimpleNamespace(envs=SimpleNamespace(step=step), infos={})
+    stage.step(np.array([0, 2, 3]), np.array([[0.5, 1.0 + 1e-6], [0.0, -1.5], [9.0, 9.0]]))
+    stage.step(np.array([2]), np.array([[1.0, -1.0]]))
+    assert (stage.taken, stage.cut) == (4, 2)
+    np.testing.assert_allclose(sent[0], [[0.5, 1], [0, -1], [1, 1]])
+
+
 def test_goal_images_of_another_size_are_resized_and_oblong_ones_refused() -> None:
     model = DotModel()
     large = np.stack([draw(p, 96) for p in GOALS])
@@ -193,6 +237,33 @@ def test_baselines() -> None:
     assert actions.shape == (4, 1, 2)
     scripted = ScriptedPolicy(lambda seen: np.sign(GOALS[seen.rows] - seen.state["proprio"]))
     assert play(DotStage(STARTS, GOALS), scripted, b=4, budget=30).success.any()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{}, {"offset": 10}, {"budget": 100}, {"frame_size": 64}, {"protocol": "strict"}],
+    ids=str,
+)
+def test_published_figures_stand_beside_their_own_setting_only(other: dict[str, Any]) -> None:
+    setting = {"protocol": "published", "offset": 25, "budget": 50, "frame_size": 224}
+    found = published_beside("swm/TwoRoom-v1", **{**setting, **other})
+    assert found.get("LeWorldModel") == (None if other else 0.87)
+    assert published_beside("swm/Unknown-v0", **setting) == {}
+
+
+@pytest.mark.parametrize("cut", [0.0, 0.004, 0.3])
+def test_a_share_of_cut_actions_is_said(cut: float, capsys: pytest.CaptureFixture[str]) -> None:
+    show({
+        **rate(np.array([True, False])).as_json(), "environment": "an[env]/v0",
+        "protocol": "strict", "config": {"offset": 5, "budget": 9}, "by_distance": [],
+        "baselines": {"r[/]": rate(np.array([True])).as_json()}, "published": {},
+        "plan_seconds": 1.0, "sequences_per_plan": 3.0, "cut_actions": cut,
+    })  # fmt: skip
+    said = capsys.readouterr().err
+    assert ("30 % of the planned actions" in said) == (cut == 0.3)
+    assert ("were cut" in said) == (cut == 0.3)
+    assert "an[env]/v0" in said
+    assert "r[/]" in said
 
 
 # Pairs and rates

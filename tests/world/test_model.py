@@ -134,6 +134,34 @@ def test_forward_predicts_what_predict_and_rollout_do() -> None:
     torch.testing.assert_close(rolled, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("trains", ["before", "after"])
+def test_the_copy_for_planning_is_in_eval_mode_whatever_the_model_is_in(trains: str) -> None:
+    """Batch norms by their running statistics, no dropout: also once training goes on."""
+    model = tiny(projector_hidden=24, dropout=0.5)
+    torch.manual_seed(0)
+    for part in model.modules():
+        if isinstance(part, torch.nn.BatchNorm1d):
+            part.running_mean.normal_()  # type: ignore[union-attr, operator]
+    frames = torch.randint(0, 256, (2, 3, 3, model.frame_size, model.frame_size)).byte()
+    given = inputs(model, 2)
+    with torch.no_grad():
+        expected = model.eval().encode(frames), model.rollout(*given)
+        if trains == "before":
+            model.train()
+        fast = model.for_planning()
+        model.train()
+        before = {n: x.clone() for n, x in model.state_dict().items()}
+        found = fast.encode(frames), fast.rollout(*given)
+    torch.testing.assert_close(found[0], expected[0])
+    torch.testing.assert_close(found[1], expected[1], rtol=1e-4, atol=1e-5)
+    assert not any(part.training for part in fast.modules())
+    assert all(part.training for part in model.modules())
+    assert all(torch.equal(x, before[n]) for n, x in model.state_dict().items())
+    assert fast.encoder is not model.encoder
+    shared = {x.data_ptr() for x in model.encoder.parameters()}
+    assert {x.data_ptr() for x in fast.encoder.parameters()} == shared
+
+
 def test_the_copy_for_planning_computes_the_same() -> None:
     model = tiny()
     given = inputs(model, 2)

@@ -94,23 +94,84 @@ def test_our_weights_load_into_the_platforms_model(theirs: Any) -> None:
     compare(other, size=28)
 
 
-def test_both_layouts_of_names_and_a_lightning_prefix(theirs: Any) -> None:
+def below(prefix: str, state: dict[str, Any]) -> dict[str, Any]:
+    return {prefix + name: x for name, x in state.items()}
+
+
+T = {"sigreg.t": torch.zeros(3)}
+WRAPPED = {
+    "plain": lambda s: s,
+    "model.": lambda s: below("model.", s),
+    "sigreg beside": lambda s: s | T,
+    "sigreg outside": lambda s: below("model.", s) | T,
+    "sigreg inside": lambda s: below("model.", s | T),
+    "DDP": lambda s: below("module.", s | T),
+    "compiled": lambda s: below("_orig_mod.", s),
+    "compiled DDP": lambda s: below("module._orig_mod.model.", s),
+    "Lightning": lambda s: {
+        "epoch": 3,
+        "state_dict": below("model.", s) | T,
+        "optimizer_states": [{"state": {0: {"exp_avg": torch.zeros(2)}}}],
+    },
+    "a trainer": lambda s: {
+        "model_state_dict": below("module.net.", s),
+        "optimizer": {"state": {0: {"step": torch.zeros(1)}}},
+        "scaler": {"scale": torch.ones(1)},
+    },
+    "compiled parts": lambda s: {
+        n.replace("encoder.", "encoder._orig_mod.", 1) if n.startswith("encoder.") else n: x
+        for n, x in s.items()
+    },
+    "what a ViT has beside": lambda s: s | {"encoder.pooler.dense.weight": torch.zeros(2, 2)},
+}
+
+
+@pytest.mark.parametrize("layout", ["transformers-5", "transformers-4"])
+@pytest.mark.parametrize("wrapped", WRAPPED)
+def test_weights_are_found_in_whatever_was_saved_around_them(
+    theirs: Any, layout: Any, wrapped: str
+) -> None:
     ours = from_platform(theirs)
-    state = export_platform_weights(ours, "transformers-4")
-    assert "encoder.encoder.layer.1.attention.attention.query.weight" in state
-    state = {f"model.{name}": x for name, x in state.items()} | {"sigreg.t": torch.zeros(3)}
-    again = load_platform_weights(state, head_width=8, encoder_heads=3)
+    state = WRAPPED[wrapped](export_platform_weights(ours, layout))
+    again = load_platform_weights(state, head_width=8, encoder_heads=3).state_dict()
     for name, x in ours.state_dict().items():
-        assert torch.equal(x, again.state_dict()[name]), name
+        assert torch.equal(x, again[name]), name
 
 
 def test_other_weights_are_refused(theirs: Any) -> None:
-    with pytest.raises(UserError, match="missing"):
-        load_platform_weights({"x": torch.zeros(1)})
+    with pytest.raises(UserError, match=r"pos_embedding is missing; there are net\.x, all below"):
+        load_platform_weights({"net.x": torch.zeros(1)})
+    with pytest.raises(UserError, match="no tensors"):
+        load_platform_weights({})
     state = theirs.state_dict()
-    state["extra"] = torch.zeros(1)
-    with pytest.raises(UserError, match="extra"):
+    with pytest.raises(UserError, match=r"encoder\.extra"):
+        load_platform_weights(
+            state | {"encoder.extra": torch.zeros(1)}, head_width=8, encoder_heads=3
+        )
+    fewer = {n: x for n, x in state.items() if "patch_embeddings" not in n}
+    with pytest.raises(UserError, match="patch_embed"):
+        load_platform_weights(below("model.", fewer), head_width=8, encoder_heads=3)
+    both = below("student.", state) | below("ema.", state)
+    with pytest.raises(UserError, match="choose one by prefix: 'ema', 'student'"):
+        load_platform_weights(both, head_width=8, encoder_heads=3)
+    load_platform_weights(both, prefix="ema", head_width=8, encoder_heads=3)
+
+
+def test_heads_that_the_widths_rule_out(theirs: Any) -> None:
+    state = theirs.state_dict()
+    with pytest.raises(UserError, match="head_width 64 does not divide"):
+        load_platform_weights(state, encoder_heads=3)
+    with pytest.raises(UserError, match=r"encoder_heads 7: .* has not so many"):
+        load_platform_weights(state, head_width=8, encoder_heads=7)
+    with pytest.raises(UserError, match="has not heads of 64"):
         load_platform_weights(state, head_width=8)
+
+
+def test_the_adapter_leaves_the_model_in_its_mode(theirs: Any) -> None:
+    ours = from_platform(theirs).train()
+    assert not as_platform_model(ours).model.training
+    assert ours.training
+    assert ours.projector.training
 
 
 def test_the_platforms_solver_plans_with_our_model(theirs: Any) -> None:

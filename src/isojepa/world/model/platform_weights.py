@@ -4,7 +4,9 @@ Only names differ. The frame encoder there is a Hugging Face ViT, whose names ch
 5 of `transformers`; both are read, and either is written.
 """
 
+import logging
 import re
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -13,8 +15,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from isojepa.errors import UserError
+from isojepa.world.model.checkpoint_names import weights_within
 from isojepa.world.model.presets import WorldModelSpec
+from isojepa.world.model.rollout import evaluating
 from isojepa.world.model.world_model import WorldModel
+
+log = logging.getLogger(__name__)
 
 # (ours, theirs); {} stands for a number. The encoder's come in two versions.
 NAMES = [
@@ -37,6 +43,7 @@ NAMES = [
     ("encoder.backbone.patch_embed.proj.", "encoder.embeddings.patch_embeddings.projection."),
     ("encoder.backbone.norm.", "encoder.layernorm."),
 ]
+USUAL_HEAD = 64  # width of an attention head, of predictor and encoder, as published
 Layout = Literal["transformers-5", "transformers-4"]
 BLOCK = {
     "transformers-5": [
@@ -95,29 +102,34 @@ def export_platform_weights(
 
 
 def load_platform_weights(
-    state: dict[str, Tensor],
+    state: Mapping[str, Any],
     *,
+    prefix: str | None = None,
     frame_skip: int = 5,
-    head_width: int = 64,
+    head_width: int | None = None,
     encoder_heads: int | None = None,
     action_mean: tuple[float, ...] = (),
     action_std: tuple[float, ...] = (),
 ) -> WorldModel:
     """Our model with the weights of a state dict of the platform's LeWM, in eval mode.
 
-    Sizes are read off the weights; what they do not show are arguments.
+    Sizes are read off the weights; what they do not show are arguments. **How many heads attend is
+    not shown**: heads of 64, as published, are assumed with a line in the log, and other ones give
+    other outputs without an error, unless the widths cannot be divided so.
 
     Args:
-        state: as saved by the platform or by the authors' code, a prefix `model.` included.
-        head_width: width of the predictor's attention heads.
-        encoder_heads: by default its width over 64, as in ViT-Tiny.
+        state: as saved by the platform, by the authors' code or by a trainer around them; wrappers'
+            names and what is not the model's are taken off, see `checkpoint_names.py`.
+        prefix: of the model's names, where there are several models in `state`.
+        head_width: width of the predictor's attention heads; by default 64.
+        encoder_heads: by default the encoder's width over 64, as in ViT-Tiny.
         action_mean, action_std: of the environment's actions; the platform keeps them elsewhere.
 
     Raises:
-        UserError: if a weight is missing, unknown or of an unexpected shape.
+        UserError: if a weight is missing, unknown or of an unexpected shape, or if widths cannot be
+            divided into the heads.
     """
-    if all(name.startswith("model.") for name in state if not name.startswith("sigreg")):
-        state = {n.removeprefix("model."): x for n, x in state.items() if n.startswith("model.")}
+    state = weights_within(state, prefix)
     layout: Layout = "transformers-4"
     if any(name.startswith("encoder.layers.") for name in state):
         layout = "transformers-5"
@@ -167,7 +179,7 @@ class PlatformModel(nn.Module):
 
     def __init__(self, model: WorldModel, standardised: bool) -> None:
         super().__init__()
-        self.model = model.eval()
+        self.model: Any = evaluating(model)  # the caller's stays in its mode
         self.standardised = standardised
 
     @torch.no_grad()
@@ -233,7 +245,7 @@ def _renamed(name: str, names: list[tuple[str, str]]) -> str:
 def _spec(
     weights: dict[str, Tensor],
     frame_skip: int,
-    head_width: int,
+    head_width: int | None,
     encoder_heads: int | None,
     action_mean: tuple[float, ...],
     action_std: tuple[float, ...],
@@ -245,6 +257,7 @@ def _spec(
     side = round((weights["encoder.backbone.pos_embed"].shape[1] - 1) ** 0.5)
     _, history, d = weights["predictor.positions"].shape
     qkv = weights["predictor.blocks.0.attention.qkv.weight"]
+    heads, encoder_heads = _heads(len(qkv) // 3, head_width, patch.shape[0], encoder_heads)
     mix = weights.get("action_encoder.mix.weight")
     hidden = weights.get("projector.0.weight")
     return WorldModelSpec(
@@ -253,7 +266,7 @@ def _spec(
             "patch_size": patch.shape[-1],
             "embed_dim": patch.shape[0],
             "depth": count(r"encoder\.backbone\.blocks\.(\d+)"),
-            "num_heads": encoder_heads or max(1, patch.shape[0] // 64),
+            "num_heads": encoder_heads,
         },
         frame_size=side * patch.shape[-1],
         embedding_dim=d,
@@ -261,8 +274,8 @@ def _spec(
         history=history,
         width=qkv.shape[1],
         depth=count(r"predictor\.blocks\.(\d+)"),
-        heads=len(qkv) // 3 // head_width,
-        head_width=head_width,
+        heads=heads,
+        head_width=len(qkv) // 3 // heads,
         mlp=len(weights["predictor.blocks.0.mlp.1.weight"]),
         dropout=0.1,
         frame_skip=frame_skip,
@@ -270,3 +283,29 @@ def _spec(
         action_mean=action_mean,
         action_std=action_std,
     )
+
+
+def _heads(
+    attention: int, head_width: int | None, encoder: int, encoder_heads: int | None
+) -> tuple[int, int]:
+    """Heads of the predictor, whose attention has that width in all, and of the encoder."""
+    width = USUAL_HEAD if head_width is None else head_width
+    if width < 1 or attention % width:
+        raise UserError(
+            f"head_width {width} does not divide the predictor's attention, {attention} wide; give "
+            "the width it was trained with"
+        )
+    heads = max(1, encoder // USUAL_HEAD) if encoder_heads is None else encoder_heads
+    if heads < 1 or encoder % heads or (encoder_heads is None and encoder % USUAL_HEAD):
+        raise UserError(
+            f"encoder_heads {heads}: the encoder, {encoder} wide, "
+            + ("has not so many heads" if encoder_heads else f"has not heads of {USUAL_HEAD}")
+            + "; give the number it was trained with"
+        )
+    if head_width is None or encoder_heads is None:
+        log.info(
+            "heads of %d are assumed (predictor %d, encoder %d): the weights do not tell; give "
+            "head_width and encoder_heads if others were trained",
+            *(USUAL_HEAD, attention // width, heads),
+        )
+    return attention // width, heads

@@ -82,7 +82,7 @@ def folded(module: nn.Module, dtype: torch.dtype) -> nn.Module:
                     part[i], part[i + 1] = _fold_layer_norm(first, second)
                 elif isinstance(first, nn.Linear) and isinstance(second, nn.BatchNorm1d):
                     part[i], part[i + 1] = _fold_batch_norm(first, second), nn.Identity()
-    return module.to(dtype)
+    return module.to(dtype).eval()
 
 
 class PlainLayerNorm(nn.Module):
