@@ -91,7 +91,8 @@ def find(recorded: Recorded, prints: tuple[str, ...]) -> Split:
     held_out = _take(kept, places)
     new = [place for place, x in enumerate(prints) if x not in trained and x not in held]
     missing = (len(recorded.train) - len(train), len(kept) - len(held_out))
-    return Split(*(np.array(side, np.int64) for side in (train, held_out, new)), missing)
+    sides = [np.array(side, np.int64) for side in (train, held_out, new)]
+    return Split(sides[0], sides[1], sides[2], missing)
 
 
 def _take(wanted: tuple[str, ...], places: dict[str, list[int]]) -> list[int]:
