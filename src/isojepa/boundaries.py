@@ -10,13 +10,15 @@ into one line for the user with the true reason, so that nobody else has to list
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from isojepa.errors import UserError
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 LONGEST = 240  # characters of a library's own words that are passed on
 
 
@@ -111,6 +113,20 @@ def reading(
         if error is not None:
             raise error(why) from caught
         raise UserError(f"{shown(path)}: cannot be read as {what}: {why}") from caught
+
+
+def reading_each(path: Path, what: str, parts: Iterable[T]) -> Iterator[T]:
+    """Parts of a file as a library yields them, each read inside `reading`; what the caller does
+    with a part is outside."""
+    with reading(path, what):
+        iterator = iter(parts)
+    while True:
+        with reading(path, what):
+            try:
+                part = next(iterator)
+            except StopIteration:
+                return
+        yield part
 
 
 @contextmanager

@@ -1,5 +1,8 @@
 """Every format gives the same samples, and every file that cannot be used one clear line."""
 
+import decimal
+import gzip
+import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from pyarrow import feather
 from safetensors.torch import save_file
+from scipy import io, sparse
 
 from isojepa.diagnosis.evidence import gather
 from isojepa.diagnosis.reading import open_samples
@@ -127,10 +132,107 @@ def parquet_of_lists(path: Path) -> Path:
     return path.with_suffix(".parquet")
 
 
+def feather_file(path: Path) -> Path:
+    feather.write_feather(
+        pa.table({f"f{i}": X[:, i] for i in range(4)}), path.with_suffix(".feather")
+    )
+    return path.with_suffix(".feather")
+
+
+def feather_of_version_1(path: Path) -> Path:
+    table = pa.table({f"f{i}": X[:, i] for i in range(4)})
+    feather.write_feather(table, path.with_suffix(".feather"), version=1)
+    return path.with_suffix(".feather")
+
+
+def arrow_stream(path: Path) -> Path:
+    table = pa.table({"embedding": pa.array(X.tolist()), "label": range(50)})
+    with (
+        pa.OSFile(str(path.with_suffix(".arrow")), "wb") as sink,
+        pa.ipc.new_stream(sink, table.schema) as writer,
+    ):
+        writer.write_table(table, max_chunksize=17)
+    return path.with_suffix(".arrow")
+
+
+def json_lines(path: Path) -> Path:
+    lines = [json.dumps({"id": f"{i}", "emb": row}) for i, row in enumerate(X.tolist())]
+    path.with_suffix(".jsonl").write_text("\n".join(lines))
+    return path.with_suffix(".jsonl")
+
+
+def json_lines_of_numbers(path: Path) -> Path:
+    lines = [json.dumps({"n": i, "e": dict(zip("abcd", row))}) for i, row in enumerate(X.tolist())]
+    path.with_suffix(".jsonl").write_text("\n\n".join(lines) + "\n")
+    return path.with_suffix(".jsonl")
+
+
+def json_lines_of_lists(path: Path) -> Path:
+    with gzip.open(path.with_suffix(".jsonl.gz"), "wt") as file:
+        file.write("\n".join(map(json.dumps, X.tolist())))
+    return path.with_suffix(".jsonl.gz")
+
+
+def hdf5(path: Path) -> Path:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path.with_suffix(".h5"), "w") as file:
+        file["deep/features"] = X
+        file["deep/labels"] = np.arange(50)
+        file["names"] = [f"{i}.png" for i in range(50)]
+    return path.with_suffix(".h5")
+
+
+def mat(path: Path) -> Path:
+    io.savemat(path.with_suffix(".mat"), {"x": X, "labels": np.arange(50)})
+    return path.with_suffix(".mat")
+
+
+def mat_of_version_7_3(path: Path) -> Path:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path.with_suffix(".mat"), "w", userblock_size=512) as file:
+        file["x"] = X.T  # MATLAB's first axis is the last of HDF5
+    with path.with_suffix(".mat").open("r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file")
+    return path.with_suffix(".mat")
+
+
+def sparse_npz(path: Path) -> Path:
+    sparse.save_npz(path.with_suffix(".npz"), sparse.csc_matrix(X))
+    return path.with_suffix(".npz")
+
+
+def npz_of_vectors(path: Path) -> Path:
+    np.savez(path.with_suffix(".npz"), **{f"{i}.png": row for i, row in enumerate(X)})
+    return path.with_suffix(".npz")
+
+
+def saved(content: Callable[[torch.Tensor], object]) -> Callable[[Path], Path]:
+    def write(path: Path) -> Path:
+        torch.save(content(torch.from_numpy(X)), path.with_suffix(".pt"))
+        return path.with_suffix(".pt")
+
+    return write
+
+
+TORCH_SAVED = {
+    "nested": lambda x: {"epoch": 3, "emb": {"x": x}, "names": ["a"] * 50},
+    "list of vectors": lambda x: list(x),
+    "list of batches": lambda x: list(x.split(16)),
+    "list of lists": lambda x: x.double().tolist(),
+    "pair with labels": lambda x: (x, torch.arange(50)),
+    "vectors by name": lambda x: {f"{i}.png": row for i, row in enumerate(x)},
+    "sparse": lambda x: x.to_sparse(),
+    "sparse rows": lambda x: x.to_sparse_csr(),
+    "parameter": lambda x: torch.nn.Parameter(x),
+}
+
+
 WRITERS: tuple[Callable[[Path], Path], ...] = (
     npy, fortran_npy, big_endian_npy, npz, compressed_npz, fortran_npz, safetensors, tensor,
     legacy_tensor, dictionary_of_tensors, csv, csv_with_header, csv_with_semicolons, csv_of_pandas,
-    parquet, parquet_of_embed, parquet_of_lists,
+    parquet, parquet_of_embed, parquet_of_lists, feather_file, feather_of_version_1, arrow_stream,
+    json_lines, json_lines_of_numbers, json_lines_of_lists, hdf5, mat, mat_of_version_7_3,
+    sparse_npz, npz_of_vectors,
 )  # fmt: skip
 
 
@@ -146,6 +248,23 @@ def test_all_formats_hold_the_same_samples(
         np.testing.assert_allclose(contents(samples), X, rtol=1e-7)
 
 
+@pytest.mark.parametrize("name", TORCH_SAVED)
+def test_tensors_are_found_wherever_they_are(name: str, tmp_path: Path):
+    samples = open_samples(saved(TORCH_SAVED[name])(tmp_path / "x"))
+    np.testing.assert_allclose(contents(samples), X, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["float8_e4m3fn", "float8_e5m2", "bfloat16"])
+def test_real_types_that_numpy_lacks_are_read(kind: str, tmp_path: Path):
+    x = torch.from_numpy(X).to(getattr(torch, kind))
+    save_file({"x": x}, tmp_path / "x.safetensors")
+    torch.save(x, tmp_path / "x.pt")
+    for name in ("x.safetensors", "x.pt"):
+        samples = open_samples(tmp_path / name)
+        np.testing.assert_array_equal(contents(samples), x.float())
+        assert any(kind in note for note in samples.notes) == (kind != "bfloat16")
+
+
 @pytest.mark.parametrize("kind", ["float16", "float64", "int8", "int64", "uint8", "bool"])
 def test_all_real_numbers_are_read(kind: str, tmp_path: Path):
     x = (10 * X).astype(kind)
@@ -154,14 +273,6 @@ def test_all_real_numbers_are_read(kind: str, tmp_path: Path):
     np.testing.assert_array_equal(contents(samples), x.astype(np.float64))
     assert contents(samples).dtype in (np.float32, np.float64)
     assert any(kind in note for note in samples.notes) == (not kind.startswith("float"))
-
-
-def test_bfloat16_is_read(tmp_path: Path):
-    x = torch.from_numpy(X).bfloat16()
-    save_file({"x": x}, tmp_path / "x.safetensors")
-    torch.save(x, tmp_path / "x.pt")
-    for name in ("x.safetensors", "x.pt"):
-        np.testing.assert_array_equal(contents(open_samples(tmp_path / name)), x.float())
 
 
 def test_one_axis_is_one_dimension(tmp_path: Path):
@@ -206,7 +317,7 @@ class TestChoice:
         path.write_text("\n".join(["label,path,a,b,c,d", *rows]) + "\n")
         samples = open_samples(path)
         assert samples.columns == ("a", "b", "c", "d")
-        assert "Left out: label, path" in samples.notes[0]
+        assert "Left out: label (row numbers), path (text)" in samples.notes[0]
         assert open_samples(path, columns=("label", "a")).columns == ("label", "a")
         with pytest.raises(UserError, match=r"path of .* holds no numbers"):
             open_samples(path, columns=("path",))
@@ -214,6 +325,12 @@ class TestChoice:
     def test_of_whole_numbers_if_there_is_nothing_else(self, tmp_path: Path):
         write_csv(tmp_path / "x.csv", (10 * X).astype(int), "a,b,c,d")
         assert open_samples(tmp_path / "x.csv").d == 4
+
+    def test_of_decimals(self, tmp_path: Path):
+        exact = [decimal.Decimal(f"{v:.4f}") for v in X[:, 0]]
+        pq.write_table(pa.table({"a": exact, "b": X[:, 1]}), tmp_path / "x.parquet")
+        x = contents(open_samples(tmp_path / "x.parquet"))
+        np.testing.assert_allclose(x, X[:, :2], atol=6e-5)
 
     def test_of_lists_among_columns(self, tmp_path: Path):
         samples = open_samples(parquet_of_embed(tmp_path / "x"))
@@ -242,6 +359,22 @@ def _ragged(path: Path) -> None:
     pq.write_table(pa.table({"e": pa.array([[1.0, 2.0], [3.0]] * 20)}), path)
 
 
+def _lists_of_lists(path: Path) -> None:
+    pq.write_table(pa.table({"e": [[r[:2], r[2:]] for r in X.tolist()]}), path)
+
+
+def _nulls(path: Path) -> None:
+    pq.write_table(pa.table({"a": pa.array([None] * 50, pa.float64()), "b": X[:, 1]}), path)
+
+
+def _two_tables(path: Path) -> None:
+    torch.save([torch.from_numpy(X), torch.from_numpy(X[:9])], path)
+
+
+def _numbers_as_objects(path: Path) -> None:
+    np.savez(path, x=X, names=np.array(["a", None], dtype=object))
+
+
 BAD: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "object array": ("x.npy", _object_npy, "holds Python objects, where numbers are needed"),
     "complex": ("x.npy", lambda p: np.save(p, X.astype(complex)), "holds complex numbers"),
@@ -250,20 +383,36 @@ BAD: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "no axis": ("x.npy", lambda p: np.save(p, np.float32(3)), r"shape \(\)"),
     "no rows": ("x.npy", lambda p: np.save(p, X[:0]), "no samples"),
     "cut short": ("x.npy", _short_npy, "cut short"),
-    "empty file": ("x.npy", Path.touch, "cut short"),
+    "empty file": ("x.npy", Path.touch, "empty file"),
     "npz cut short": ("x.npz", _short_npz, "cut short"),
-    "not an npz": ("x.npz", lambda p: p.write_text("hello"), "not an .npz file"),
+    "not an npz": ("x.npz", lambda p: p.write_text("hello"), "as an .npz file"),
     "pickle": ("x.pkl", lambda p: p.write_bytes(pickle.dumps(X)), "a pickle runs whatever code"),
-    "pickle named pt": ("x.pt", lambda p: p.write_bytes(pickle.dumps({1})), "not a file of|holds"),
+    "pickle named pt": ("x.pt", lambda p: p.write_bytes(pickle.dumps({1})), "not written by torch"),
     "code in pt": ("x.pt", _tensor_with_code, "holds more than tensors"),
     "no tensor in pt": ("x.pt", lambda p: torch.save({"a": 1}, p), "holds no tensor"),
-    "rubbish in pt": ("x.pt", lambda p: p.write_bytes(b"rubbish"), "damaged|holds more"),
-    "rubbish in safetensors": ("x.safetensors", lambda p: p.write_bytes(b"rubbish"), "damaged"),
-    "rubbish in parquet": ("x.parquet", lambda p: p.write_bytes(b"rubbish"), "damaged"),
+    "rubbish in pt": ("x.pt", lambda p: p.write_bytes(b"rubbish"), "does not begin as"),
+    "rubbish in safetensors": ("x.safetensors", lambda p: p.write_bytes(b"rubbish"), "deserial"),
+    "rubbish in parquet": ("x.parquet", lambda p: p.write_bytes(b"rubbish"), "cannot be read as"),
     "ragged lists": ("x.parquet", _ragged, "lists of different lengths"),
+    "lists of lists": ("x.parquet", _lists_of_lists, r"e \(lists of lists\)"),
+    "column of nulls": ("x.parquet", _nulls, "no cell of column a holds anything"),
+    "list of two tables": ("x.pt", _two_tables, r"--key: 0 \(50, 4\), 1 \(9, 4\)"),
+    "no json": ("x.jsonl", lambda p: p.write_text('{"a": 1}\n{"a"'), "line 2 is no JSON"),
+    "record": ("x.npy", lambda p: np.save(p, np.zeros(30, "f4,f4")), "holds records"),
+    "dates": ("x.npy", lambda p: np.save(p, np.zeros((30, 2), "M8[s]")), "holds dates"),
+    "rubbish in h5": ("x.h5", lambda p: p.write_bytes(b"rubbish"), "cannot be read as an HDF5"),
+    "rubbish in mat": ("x.mat", lambda p: p.write_bytes(b"rubbish" * 99), "read as a .mat file"),
+    "rubbish in feather": ("x.feather", lambda p: p.write_bytes(b"rubbish"), "read as a Feather"),
     "text only": ("x.csv", lambda p: p.write_text("a,b\nu,v\nw,x\n"), "no column of numbers"),
-    "empty csv": ("x.csv", Path.touch, "the first line is empty"),
-    "spaces in csv": ("x.csv", lambda p: p.write_text("1 2\n3 4\n"), "separated by commas"),
+    "empty csv": ("x.csv", Path.touch, "empty file"),
+    "blank csv": ("x.csv", lambda p: p.write_text("\n \n"), "holds no rows"),
+    "header only": ("x.csv", lambda p: p.write_text("a,b\n"), "holds no rows"),
+    "npy as npz": ("x.npz", lambda p: np.save(p.open("wb"), X), "an array of numpy.save"),
+    "npz as pickle": ("x.npz", lambda p: p.write_bytes(pickle.dumps(X)), "a pickle, which runs"),
+    "workbook as csv": ("x.csv", lambda p: p.write_bytes(b"PK\3\4" + bytes(9)), "a zip archive"),
+    "pointer": ("x.pt", lambda p: p.write_text("version https://git-lfs.git"), "git lfs pull"),
+    "web page": ("x.csv", lambda p: p.write_text("<!DOCTYPE html>"), "the download failed"),
+    "workbook": ("x.xlsx", Path.touch, r"save the sheet as \.csv"),
     "names twice": ("x.csv", lambda p: p.write_text("a,a\n1,2\n"), "share a name"),
     "text among numbers": (
         "x.csv",

@@ -2,11 +2,13 @@
 
 import logging
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
 
+from isojepa.boundaries import shown, writing
 from isojepa.diagnosis.evidence import LEAST_ROWS, gather
 from isojepa.diagnosis.page import page
 from isojepa.diagnosis.reading import open_samples
@@ -24,15 +26,18 @@ class DiagnoseConfig:
     """Is this an isotropic Gaussian, and if not, how does it fail? Writes an illustrated page."""
 
     file: tyro.conf.Positional[Path]
-    """Embeddings, one sample a row: .npy, .npz, .csv, .parquet, .safetensors or .pt."""
+    """Embeddings, one sample a row: .npy, .npz, .csv, .tsv, .txt, .parquet, .feather, .jsonl,
+    .safetensors, .pt, .h5 or .mat; tables of text also as .csv.gz."""
     key: str | None = None
     """Name of the array, in a file that holds several."""
     columns: tuple[str, ...] = ()
-    """Columns of a table to use, names or patterns such as emb_*; by default the real numbers."""
+    """Columns of a table to use, names or patterns such as emb_*; by default those of numbers that
+    neither count rows nor name classes."""
     any_scale: bool = False
     """Accept any common mean and standard deviation: judge the shape, as of an encoder's output."""
     drop_nonfinite: bool = False
-    """Leave out rows with NaN or infinite numbers instead of refusing them."""
+    """Leave out rows with NaN, infinite numbers or, in tables, cells that are no numbers, in place
+    of refusing them."""
     max_samples: int = 8192
     """Rows drawn for tests and directions; moments, distances and duplicates are of all rows."""
     seed: int = 0
@@ -54,9 +59,9 @@ class DiagnoseConfig:
     @property
     def command(self) -> str:
         """The line that asks for this again."""
-        words = [f"isojepa diagnose {self.file}"]
-        words += [f"--key {self.key}"] if self.key else []
-        words += [f"--columns {' '.join(self.columns)}"] if self.columns else []
+        words = [f"isojepa diagnose {_quoted(self.file)}"]
+        words += [f"--key {_quoted(self.key)}"] if self.key else []
+        words += [f"--columns {' '.join(map(_quoted, self.columns))}"] if self.columns else []
         words += ["--any-scale"] if self.any_scale else []
         words += ["--drop-nonfinite"] if self.drop_nonfinite else []
         words += [f"--max-samples {self.max_samples}"] if self.max_samples != 8192 else []
@@ -70,9 +75,13 @@ def run(config: DiagnoseConfig) -> Verdict:
         UserError: if the file cannot be read or holds no usable samples, or the page cannot be
             written.
     """
-    if config.page.is_dir() or not config.page.parent.is_dir():
-        raise UserError(f"--out {config.page}: give a file name in a folder that exists")
-    samples = open_samples(config.file, key=config.key, columns=config.columns)
+    with writing(config.page):
+        usable = config.page.parent.is_dir() and not config.page.is_dir()
+    if not usable and config.file.exists():
+        raise UserError(f"--out {shown(config.page)}: give a file name in a folder that exists")
+    samples = open_samples(
+        config.file, key=config.key, columns=config.columns, missing=config.drop_nonfinite
+    )
     evidence = gather(
         samples,
         any_scale=config.any_scale,
@@ -84,15 +93,20 @@ def run(config: DiagnoseConfig) -> Verdict:
     verdict = judge(evidence)
     console.print(summary(evidence, verdict), highlight=False)
     write_atomically(config.page, page(evidence, verdict, config.command, config.seed))
-    log.info("page: %s", config.page)
+    log.info("page: %s", shown(config.page))
     return verdict
+
+
+def _quoted(word: object) -> str:
+    """A word of a command line as a shell reads it."""
+    return shlex.quote(shown(str(word)))
 
 
 def cache_folder() -> Path | None:
     """Where simulated null distributions stay from run to run; None if it cannot be made."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "isojepa"
     try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "isojepa"
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: a user without a home
         return None
     return folder if os.access(folder, os.W_OK) else None

@@ -67,6 +67,7 @@ def check_shape(name: str, shape: tuple[int, ...], dtype: np.dtype) -> dict:
     notes: tuple[str, ...] = ()
     if dtype.kind not in "fiub":
         what = {"O": "Python objects", "c": "complex numbers", "U": "text", "S": "text"}
+        what |= {"M": "dates", "m": "durations", "V": "records or raw bytes"}
         raise UserError(
             f"{name}: holds {what.get(dtype.kind, dtype.name)}, where numbers are needed; "
             "save a floating-point array (n, d)"

@@ -1,0 +1,1 @@
+"""Formats of files of embeddings: each becomes `Samples`."""
