@@ -182,7 +182,7 @@ class TestDecimalCommas:
         head = head and head.replace(",", sep)
         samples = open_samples(write(tmp_path / "x.csv", COMMAS, head, sep))
         np.testing.assert_array_equal(read(samples), X)
-        assert any("decimal commas" in note for note in samples.notes)
+        assert any("Decimal commas" in note for note in samples.notes)
 
     @pytest.mark.parametrize("sep", [";", ","])
     def test_are_read_in_quotes(self, sep: str, tmp_path: Path):

@@ -88,7 +88,7 @@ def find_dialect(path: Path) -> Dialect:
         names = named_columns(path, header, body_rows, width)
     notes = [encoding.note] if encoding.note else []
     if comma:
-        notes.append("Numbers are written with decimal commas: read as such.")
+        notes.append("Decimal commas: read as such, as in 0,5.")
     elif separator == ",":
         _refuse_decimal_commas(path, body_rows)
     return Dialect(

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import io, sparse
@@ -22,7 +23,7 @@ def open_mat(path: Path) -> Archive:
     with reading(path, "a .mat file"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of names and encodings
         content = io.loadmat(path)
-        arrays = {
+        arrays: dict[str, Any] = {
             name: sparse.csr_matrix(value) if sparse.issparse(value) else np.asarray(value)
             for name, value in content.items()
             if not name.startswith("__")

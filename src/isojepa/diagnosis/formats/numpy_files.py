@@ -122,7 +122,7 @@ def _sparse_matrix(path: Path, headers: Mapping[str, Header]) -> Archive | None:
         what="an .npz file",
         arrays={"": Shape(matrix.shape, matrix.dtype)},
         read=read,
-        notes=("A sparse matrix: cells that are not stored are read as 0.",),
+        notes=("Sparse matrix: cells that are not stored are read as 0.",),
     )
 
 

@@ -116,7 +116,7 @@ def _without_labels(
         kept.append(column)
         if beside_reals and column.is_constant and column.name not in family:
             name = shown(_called(column.name))
-            notes.append(f"Every number of {name} is {column.low:g}: read as a dimension.")
+            notes.append(f"Constant {name}: every number is {column.low:g}, read as a dimension.")
     if asked:
         raise UserError(
             f"{shown(path)}: whole numbers in column {few(list(map(shown, asked)))} beside real "

@@ -70,8 +70,9 @@ def open_table(table: Table, patterns: tuple[str, ...], missing: bool) -> Sample
     _refuse_bad_cells(
         table, [p for p in profiles if p.is_text and p.is_nearly_numbers], missing=False
     )
+    notes: tuple[str, ...] = ()
     if asked is not None:
-        chosen, notes = _check_asked(table.path, profiles), ()
+        chosen = _check_asked(table.path, profiles)
     else:
         chosen, notes = coordinates(table.path, profiles, table.named)
     _refuse_bad_cells(table, chosen, missing)

@@ -158,8 +158,8 @@ def _plain(tensor: Tensor, name: str, notes: list[str]) -> Tensor:
     if tensor.is_quantized:
         return tensor.dequantize()
     if tensor.layout != torch.strided:
-        where = f"{name} is a" if name else "A"
-        notes.append(f"{where} sparse tensor: cells that are not stored are read as 0.")
+        where = f"Sparse tensor {name}".strip()
+        notes.append(f"{where}: cells that are not stored are read as 0.")
         return tensor.to_sparse_coo().coalesce()
     return tensor
 

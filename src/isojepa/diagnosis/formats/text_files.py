@@ -48,7 +48,7 @@ def find_encoding(path: Path) -> Encoding:
                 start = file.read(CHUNK)
             decoder.decode(b"", final=True)
         except UnicodeDecodeError:
-            return Encoding("latin-1", "The text is not in UTF-8: read as Latin-1.")
+            return Encoding("latin-1", "Not UTF-8: the text is read as Latin-1.")
     return Encoding("utf-8-sig")
 
 
