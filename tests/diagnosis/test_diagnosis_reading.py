@@ -139,12 +139,6 @@ def feather_file(path: Path) -> Path:
     return path.with_suffix(".feather")
 
 
-def feather_of_version_1(path: Path) -> Path:
-    table = pa.table({f"f{i}": X[:, i] for i in range(4)})
-    feather.write_feather(table, path.with_suffix(".feather"), version=1)
-    return path.with_suffix(".feather")
-
-
 def arrow_stream(path: Path) -> Path:
     table = pa.table({"embedding": pa.array(X.tolist()), "label": range(50)})
     with (
@@ -230,7 +224,7 @@ TORCH_SAVED = {
 WRITERS: tuple[Callable[[Path], Path], ...] = (
     npy, fortran_npy, big_endian_npy, npz, compressed_npz, fortran_npz, safetensors, tensor,
     legacy_tensor, dictionary_of_tensors, csv, csv_with_header, csv_with_semicolons, csv_of_pandas,
-    parquet, parquet_of_embed, parquet_of_lists, feather_file, feather_of_version_1, arrow_stream,
+    parquet, parquet_of_embed, parquet_of_lists, feather_file, arrow_stream,
     json_lines, json_lines_of_numbers, json_lines_of_lists, hdf5, mat, mat_of_version_7_3,
     sparse_npz, npz_of_vectors,
 )  # fmt: skip
@@ -397,6 +391,11 @@ BAD: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "lists of lists": ("x.parquet", _lists_of_lists, r"e \(lists of lists\)"),
     "column of nulls": ("x.parquet", _nulls, "no cell of column a holds anything"),
     "list of two tables": ("x.pt", _two_tables, r"--key: 0 \(50, 4\), 1 \(9, 4\)"),
+    "old feather": (
+        "x.feather",
+        lambda p: feather.write_feather(pa.table({"a": X[:, 0]}), p, version=1),
+        "version 1",
+    ),
     "no json": ("x.jsonl", lambda p: p.write_text('{"a": 1}\n{"a"'), "line 2 is no JSON"),
     "record": ("x.npy", lambda p: np.save(p, np.zeros(30, "f4,f4")), "holds records"),
     "dates": ("x.npy", lambda p: np.save(p, np.zeros((30, 2), "M8[s]")), "holds dates"),
