@@ -1,5 +1,7 @@
 """The command line: a table of verbs, each a configuration and the function that takes it."""
 
+import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -60,6 +62,8 @@ def verbs() -> dict[str, Verb]:
 def parse(arguments: Sequence[str], table: dict[str, Verb]) -> Any:
     """The configuration that a command line without its first word asks for; exits on mistakes."""
     program, group = "isojepa", "world"
+    from isojepa.training.settings import only_said
+
     inside = list(arguments[:1]) == [group]
     prefix = f"{group} " if inside else ""
     configs = {
@@ -71,7 +75,8 @@ def parse(arguments: Sequence[str], table: dict[str, Verb]) -> Any:
         arguments, program = arguments[1:], f"{program} {group}"
     else:
         configs[group] = WorldVerbs
-    return tyro.cli(_subcommands(configs), args=list(arguments) or ["--help"], prog=program)
+    config = tyro.cli(_subcommands(configs), args=list(arguments) or ["--help"], prog=program)
+    return only_said(config, arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -82,29 +87,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(f"isojepa {isojepa.__version__}")
         return 0
-    from rich.text import Text
-
     from isojepa.progress import console, set_up_logging
 
     with console.status("starting"):  # PyTorch and timm take seconds to import
+        from isojepa.distributed import rank
         from isojepa.training.process import Interrupted
+        from isojepa.training.ranks import SaidByFirst, lost_another
 
         table = verbs()
     set_up_logging()
+    if os.environ.get("LOCAL_RANK", "0") != "0":  # started by another of this run, which speaks
+        logging.getLogger("isojepa").setLevel(logging.ERROR)
     try:
         config = parse(arguments, table)
         next(verb for verb in table.values() if verb.config is type(config)).run(config)
+    except SaidByFirst:
+        return 0  # another code would have Lightning kill the first process before it has said so
     except UserError as error:
-        line = Text.assemble(("isojepa:", "bold red"), f" {error}")
-        console.print(line, soft_wrap=True)
+        _say(str(error))
         return 2
     except Interrupted as error:
-        console.print(f"isojepa: {error}", highlight=False, soft_wrap=True)
+        if rank() != 0:
+            return 0
+        _say(str(error))
         return 128 + error.number
+    except RuntimeError as error:
+        if not lost_another(error):
+            raise
+        if rank() == 0:
+            _say("another process of this run has ended; what was saved is kept: see --resume")
+        return 1 if rank() == 0 else 0
     except KeyboardInterrupt:
         console.print("isojepa: interrupted")
         return 130
     return 0
+
+
+def _say(words: str) -> None:
+    from rich.text import Text
+
+    from isojepa.progress import console
+
+    console.print(Text.assemble(("isojepa:", "bold red"), f" {words}"), soft_wrap=True)
 
 
 def _subcommands(configs: dict[str, type]) -> Any:

@@ -4,7 +4,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +19,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from isojepa.boundaries import reason, shown, trying
 
 T = TypeVar("T")
 console = Console(stderr=True, markup=False)  # brackets in paths and names are no markup
@@ -37,9 +39,24 @@ def set_up_logging(file: Path | None = None) -> None:
         RichHandler(console=console, show_time=False, show_path=False, show_level=False)
     )
     if file is not None:
-        handler = logging.FileHandler(file, encoding="utf-8", errors="backslashreplace")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        logger.addHandler(handler)
+        with trying(f"the log file {shown(file)}"):
+            handler = _LogFile(file, encoding="utf-8", errors="backslashreplace")
+            handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+            logger.addHandler(handler)
+
+
+class _LogFile(logging.FileHandler):
+    """A log file that is left out from the first line that cannot be written."""
+
+    def handleError(self, _record: logging.LogRecord) -> None:
+        logger, error = logging.getLogger("isojepa"), sys.exc_info()[1]
+        if self in logger.handlers:
+            logger.removeHandler(self)
+            logger.warning("log.txt: %s; going on without", reason(error) if error else "failed")
+
+    def close(self) -> None:
+        with suppress(OSError):  # flushes what a full disk could not take
+            super().close()
 
 
 def track(items: Iterable[T], total: int, description: str) -> Iterator[T]:

@@ -3,11 +3,13 @@
 import datetime
 import io
 import json
+import logging
 import platform
 import re
 import shlex
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,16 +17,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from isojepa.boundaries import reading, writing
+from isojepa.boundaries import reading, shown, writing
 from isojepa.errors import UserError
 from isojepa.files import write_atomically
 
-FALSE_START = {
-    "log.txt",
-    "skipped.tsv",
-    "views.png",
-    "held_out.tsv",
-}  # what a run that never began leaves behind
+log = logging.getLogger(__name__)
+FALSE_START = {  # what a run that never began leaves behind
+    "log.txt", "skipped.tsv", "views.png", "held_out.tsv", "wandb", "tensorboard",
+}  # fmt: skip
+STOPPED = {*FALSE_START, "config.json", "metrics.jsonl"}  # and one that diverged with nothing saved
 
 
 def make_run_folder(out: Path, *, resume: bool, overwrite: bool) -> None:
@@ -36,22 +37,44 @@ def make_run_folder(out: Path, *, resume: bool, overwrite: bool) -> None:
     is_run = (out / "config.json").is_file()
     if resume:
         if not is_run:
-            raise UserError(f"--resume {out}: there is no run there (config.json is missing)")
-        return
-    if out.exists() and not (out.is_dir() and {p.name for p in out.iterdir()} <= FALSE_START):
+            raise UserError(
+                f"--resume {shown(out)}: there is no run there (config.json is missing)"
+            )
+        with writing(out), tempfile.NamedTemporaryFile(dir=out, prefix=".part-"):
+            return
+    if out.exists() and not _is_empty(out):
         if not overwrite:
             what = "a run" if is_run else "something else"
             remedy = "--resume to go on with it, --overwrite to replace it, or another --out"
             raise UserError(
-                f"--out {out}: {what} is already there; "
+                f"--out {shown(out)}: {what} is already there; "
                 + (f"give {remedy}" if is_run else "choose another --out")
             )
         if not is_run:
-            raise UserError(f"--overwrite {out}: not a run, so it is left alone; choose another")
+            raise UserError(
+                f"--overwrite {shown(out)}: not a run, so it is left alone; choose another"
+            )
         with writing(out):
             shutil.rmtree(out)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
+        for name in STOPPED - {"log.txt"}:
+            shutil.rmtree(out / name) if (out / name).is_dir() else (out / name).unlink(True)
+
+
+def _is_empty(out: Path) -> bool:
+    """Whether nothing of worth is there: what a run leaves that failed before it saved anything."""
+    if not out.is_dir():
+        return False
+    names = {p.name for p in out.iterdir() if not p.name.startswith(".part-")}
+    if "config.json" not in names:
+        return names <= FALSE_START
+    if not names <= STOPPED:
+        return False
+    try:
+        return "stopped" in read_run(out)
+    except UserError:
+        return False
 
 
 def read_run(run: Path) -> dict[str, Any]:
@@ -63,10 +86,11 @@ def read_run(run: Path) -> dict[str, Any]:
     path = run / "config.json"
     if not path.is_file():
         raise UserError(f"{run}: not a run folder (config.json is missing)")
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError(f"{path}: damaged ({error})") from error
+    with reading(path, "a run's settings"):
+        made = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(made, dict):
+        raise UserError(f"{shown(path)}: damaged (a {type(made).__name__} instead of an object)")
+    return made
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -172,16 +196,33 @@ class Metrics:
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """The lines of RUN/metrics.jsonl; a last line cut short by a crash is left out."""
+    """The lines of RUN/metrics.jsonl: objects with a whole, positive `step`.
+
+    Every other line is left out, with a warning; a last one that a crash cut short without.
+    """
     path = run / "metrics.jsonl"
     if not path.is_file():
         return []
-    lines = []
-    for text in path.read_text().splitlines():
+    with reading(path, "a run's metrics"):
+        texts = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    lines, damaged = [], []
+    for number, text in enumerate(texts, start=1):
         try:
-            lines.append(json.loads(text))
-        except ValueError:
-            break
+            line = json.loads(text) if text.strip() else None
+        except (ValueError, RecursionError):
+            line = ()
+        if isinstance(line, dict) and type(line.get("step")) is int and 0 < line["step"] < 2**53:
+            lines.append(line)
+        elif line is not None and number < len(texts):
+            damaged.append(number)
+    if damaged:
+        log.warning(
+            "%s: line %s damaged and left out",
+            shown(path),
+            f"{damaged[0]} is"
+            if len(damaged) == 1
+            else f"{damaged[0]} and {len(damaged) - 1} more are",
+        )
     return lines
 
 

@@ -34,7 +34,8 @@ def pretrain(config: PretrainConfig, backbone: nn.Module | None = None) -> Path:
     run = training.run(config, backbone)
     if config.preview is not None or rank() != 0:
         return run
-    if config.evaluate and backbone is None and _can_be_scored(run):
+    asked = read_run(run)["config"]["evaluate"]  # as the run has it, where it was resumed
+    if asked and backbone is None and _can_be_scored(run):
         score(run)
     write_report(run)
     return run

@@ -97,9 +97,20 @@ def _label(text: str, **place: Any) -> Label:
     return Label(text=text, text_font=FONT, text_font_size="11px", text_color=SOFT, **place)
 
 
+MOST_TICKS = 12
+
+
 def log_ticks(plot: figure, low: float, high: float) -> None:
-    """Powers of ten between two values, or 1, 2 and 5 times them where those are few."""
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    mantissas = (1, 2, 5) if high < 200 * low else (1,)
-    plot.yaxis.ticker = FixedTicker(ticks=[float(f"{m}e{d}") for d in decades for m in mantissas])
+    """Powers of ten between two values, or 1, 2 and 5 times them where those are few.
+
+    At most a dozen. Values that a logarithmic axis cannot show (0, less, infinite, NaN) leave
+    Bokeh's own ticks.
+    """
     plot.yaxis.formatter = PrintfTickFormatter(format="%g")
+    if not 0 < low <= high < math.inf:
+        return
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    every = max(1, math.ceil((last - first) / MOST_TICKS))
+    mantissas = (1, 2, 5) if high < 200 * low else (1,)
+    ticks = [float(f"{m}e{d}") for d in range(first, last + 1, every) for m in mantissas]
+    plot.yaxis.ticker = FixedTicker(ticks=[x for x in ticks if 0 < x < math.inf])

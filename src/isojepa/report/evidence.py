@@ -88,6 +88,16 @@ class Evidence:
             return False
         return self.projections.spread < SHRUNKEN_SPREAD and self.sigreg_share < ROUGH_SHARE
 
+    @property
+    def same_pictures(self) -> bool:
+        """Whether all pictures of the sample are one: alike, and with the same embedding."""
+        sample = self.run.sample
+        if sample is None or len(sample.thumbnails) < 2:
+            return False
+        pictures, z = sample.thumbnails, sample.embeddings
+        same = (pictures == pictures[:1]).all()
+        return bool(same and np.ptp(z, axis=0).max() <= 1e-3 * np.abs(z).max())
+
     def last(self, key: str) -> float | None:
         """Median of the last tenth of a curve; None if it was never logged."""
         values = self.run.curve(key)[1]
@@ -167,6 +177,54 @@ def improvements(evidence: Evidence) -> list[str]:
         if accuracy is not None and accuracy.change > max(0.01, 2 * accuracy.error):
             rise = f"by {100 * accuracy.change:.1f} points over the last {accuracy.steps:,} steps"
             found.append(f"the {name} was rising ({rise})")
+    return found
+
+
+class Fall(NamedTuple):
+    """A curve that ended below its best by more than its noise."""
+
+    key: str
+    name: str
+    best: float
+    step: int
+    """Of the best value."""
+    end: float
+
+
+WATCHED = {
+    "probe_accuracy": "linear probe",
+    "knn_accuracy": "k-NN",
+    "effective_rank": "effective rank",
+}
+
+
+def falls(evidence: Evidence) -> list[Fall]:
+    """What was better earlier in the run than at its end.
+
+    Accuracies count from a fall of 2 points, the effective rank from a fall by a third and only
+    after the first quarter of training, before which it depends on the initial weights. Where the
+    curve has points enough, both its height and its end are means of three, and the fall has to be
+    above the noise from point to point.
+    """
+    found = []
+    for key, name in WATCHED.items():
+        steps, values = evidence.run.curve(key)
+        if key == "effective_rank" and len(steps):
+            late = steps >= steps[-1] / 4
+            steps, values = steps[late], values[late]
+        if len(values) < 4 or not np.isfinite(values).all():
+            continue
+        smooth, noise = values, 0.0
+        if len(values) >= 8:
+            smooth = np.convolve(values, np.full(3, 1 / 3), "valid")
+            change = np.diff(values)
+            spread = np.median(np.abs(change - np.median(change)))
+            noise = 1.4826 * float(spread) / math.sqrt(2)
+        least = 0.02 if key != "effective_rank" else float(smooth.max()) / 3
+        if smooth.max() - smooth[-1] > max(least, 2.5 * noise):
+            at = int(np.flatnonzero(values == values.max())[-1])
+            end = float(values[-1])
+            found.append(Fall(key, name, float(values[at]), int(steps[at]), end))
     return found
 
 

@@ -15,6 +15,7 @@ from isojepa.report.evidence import (
     ROUGH_SHARE,
     SHRUNKEN_SPREAD,
     Evidence,
+    falls,
     improvements,
     trend,
 )
@@ -158,13 +159,20 @@ def sigreg(evidence: Evidence) -> Iterator[Finding]:
 
 def progress(evidence: Evidence) -> Iterator[Finding]:
     run = evidence.run
-    found = improvements(evidence)
+    found, fallen = improvements(evidence), falls(evidence)
     rates = run.curve("lr")[1]
     annealed = len(rates) > 1 and rates[-1] < 0.05 * rates.max()
+    for fall in fallen:
+        show = number if fall.key == "effective_rank" else percent
+        yield Finding(
+            "warning",
+            f"The {fall.name} has fallen from its best",
+            f"It reached {show(fall.best)} at step {fall.step:,} and ended at {show(fall.end)}.",
+        )
     if found:
         detail = f"When training ended, {listed(found)}."
         yield Finding("note", "Training was not finished", detail)
-    elif trend(run.curve("loss")) is not None:
+    elif trend(run.curve("loss")) is not None and not fallen:
         yield Finding(
             "good",
             "Training has settled",
@@ -174,13 +182,6 @@ def progress(evidence: Evidence) -> Iterator[Finding]:
                 if annealed
                 else ""
             ),
-        )
-    probe = run.curve("probe_accuracy")[1]
-    if len(probe) >= 4 and probe.max() - probe[-1] > 0.02:
-        yield Finding(
-            "warning",
-            "The linear probe has fallen from its best",
-            f"It reached {percent(probe.max())} and ended at {percent(probe[-1])}.",
         )
 
 
@@ -247,6 +248,19 @@ def settings(evidence: Evidence) -> Iterator[Finding]:
             "The batches are small",
             f"SIGReg tests {batch} samples at a time and sees little but noise in them; at least "
             "128 are recommended.",
+        )
+
+
+SAME_PICTURES = "All pictures are the same"
+
+
+def pictures(evidence: Evidence) -> Iterator[Finding]:
+    if evidence.same_pictures:
+        yield Finding(
+            "problem",
+            SAME_PICTURES,
+            "Every picture of the sample has the same pixels, so there is nothing to tell apart: "
+            "one point is all that an encoder can make of them.",
         )
 
 

@@ -4,13 +4,16 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
+from isojepa.boundaries import reading, shown
 from isojepa.errors import UserError
-from isojepa.run_folder import read_skipped
+from isojepa.models.checkpoint import Best, read_best
+from isojepa.report import checked
+from isojepa.report.pictures import picture_width
+from isojepa.run_folder import read_metrics, read_skipped
 
 
 class Sample(NamedTuple):
@@ -56,6 +59,8 @@ class Run:
     """views.png."""
     skipped: list[tuple[str, str]] = field(default_factory=list)
     """Path and reason of the files that could not be read."""
+    best: Best | None = None
+    """Update whose state is kept in checkpoints/best, with its scores."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -67,7 +72,9 @@ class Run:
         points = [
             (m["step"], m[key])
             for m in self.metrics
-            if isinstance(m.get(key), int | float) and isinstance(m.get("step"), int | float)
+            if isinstance(m.get(key), int | float)
+            and isinstance(m.get("step"), int | float)
+            and (isinstance(m[key], float) or abs(m[key]) < checked.LARGEST)
         ]
         steps, values = np.array(points, dtype=np.float64).reshape(-1, 2).T
         return steps, values
@@ -83,16 +90,18 @@ def read_run(path: Path, name: str | None = None) -> Run:
         raise UserError(f"{path} is not a folder: give the folder that `isojepa pretrain` wrote.")
     if not (path / "config.json").is_file():
         raise UserError(f"{path} has no config.json, so it is not a finished or running run.")
-    views = path / "views.png"
+    made = checked.config(_read_json(path / "config.json"), path / "config.json")
+    scores = path / "scores.json"
     return Run(
         path=path,
         name=path.resolve().name if name is None else name,
-        config=_read_json(path / "config.json"),
-        metrics=_read_metrics(path / "metrics.jsonl"),
-        scores=_read_json(path / "scores.json"),
+        config=made,
+        metrics=read_metrics(path),
+        scores=checked.scores(_read_json(scores), scores),
         sample=_read_sample(path / "sample.npz"),
-        views=views.read_bytes() if views.is_file() else None,
+        views=_read_views(path / "views.png"),
         skipped=read_skipped(path),
+        best=read_best(path / "checkpoints"),
     )
 
 
@@ -101,46 +110,40 @@ def _read_json(path: Path) -> dict[str, Any]:
         return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} is not valid JSON: {error}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{shown(path)} is not valid JSON: {error}") from error
     if not isinstance(content, dict):
-        raise UserError(f"{path} holds a {type(content).__name__} where an object is expected.")
+        kind = type(content).__name__
+        raise UserError(f"{shown(path)} holds a {kind} where an object is expected.")
     return content
 
 
-def _read_metrics(path: Path) -> list[dict[str, Any]]:
+def _read_views(path: Path) -> bytes | None:
     if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    metrics = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            metrics.append(json.loads(line))
-        except ValueError as error:
-            if number < len(lines):
-                raise UserError(f"{path}, line {number} is not valid JSON: {error}") from error
-            # The last line of a run that is still writing, or was killed, may be cut short.
-    return metrics
+        return None
+    with reading(path, "an image"):
+        content = path.read_bytes()
+        picture_width(content)
+    return content
 
 
 def _read_sample(path: Path) -> Sample | None:
     if not path.is_file():
         return None
-    try:
+    with reading(path, "arrays"):
         with np.load(path, allow_pickle=False) as archive:
             arrays = dict(archive)
+        checked.arrays(arrays, path)
         labels = arrays.get("labels")
         labels = None if labels is None else labels.astype(np.int64)
         return Sample(
             thumbnails=arrays["thumbnails"],
             embeddings=arrays["embeddings"].astype(np.float32),
             projections=arrays["projections"].astype(np.float32),
-            paths=arrays["paths"],
+            paths=arrays["paths"].astype(str),
             labels=labels,
             class_names=_class_names(labels, arrays.get("class_names")),
         )
-    except (KeyError, ValueError, OSError, BadZipFile) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
 
 
 def _class_names(labels: np.ndarray | None, names: np.ndarray | None) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 import tyro
 from bokeh.plotting import figure
 
+from isojepa.boundaries import writing
 from isojepa.errors import UserError
 from isojepa.files import write_atomically
 from isojepa.look import style, wording
@@ -66,7 +67,8 @@ def build(run: Path, compare: Sequence[Path] = (), out: Path | None = None) -> P
     others = [gather(read_run(p, name), test=False) for p, name in zip(compare, names[1:])]
     if out.is_dir():
         raise UserError(f"{out} is a folder: give the name of a file to write, {out}/report.html.")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, _render(case, others))
     return out
 

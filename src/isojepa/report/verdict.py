@@ -7,11 +7,13 @@ from typing import Literal
 import numpy as np
 
 from isojepa.look.wording import listed, lower_first, number, percent
+from isojepa.models.checkpoint import list_checkpoints
 from isojepa.report import findings
 from isojepa.report.evidence import (
     COLLAPSED_SPREAD,
     SHRUNKEN_SPREAD,
     Evidence,
+    falls,
     improvements,
     probes_are_fine,
 )
@@ -24,8 +26,17 @@ from isojepa.report.findings import (
 )
 
 State = Literal[
-    "healthy", "still improving", "partly collapsed", "collapsed", "diverged", "not judged"
+    "healthy",
+    "still improving",
+    "past its best",
+    "partly collapsed",
+    "collapsed",
+    "diverged",
+    "not judged",
 ]
+
+
+ALIVE = ("healthy", "still improving", "past its best")
 
 
 @dataclass(frozen=True)
@@ -72,6 +83,7 @@ def _findings(state: State, evidence: Evidence) -> list[Finding]:
         found.append(findings.scale(projections, evidence.lags))
         found += findings.rank(projections, fine=fine, lags=evidence.lags)
     found += findings.settings(evidence)
+    found += findings.pictures(evidence)
     if state == "collapsed":  # nothing else that looks good, or could improve, matters then
         found = [finding for finding in found if finding.level != "good"]
     else:
@@ -101,6 +113,8 @@ def _state(evidence: Evidence) -> State:
             return "collapsed"
         if spread < SHRUNKEN_SPREAD or (few and not fine and not improving):
             return "partly collapsed"
+    if falls(evidence):
+        return "past its best"
     return "still improving" if improving else "healthy"
 
 
@@ -115,6 +129,7 @@ def _sits_at_a_point(evidence: Evidence) -> bool:
 SUMMARIES: dict[State, str] = {
     "healthy": "The embeddings are spread out and training has settled.",
     "still improving": "The embeddings are spread out, and were still improving at the end.",
+    "past its best": "The embeddings are spread out, but were better earlier in training.",
     "partly collapsed": "Part of the embedding space is lost.",
     "collapsed": "The embeddings have collapsed: all pictures land on nearly the same {place}.",
     "diverged": "Training produced numbers that are not finite: the embeddings are of no use.",
@@ -126,7 +141,7 @@ def _summary(state: State, evidence: Evidence, found: list[Finding]) -> str:
     projections = evidence.projections
     on_a_line = projections is not None and projections.spread >= COLLAPSED_SPREAD
     summary = SUMMARIES[state].format(place="line" if on_a_line else "point")
-    if state in ("healthy", "still improving"):
+    if state in ALIVE:
         linear = evidence.run.scores.get("encoder", {}).get("linear")
         if linear is not None:
             summary += f" A linear probe on them is right {percent(linear)} of the time."
@@ -150,6 +165,13 @@ def _reasons(state: State, evidence: Evidence) -> Iterator[str]:
             f"SIGReg ended at {number(sigreg)}, on a scale from {evidence.floor:.2f} for a perfect "
             f"Gaussian to {number(evidence.point)} for a single point."
         )
+    if state == "past its best":
+        for fall in falls(evidence):
+            show = number if fall.key == "effective_rank" else percent
+            yield (
+                f"The {fall.name} was {show(fall.best)} at step {fall.step:,} and "
+                f"{show(fall.end)} at the end."
+            )
     if state == "still improving":
         yield f"When training ended, {listed(improvements(evidence))}."
 
@@ -159,7 +181,9 @@ def _changes(state: State, evidence: Evidence, found: list[Finding]) -> Iterator
     behind = any(finding.title == BEHIND_BASELINE for finding in found)
     if state == "diverged":
         yield "Lower the learning rate, or train in float32, and start again."
-    if state in ("collapsed", "partly collapsed"):
+    if evidence.same_pictures:
+        yield "Train on pictures that differ: look at --data, and at how they were made."
+    elif state in ("collapsed", "partly collapsed"):
         if not lambd:
             yield "Switch SIGReg on: --lambd 0.05."
         elif lambd < 0.05:
@@ -170,15 +194,36 @@ def _changes(state: State, evidence: Evidence, found: list[Finding]) -> Iterator
         yield "Narrow the projector: it may be wider than the data can fill."
     projections = evidence.projections
     narrow = projections is not None and projections.rank_share < NARROW_RANK_SHARE
-    if state in ("healthy", "still improving") and narrow and lambd is not None and lambd < 0.05:
+    if state == "past its best":
+        yield from _go_back(evidence)
+    if state in ALIVE and narrow and lambd is not None and lambd < 0.05:
         yield f"Give SIGReg more weight than {lambd:g}, to open more directions: --lambd 0.05."
     if state == "still improving" or (state == "healthy" and behind):
         yield f"Train longer{f': --steps {2 * steps}' if isinstance(steps, int) else ''}."
-    if state in ("healthy", "still improving") and behind:
+    if state in ALIVE and behind:
         yield (
             "Look at the views below. Weaken those that crop, blur or recolour away what tells the "
             "classes apart."
         )
+
+
+def _go_back(evidence: Evidence) -> Iterator[str]:
+    """Which checkpoint to take, and how to end a training in time."""
+    fall = falls(evidence)[0]
+    best = evidence.run.best
+    if best is not None:
+        yield (
+            f"Use the encoder of step {best.step:,}, which had the best online probe and is kept: "
+            f'load_encoder("{evidence.run.path / "checkpoints" / "best"}").'
+        )
+    kept = [int(p.name[5:]) for p in list_checkpoints(evidence.run.path / "checkpoints")]
+    if kept and best is None:
+        nearest = min(kept, key=lambda step: abs(step - fall.step))
+        yield (
+            f"The checkpoint nearest to step {fall.step:,} that is kept is step-{nearest:08d}; "
+            "--keep keeps more of them."
+        )
+    yield f"End training near step {fall.step:,}, or lower the learning rate."
 
 
 def compare(this: Evidence, other: Evidence) -> str:

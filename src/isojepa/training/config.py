@@ -1,7 +1,7 @@
 """What a user may say about a run, and how the rest follows from the data."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import InitVar, dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -10,7 +10,14 @@ from isojepa.data.views import RECIPES, Recipe
 from isojepa.errors import UserError
 from isojepa.models.micro import SMALL_IMAGE
 from isojepa.objective.directions import Directions
-from isojepa.training.settings import as_paths, require, require_at_least_one
+from isojepa.training.settings import (
+    Said,
+    as_paths,
+    remembers,
+    require,
+    require_at_least_one,
+    require_at_most,
+)
 
 RecipeName = Literal["photo", "small", "glyph", "none"]
 AT_LEAST_ONE = (
@@ -19,10 +26,20 @@ AT_LEAST_ONE = (
 )  # fmt: skip
 
 
+AT_MOST = {
+    "t_max": 100, "knots": 10_000, "slices": 2**20, "clip": 1e6, "weight_decay": 1e3,
+    "image_size": 4096, "projection_dim": 2**16, "projector_hidden": 2**16, "global_views": 256,
+    "local_views": 256, "steps": 10**9, "warmup": 10**9, "devices": 10**5, "seed": 2**63 - 1,
+}  # fmt: skip
+"""Far beyond sense, and below what no number or memory holds."""
+
+
+@remembers
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
     """Train an encoder on a folder of images with LeJEPA. Only --data and --out are needed."""
 
+    said: InitVar[Said] = None
     data: Path
     """Folder of images, nested as you like. One folder per class gives labels, which are used for
     scores and never for training; train/ and test/ (or val/) folders give the split."""
@@ -75,12 +92,14 @@ class PretrainConfig:
     every step; exact, all of them in closed form, cheaper for --batch-size up to about --slices."""
 
     steps: int | None = None
-    """Updates to make. Default: 100 epochs, but at least 500 and at most 100,000 updates."""
+    """Updates to make; with --resume, more than before train on. Default: 100 epochs, but at least
+    500 and at most 100,000 updates."""
     batch_size: int | None = None
     """Images per update, over all devices. Default: 256, less for fewer than 1,024 images."""
     micro_batch: int | None = None
     """Most images that a device embeds at a time. Fewer take less memory and one more forward
-    pass; the loss sees the whole batch still. Default: all of them."""
+    pass; the loss sees the whole batch still, but batch normalisation each part by itself.
+    Default: all of them."""
     lr: float | None = None
     """Peak learning rate. Default: 5e-4 for vision transformers above 64 px, else 2e-3."""
     weight_decay: float = 0.05
@@ -95,7 +114,8 @@ class PretrainConfig:
     device: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     """Where to train."""
     devices: int = 1
-    """Number of devices, each a process; --batch-size is shared among them."""
+    """Number of devices, each a process; --batch-size is shared among them. Under srun or torchrun,
+    the number of processes that it starts on all nodes."""
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     """auto: bf16-mixed on GPUs that have it, else 32-true."""
 
@@ -106,7 +126,7 @@ class PretrainConfig:
     save_every: int | None = None
     """Updates between two checkpoints. Default: a tenth of the steps, but 100 to 1,000."""
     keep: int = 2
-    """Checkpoints kept."""
+    """Checkpoints kept, besides checkpoints/best: the one with the best online probe."""
     tensorboard: bool = True
     """Write event files to OUT/tensorboard."""
     wandb: str | None = None
@@ -117,12 +137,14 @@ class PretrainConfig:
     preview: Path | None = None
     """Write a picture of a batch of views to this PNG file and stop: look before you train."""
     resume: bool = False
-    """Go on from OUT's last checkpoint, to the same result as an uninterrupted run."""
+    """Go on from OUT's last checkpoint, to the same result as an uninterrupted run. Settings stay
+    as the run has them; those given are compared with them."""
     overwrite: bool = False
     """Delete OUT first."""
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, said: Said) -> None:
         as_paths(self, "data", "out", "labels", "preview")
+        require_at_most(self, AT_MOST)
         require(0 <= self.max_skipped <= 1, "--max-skipped must lie in [0, 1]")
         require(self.holdout is None or 0 <= self.holdout < 1, "--holdout must lie in [0, 1)")
         require(0 <= self.lambd <= 1, "--lambd must lie in [0, 1]")
@@ -136,6 +158,7 @@ class PretrainConfig:
         if self.global_scale is not None:
             low, high = self.global_scale
             require(0 < low <= high <= 1, "--global-scale must be 0 < low <= high <= 1")
+        require(self.warmup is None or self.warmup >= 0, "--warmup must not be negative")
         require_at_least_one(self, AT_LEAST_ONE)
         require(self.local_views is None or self.local_views >= 0, "--local-views is negative")
 

@@ -24,9 +24,9 @@ from isojepa.models.encoder import Encoder, EncoderSpec
 from isojepa.progress import track
 from isojepa.randomness import seed_from
 from isojepa.run_folder import read_skipped, write_skipped
-from isojepa.training.config import MAY_DIFFER_ON_RESUME, Plan, PretrainConfig, derive
+from isojepa.training.config import Plan, PretrainConfig, derive
 from isojepa.training.own_images import as_recorded, check_unrecorded
-from isojepa.training.settings import merge_for_resume
+from isojepa.training.settings import said
 
 log = logging.getLogger(__name__)
 MODEL_SEED = 4  # the stream of initial weights, apart from others with the same seed
@@ -51,9 +51,7 @@ def prepare(config: PretrainConfig, stored: dict[str, Any] | None, *, gpu: bool)
     """
     _check_preview(config)
     record = None if stored is None else read_held_out(config.out)
-    asked = config.labels
-    if stored is not None and asked is None and stored["config"].get("labels"):
-        config = replace(config, labels=Path(stored["config"]["labels"]))
+    asked = config.labels if stored is None or "labels" in said(config) else None
     table = asked if record is not None else config.labels
     listing = list_folder(config.data, table, _outputs(config))
     for note in listing.notes:
@@ -64,8 +62,6 @@ def prepare(config: PretrainConfig, stored: dict[str, Any] | None, *, gpu: bool)
             listing, record, stored["data"]["classes"], config.out, compare=asked is not None
         )
     headers = read_headers(listing)
-    if stored is not None:
-        config = merge_for_resume(config, stored["config"], MAY_DIFFER_ON_RESUME)
     settle = partial(derive, config, headers, labelled=listing.labels is not None, gpu=gpu)
     draft = settle(n_train=2**31)  # only size, channels and split are used: none depends on it
     side = min(round(1.25 * draft.image_size), max(8, headers.short_side))

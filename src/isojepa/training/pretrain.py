@@ -16,12 +16,14 @@ from isojepa.data.views import Views, draw_parameters, make_views
 from isojepa.models.encoder import check_model_name
 from isojepa.models.jepa import JEPA
 from isojepa.objective.lejepa import LeJEPALoss
-from isojepa.run_folder import read_run
-from isojepa.training.config import PretrainConfig, view_recipe
+from isojepa.training.config import MAY_DIFFER_ON_RESUME, PretrainConfig, view_recipe
+from isojepa.training.launch import start_fabric
 from isojepa.training.loop import optimise, parameter_groups
 from isojepa.training.prepare import announce, build_encoder, prepare
-from isojepa.training.process import follow_updates, open_run, start_fabric
+from isojepa.training.process import follow_updates, open_run, require_shares
+from isojepa.training.ranks import on_first, together
 from isojepa.training.session import Session, online_probe, scheduled_rate
+from isojepa.training.settings import resumed
 
 log = logging.getLogger(__name__)
 
@@ -39,15 +41,14 @@ def run(config: PretrainConfig, backbone: nn.Module | None = None) -> Path:
     """
     if config.model is not None:
         check_model_name(config.model)
+    config, stored = resumed(config, MAY_DIFFER_ON_RESUME)
     fabric = start_fabric(config.device, config.devices, config.precision)
-    if config.preview is None:
-        stored = open_run(fabric, config.out, resume=config.resume, overwrite=config.overwrite)
-    else:
-        stored = read_run(config.out) if config.resume else None
+    trackers = open_run(fabric, config, stored) if config.preview is None else None
 
     # Data, and everything derived from them
-    prepared = prepare(config, stored, gpu=fabric.device.type == "cuda")
+    prepared = together(lambda: prepare(config, stored, gpu=fabric.device.type == "cuda"))
     config, plan, images = prepared
+    require_shares(fabric, plan.batch_size)
     train = torch.from_numpy(np.flatnonzero(~images.held_out))
     encoder = build_encoder(prepared, train, backbone)
     recipe = view_recipe(config, plan)
@@ -55,8 +56,8 @@ def run(config: PretrainConfig, backbone: nn.Module | None = None) -> Path:
         log.info("%s reads one size only: local views are resized to it", plan.model)
         recipe = replace(recipe, local_size=recipe.global_size)
     picture = config.preview or config.out / "views.png"
-    if fabric.global_rank == 0 and stored is None:
-        write_preview(picture, images, train, recipe, seed=config.seed)
+    if stored is None:
+        on_first(lambda: write_preview(picture, images, train, recipe, seed=config.seed))
     announce(prepared)
     if config.preview is not None:
         log.info("views written to %s; nothing was trained", picture)
@@ -79,7 +80,7 @@ def run(config: PretrainConfig, backbone: nn.Module | None = None) -> Path:
     optimiser = torch.optim.AdamW(parameter_groups(jepa, config.weight_decay), lr=plan.lr)
     model, optimiser = fabric.setup(jepa, optimiser)
     probe = online_probe(images, encoder.embedding_dim, fabric.device)
-    session = Session(prepared, jepa, optimiser, probe, fabric)
+    session = Session(prepared, jepa, optimiser, probe, fabric, trackers)
     start = session.begin(stored)
 
     def views_of(batch: Batch, step: int) -> Views:

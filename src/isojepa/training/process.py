@@ -1,19 +1,23 @@
-"""The process that trains: its devices and precision, its folder, and the signals that stop it."""
+"""The process that trains: its folder, its updates, and the signals that stop it."""
 
 import logging
 import signal
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from lightning_fabric import Fabric
 
+from isojepa.boundaries import shown
 from isojepa.errors import UserError
 from isojepa.progress import bar, set_up_logging
-from isojepa.run_folder import make_run_folder, read_run
+from isojepa.run_folder import make_run_folder
 from isojepa.training.memory import kept_memory
+from isojepa.training.ranks import largest, on_first, together
+from isojepa.training.trackers import Trackers, open_trackers
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +26,7 @@ class Interrupted(Exception):
     """The user, or the machine, asked the run to stop; it was saved first."""
 
     def __init__(self, number: int, step: int, run: Path) -> None:
-        super().__init__(f"stopped at update {step}; go on with --resume --out {run}")
+        super().__init__(f"stopped at update {step}; go on with --resume --out {shown(run)}")
         self.number = number
 
 
@@ -38,41 +42,44 @@ class Session(Protocol):
         """Write a checkpoint."""
         ...
 
-
-def start_fabric(device: str, devices: int, precision: str) -> Fabric:
-    """Lightning Fabric on the device, and with the precision, asked for or found.
-
-    Raises:
-        UserError: if there is no such device, or not as many.
-    """
-    accelerator = {"auto": "auto", "gpu": "cuda"}.get(device, device)
-    settled: Any = precision
-    if precision == "auto":
-        on_gpu = torch.cuda.is_available() and device in {"auto", "gpu"}
-        settled = "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported() else "32-true"
-    try:
-        fabric = Fabric(accelerator=accelerator, devices=devices, precision=settled)
-        fabric.launch()
-    except (RuntimeError, ValueError) as error:
-        if type(error).__module__.startswith("lightning") or "accelerator" in str(error).lower():
-            raise UserError(f"--device {device}: {error}") from error
-        raise
-    return fabric
+    def close(self) -> None:
+        """Close what is open, also where the run ends early."""
+        ...
 
 
-def open_run(fabric: Fabric, out: Path, *, resume: bool, overwrite: bool) -> dict[str, Any] | None:
-    """Make the run's folder and log file; returns what config.json holds of a run to go on with.
+def open_run(fabric: Fabric, config: Any, stored: dict[str, Any] | None) -> Trackers:
+    """Make the run's folder and log file and reach its trackers, before the data are read.
+
+    Args:
+        config: with the fields `out`, `resume`, `overwrite`, `tensorboard` and `wandb`.
+        stored: config.json of a run to go on with.
 
     Raises:
-        UserError: see `make_run_folder` and `read_run`.
+        UserError: see `make_run_folder` and `open_trackers`.
     """
-    if fabric.global_rank == 0:
-        make_run_folder(out, resume=resume, overwrite=overwrite)
-        set_up_logging(out / "log.txt")
-    else:
-        logging.getLogger("isojepa").setLevel(logging.WARNING)  # one voice is enough
-    fabric.barrier()
-    return read_run(out) if resume else None
+    found = Trackers([])
+
+    def begin() -> None:
+        nonlocal found
+        make_run_folder(config.out, resume=config.resume, overwrite=config.overwrite)
+        set_up_logging(config.out / "log.txt")
+        found = open_trackers(
+            config.out, tensorboard=config.tensorboard, wandb=config.wandb, stored=stored
+        )
+
+    if fabric.global_rank != 0:
+        logging.getLogger("isojepa").setLevel(logging.ERROR)  # one voice is enough
+    on_first(begin)
+    return found
+
+
+def require_shares(fabric: Fabric, batch_size: int) -> None:
+    """Raise `UserError` unless every process gets a part of each batch."""
+    if batch_size < fabric.world_size:
+        raise UserError(
+            f"--batch-size {batch_size} --devices {fabric.world_size}: the batch is shared among "
+            f"the devices; give at least {fabric.world_size}, or fewer devices"
+        )
 
 
 def follow_updates(
@@ -92,15 +99,22 @@ def follow_updates(
         out: the run's folder, for the message.
 
     Raises:
-        Interrupted: after Ctrl-C or SIGTERM, once the run is saved.
+        UserError: on all ranks, for what the user can put right on any.
+        Interrupted: on all ranks after Ctrl-C or SIGTERM on any, once the run is saved.
     """
     memory = kept_memory() if device.type == "cpu" else nullcontext()
-    with memory, bar(steps, "training", done=start) as advance, stop_signals() as stopped:
+    with (
+        memory,
+        closing(session),
+        bar(steps, "training", done=start) as advance,
+        stop_signals() as stopped,
+    ):
         for update in updates:
-            advance(1, session.follow(update))
-            if stopped:
-                session.save(update.step)
-                raise Interrupted(stopped[0], update.step, out)
+            advance(1, together(partial(session.follow, update)))
+            number = largest(stopped[0] if stopped else 0)
+            if number:
+                together(partial(session.save, update.step))
+                raise Interrupted(number, update.step, out)
 
 
 @contextmanager

@@ -11,10 +11,22 @@ from jaxtyping import Float
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from isojepa.boundaries import reading, shown, trying
 from isojepa.errors import UserError
-from isojepa.models.checkpoint import Checkpoint, newest_intact, save_checkpoint
+from isojepa.models.checkpoint import (
+    Best,
+    Checkpoint,
+    clear_leftovers,
+    newest_intact,
+    read_best,
+    save_best,
+    save_checkpoint,
+)
+from isojepa.models.encoder import Encoder
 from isojepa.run_folder import Metrics, provenance, write_json
-from isojepa.training.trackers import Tracker, open_trackers
+from isojepa.training.ranks import on_first, together
+from isojepa.training.settings import ASKED
+from isojepa.training.trackers import Trackers
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +45,7 @@ class Record:
         rate: learning rate of an update, counted from 0, to name when the run diverges.
         keep: checkpoints kept.
         hint: what else may make the loss infinite, for the message.
+        trackers: where the metrics also go; opened by `open_run`.
     """
 
     def __init__(
@@ -45,13 +58,15 @@ class Record:
         rate: Callable[[int], float],
         keep: int = 2,
         hint: str = "",
+        trackers: Trackers | None = None,
     ) -> None:
         self.out, self.model, self.others, self.fabric = out, model, others, fabric
         self.rate, self.keep, self.hint = rate, keep, hint
         self.step = 0
         self.seconds = 0.0
         self._metrics: Metrics | None = None
-        self._trackers: list[Tracker] = []
+        self._trackers = Trackers([]) if trackers is None else trackers
+        self._best: Best | None = None
         self._description: dict[str, Any] = {}
         self._since_log: list[tuple[int, Tensor, Tensor]] = []
         self._clock = time.perf_counter()
@@ -65,16 +80,24 @@ class Record:
             stored: config.json of a run to go on with.
         """
         if stored is not None:
-            self._restore()
+            together(self._restore)
         made_by = provenance(self.fabric.device)
         kept = made_by if stored is None else {k: stored[k] for k in made_by if k in stored}
         self._description = {**description, **kept}
-        if self.fabric.global_rank == 0:
-            write_json(self.out / "config.json", self._description)
-            self._metrics = Metrics(self.out, start=self.step)
-            self._trackers = open_trackers(self.out, description["config"], purge_step=self.step)
+        if stored is not None and ASKED in stored["config"]:
+            self._description["config"] = {ASKED: stored["config"][ASKED], **description["config"]}
+        if self._trackers.identity is not None:
+            self._description["wandb"] = self._trackers.identity
+        on_first(self._open)
         self._clock = time.perf_counter()
         return self.step
+
+    def _open(self) -> None:
+        clear_leftovers(self.out / "checkpoints")
+        self._best = read_best(self.out / "checkpoints") if self.step else None
+        write_json(self.out / "config.json", self._description)
+        self._metrics = Metrics(self.out, start=self.step)
+        self._trackers.begin(self._description["config"], purge_step=self.step)
 
     def note(self, step: int, loss: Float[Tensor, ""], grad_norm: Float[Tensor, ""]) -> None:
         """Remember an update, without waiting for its loss to be computed."""
@@ -94,8 +117,7 @@ class Record:
         """Add a line to the metrics, and start the clock of the next."""
         if self._metrics is not None:
             self._metrics.append(line)
-            for tracker in self._trackers:
-                tracker(line)
+            self._trackers(line)
         self._clock = time.perf_counter()
 
     def save(self, step: int) -> None:
@@ -109,9 +131,31 @@ class Record:
         if not all(x.isfinite().all() for x in weights.values() if x.is_floating_point()):
             raise Diverged(self._diagnosis(step, "the weights"))
         if self.fabric.global_rank == 0:
-            state = {name: other.state_dict() for name, other in self.others.items()}
-            checkpoint = Checkpoint(step, weights, {**state, "seconds": self.seconds})
-            save_checkpoint(self.out / "checkpoints", checkpoint, keep=self.keep)
+            save_checkpoint(self.out / "checkpoints", self._checkpoint(step), keep=self.keep)
+
+    def keep_best(self, step: int, scores: dict[str, float], encoder: Encoder) -> None:
+        """Keep this update's state apart, where its scores, the first before the next, are best.
+
+        The later of equals is kept, as it was trained for longer.
+        """
+        if self.fabric.global_rank != 0 or not scores:
+            return
+        if self._best is None or tuple(scores.values()) >= tuple(self._best.scores.values()):
+            save_best(self.out / "checkpoints", self._checkpoint(step), scores, encoder)
+            self._best = Best(step, scores)
+
+    @property
+    def best(self) -> Best | None:
+        """The update whose state is kept apart, on the first rank."""
+        return self._best
+
+    def _checkpoint(self, step: int) -> Checkpoint:
+        state = {name: other.state_dict() for name, other in self.others.items()}
+        return Checkpoint(step, self.model.state_dict(), {**state, "seconds": self.seconds})
+
+    def close(self) -> None:
+        """Close the trackers."""
+        self._trackers.close()
 
     def finish(self) -> None:
         """Write the time it took, and close the trackers."""
@@ -119,8 +163,7 @@ class Record:
             return
         self._description["seconds"] = round(self.seconds, 1)
         write_json(self.out / "config.json", self._description)
-        for tracker in self._trackers:
-            tracker.close()
+        self.close()
 
     def _restore(self) -> None:
         checkpoint, complaints = newest_intact(self.out / "checkpoints")
@@ -129,16 +172,17 @@ class Record:
         if checkpoint is None:
             if complaints:
                 raise UserError(
-                    f"--resume {self.out}: no intact checkpoint is left ({complaints[-1]}); "
+                    f"--resume {shown(self.out)}: no intact checkpoint is left ({complaints[-1]}); "
                     "start again with --overwrite"
                 )
             log.info("no checkpoint yet: starting from the first update")
             return
-        self.model.load_state_dict(checkpoint.weights)
-        for name, other in self.others.items():
-            if checkpoint.state.get(name) is not None:
-                other.load_state_dict(checkpoint.state[name])
-        self.step, self.seconds = checkpoint.step, checkpoint.state["seconds"]
+        with reading(self.out / "checkpoints", "a checkpoint of what config.json describes"):
+            self.model.load_state_dict(checkpoint.weights)
+            for name, other in self.others.items():
+                if checkpoint.state.get(name) is not None:
+                    other.load_state_dict(checkpoint.state[name])
+            self.step, self.seconds = checkpoint.step, float(checkpoint.state["seconds"])
         log.info("resumed at update %d", self.step)
 
     def _check_finite(self) -> None:
@@ -157,4 +201,8 @@ class Record:
             cause += f", or {self.hint}"
         if norms:
             cause += f"; the gradient norm before it was {norms[-1]:.3g}"
-        return f"{what} became infinite or NaN at update {step}: {cause}. Training stopped; {kept}"
+        words = f"{what} became infinite or NaN at update {step}: {cause}. Training stopped; {kept}"
+        if checkpoint is None and self.fabric.global_rank == 0:  # the folder may be used again
+            with trying("the note in config.json that the run stopped"):
+                write_json(self.out / "config.json", {**self._description, "stopped": words})
+        return words

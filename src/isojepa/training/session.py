@@ -23,9 +23,11 @@ from isojepa.training.config import Plan, PretrainConfig
 from isojepa.training.loop import Update, learning_rate
 from isojepa.training.online import OnlineProbe, nearest_neighbours_accuracy
 from isojepa.training.prepare import Prepared, describe_data
+from isojepa.training.ranks import on_first
 from isojepa.training.record import Record
 from isojepa.training.sample import write_sample
 from isojepa.training.settings import as_json
+from isojepa.training.trackers import Trackers
 
 log = logging.getLogger(__name__)
 PROBED = 4000  # images of either kind in an online probe
@@ -41,6 +43,7 @@ class Session:
         optimiser: torch.optim.Optimizer,
         probe: OnlineProbe | None,
         fabric: Fabric,
+        trackers: Trackers | None = None,
     ) -> None:
         self.config, self.plan, self.images = prepared
         self.jepa, self.probe, self.fabric = jepa, probe, fabric
@@ -56,6 +59,7 @@ class Session:
             rate=partial(scheduled_rate, self.plan),
             keep=self.config.keep,
             hint=overflow if self.config.precision == "16-mixed" else "",
+            trackers=trackers,
         )
         self._words = ""
 
@@ -63,8 +67,7 @@ class Session:
         """Restore what `stored` describes, or begin anew; returns the number of updates made."""
         settled = as_json(self.config, self.plan)
         start = self.record.begin({"config": settled, "data": describe_data(self.images)}, stored)
-        if self.fabric.global_rank == 0:
-            write_skipped(self.config.out, self.images.skipped)
+        on_first(lambda: write_skipped(self.config.out, self.images.skipped))
         return start
 
     def follow(self, update: Update) -> str:
@@ -98,10 +101,12 @@ class Session:
         }
         before = (update.step - 1) // self.config.log_every * self.config.log_every
         every = self.plan.probe_every
+        scores = {}
         if update.step // every > before // every or update.step == self.plan.steps:
-            line |= self._probe()
-        self.record.append(line)
-        return in_words(line, self.config)
+            scores = self._probe()
+        self.record.append(line | scores)
+        self.record.keep_best(update.step, scores, self.jepa.encoder)
+        return in_words(line | scores, self.config)
 
     def save(self, step: int) -> None:
         """Write a checkpoint, unless the weights are no longer numbers."""
@@ -114,7 +119,22 @@ class Session:
             export_encoder(out / "encoder", self.jepa.encoder)
             write_sample(out / "sample.npz", self.jepa, self.images, seed=self.config.seed)
             log.info("encoder saved in %s after %.0f s of training", out / "encoder", seconds)
+            self._say_best()
         self.record.finish()
+
+    def close(self) -> None:
+        """Close the trackers."""
+        self.record.close()
+
+    def _say_best(self) -> None:
+        best = self.record.best
+        if best is not None and best.step < self.plan.steps:
+            log.info(
+                "the online probe was best at update %d (%.1f %%): that encoder is kept in %s",
+                best.step,
+                100 * best.scores["probe_accuracy"],
+                self.config.out / "checkpoints" / "best",
+            )
 
     def _probe(self) -> dict[str, float]:
         """Online linear probe and k-NN on held-out images, at most a few thousand of them."""

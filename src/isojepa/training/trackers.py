@@ -1,14 +1,31 @@
-"""Where metrics also go: TensorBoard, and Weights & Biases when asked for."""
+"""Where metrics also go: TensorBoard, and Weights & Biases when asked for.
 
+Curves are a convenience: what cannot be written or reached while training goes on is told once and
+left out. A service that was asked for has to answer when the run begins, before the data are read.
+"""
+
+import os
+import secrets
+import socket
+import time
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from isojepa.boundaries import reaching, trying
 from isojepa.errors import UserError
+
+ANSWERS_WITHIN = "60"  # seconds; WANDB_INIT_TIMEOUT changes it
 
 
 @runtime_checkable
 class Tracker(Protocol):
     """Takes the lines of metrics.jsonl as they are made."""
+
+    name: str
+
+    def begin(self, config: dict[str, Any], purge_step: int) -> None:
+        """Show the settled configuration; drop an earlier attempt's curves from there on."""
+        ...
 
     def __call__(self, line: dict[str, Any]) -> None: ...
 
@@ -16,31 +33,67 @@ class Tracker(Protocol):
 
 
 class TensorBoard:
-    """Event files in RUN/tensorboard."""
+    """One event file in RUN/tensorboard, written as the lines come: no thread fails unseen."""
 
-    def __init__(self, folder: str, purge_step: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
+    name = "TensorBoard's curves"
 
-        self._writer = SummaryWriter(folder, purge_step=purge_step + 1)
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def begin(self, _config: dict[str, Any], purge_step: int) -> None:
+        from tensorboard.compat.proto.event_pb2 import SessionLog
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        self._folder.mkdir(parents=True, exist_ok=True)
+        name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}"
+        self._records = RecordWriter((self._folder / name).open("wb"))
+        self._write(file_version="brain.Event:2")
+        start = SessionLog(status=SessionLog.START)
+        self._write(step=purge_step + 1, session_log=start)
 
     def __call__(self, line: dict[str, Any]) -> None:
-        for name, value in line.items():
-            if name != "step":
-                self._writer.add_scalar(name, value, line["step"])
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        values = [
+            Summary.Value(tag=name, simple_value=value)
+            for name, value in line.items()
+            if name != "step"
+        ]
+        self._write(step=line["step"], summary=Summary(value=values))
 
     def close(self) -> None:
-        self._writer.close()
+        self._records.close()
+
+    def _write(self, **event: Any) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        self._records.write(Event(wall_time=time.time(), **event).SerializeToString())
+        self._records.flush()
 
 
 class WeightsAndBiases:
-    """A run of the given project, under the run folder's name."""
+    """A run of the given project, under the run folder's name; the same one when resumed."""
 
-    def __init__(self, project: str, out: Path, config: dict[str, Any]) -> None:
+    name = "Weights & Biases"
+
+    def __init__(self, project: str, out: Path, identity: str | None) -> None:
         try:
             import wandb
         except ImportError as error:
             raise UserError("--wandb: run `pip install isojepa[wandb]` first") from error
-        self._run = wandb.init(project=project, name=out.name, config=config, dir=out)
+        self.identity = identity or secrets.token_hex(4)
+        os.environ.setdefault("WANDB_INIT_TIMEOUT", ANSWERS_WITHIN)
+        remedy = (
+            "run `wandb login` first, set WANDB_MODE=offline to write the curves to the run's "
+            "folder and send them later, or leave --wandb out"
+        )
+        with reaching(f"--wandb {project}: Weights & Biases", remedy):
+            self._run = wandb.init(
+                project=project, name=out.name, dir=str(out), id=self.identity, resume="allow"
+            )
+
+    def begin(self, config: dict[str, Any], _purge_step: int) -> None:
+        self._run.config.update(config, allow_val_change=True)
 
     def __call__(self, line: dict[str, Any]) -> None:
         self._run.log(line, step=line["step"])
@@ -49,17 +102,59 @@ class WeightsAndBiases:
         self._run.finish()
 
 
-def open_trackers(out: Path, config: dict[str, Any], *, purge_step: int) -> list[Tracker]:
-    """The trackers that a run's settled configuration asks for.
+class Trackers:
+    """All trackers of a run; one that fails is told of and left out from then on."""
+
+    def __init__(self, trackers: list[Tracker], identity: str | None = None) -> None:
+        self._open = trackers
+        self.identity = identity
+        """Of the Weights & Biases run, for config.json."""
+
+    def begin(self, config: dict[str, Any], *, purge_step: int) -> None:
+        """Show the settled configuration beside the curves.
+
+        Args:
+            purge_step: update from which on an earlier attempt's curves are dropped.
+        """
+        for tracker in tuple(self._open):
+            self._do(tracker, lambda one: one.begin(config, purge_step))
+
+    def __call__(self, line: dict[str, Any]) -> None:
+        for tracker in tuple(self._open):
+            self._do(tracker, lambda one: one(line))
+
+    def close(self) -> None:
+        for tracker in tuple(self._open):
+            self._do(tracker, lambda one: one.close())
+        self._open = []
+
+    def _do(self, tracker: Tracker, action: Any) -> None:
+        done = False
+        with trying(tracker.name):
+            action(tracker)
+            done = True
+        if not done:
+            self._open.remove(tracker)
+
+
+def open_trackers(
+    out: Path, *, tensorboard: bool, wandb: str | None, stored: dict[str, Any] | None
+) -> Trackers:
+    """The trackers that a run asks for.
 
     Args:
-        out: the run's folder.
-        config: its settings `tensorboard` and `wandb` count; all are shown beside the curves.
-        purge_step: update from which on an earlier attempt's curves are dropped.
+        out: the run's folder, which exists.
+        wandb: a Weights & Biases project.
+        stored: config.json of a run to go on with, whose Weights & Biases run is gone on with.
+
+    Raises:
+        UserError: if Weights & Biases is not installed, has no key or does not answer.
     """
-    trackers: list[Tracker] = []
-    if config["tensorboard"]:
-        trackers.append(TensorBoard(str(out / "tensorboard"), purge_step))
-    if config["wandb"]:
-        trackers.append(WeightsAndBiases(config["wandb"], out, config))
-    return trackers
+    trackers: list[Tracker] = [TensorBoard(out / "tensorboard")] if tensorboard else []
+    before = (stored or {}).get("wandb")
+    identity = before if isinstance(before, str) else None
+    if wandb:
+        service = WeightsAndBiases(wandb, out, identity)
+        trackers.append(service)
+        identity = service.identity
+    return Trackers(trackers, identity)

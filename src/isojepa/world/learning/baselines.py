@@ -21,8 +21,8 @@ from isojepa.objective.lewm import LeWMTerms, mean_squared_error
 from isojepa.progress import bar
 from isojepa.randomness import seed_from
 from isojepa.run_folder import make_run_folder, provenance, read_run, write_json
+from isojepa.training.launch import start_fabric
 from isojepa.training.prepare import MODEL_SEED
-from isojepa.training.process import start_fabric
 from isojepa.training.settings import as_json
 from isojepa.world.learning.config import WorldTrainConfig
 from isojepa.world.learning.loop import make_optimiser, optimise, scheduled_rate

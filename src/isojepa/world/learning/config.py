@@ -1,12 +1,19 @@
 """What a user may say about training a world model, and how the rest follows from the data."""
 
-from dataclasses import dataclass, replace
+from dataclasses import InitVar, dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from isojepa.objective.directions import Directions
 from isojepa.objective.sigreg import Scale
-from isojepa.training.settings import as_paths, require, require_at_least_one
+from isojepa.training.settings import (
+    Said,
+    as_paths,
+    remembers,
+    require,
+    require_at_least_one,
+    require_at_most,
+)
 from isojepa.world.model.encoders import Features
 from isojepa.world.model.presets import WorldModelSpec, preset
 
@@ -17,10 +24,20 @@ AT_LEAST_ONE = (
 )  # fmt: skip
 
 
+AT_MOST = {
+    "lambd": 1e6, "weight_decay": 1e3, "frame_size": 4096, "embedding_dim": 2**16,
+    "history": 10_000, "frame_skip": 10_000, "rollout_steps": 10_000, "slices": 2**20,
+    "steps": 10**9, "epochs": 10**9, "devices": 10**5, "seed": 2**63 - 1,
+}  # fmt: skip
+"""Far beyond sense, and below what no number or memory holds."""
+
+
+@remembers
 @dataclass(frozen=True, kw_only=True)
 class WorldTrainConfig:
     """Train a world model on episodes of frames and actions. Only --data and --out are needed."""
 
+    said: InitVar[Said] = None
     data: Path
     """Episodes: Lance or HDF5 of the stable-worldmodel platform, the official LeWM files, a LeRobot
     data set, or videos (without actions it learns to predict the next frame)."""
@@ -63,7 +80,7 @@ class WorldTrainConfig:
     """Blocks predicted open loop during training; 1 is the published teacher forcing alone."""
 
     steps: int | None = None
-    """Updates to make; takes precedence over --epochs."""
+    """Updates to make; takes precedence over --epochs. With --resume, more than before train on."""
     epochs: int | None = None
     """Passes over all windows of the training episodes."""
     batch_size: int | None = None
@@ -80,7 +97,8 @@ class WorldTrainConfig:
     device: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     """Where to train."""
     devices: int = 1
-    """Number of devices, each a process; --batch-size is shared among them."""
+    """Number of devices, each a process; --batch-size is shared among them. Under srun or torchrun,
+    the number of processes that it starts on all nodes."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     """auto: bf16-mixed on GPUs that have it, else 32-true."""
     cache: Path | None = None
@@ -97,16 +115,20 @@ class WorldTrainConfig:
     wandb: str | None = None
     """Weights & Biases project to log to (needs isojepa[wandb])."""
     resume: bool = False
-    """Go on from OUT's last checkpoint, to the same result as an uninterrupted run."""
+    """Go on from OUT's last checkpoint, to the same result as an uninterrupted run. Settings stay
+    as the run has them; those given are compared with them."""
     overwrite: bool = False
     """Delete OUT first."""
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, said: Said) -> None:
         as_paths(self, "data", "out", "cache")
+        require_at_most(self, AT_MOST)
         if self.preset is not None:
             preset(self.preset)
         require(self.lambd is None or self.lambd >= 0, "--lambd must not be negative")
         require(self.lr is None or self.lr > 0, "--lr must be positive")
+        negative = self.weight_decay is not None and self.weight_decay < 0
+        require(not negative, "--weight-decay must not be negative")
         require(0 <= self.held_out < 1, "--held-out must lie in [0, 1)")
         require(self.seed >= 0, "--seed must not be negative")
         require(not (self.resume and self.overwrite), "give --resume or --overwrite, not both")

@@ -10,6 +10,7 @@ from lightning_fabric import Fabric
 
 from isojepa.data.trajectories import Clips
 from isojepa.training.record import Record
+from isojepa.training.trackers import Trackers
 from isojepa.world.learning.config import WorldPlan
 from isojepa.world.learning.loop import Update, scheduled_rate
 from isojepa.world.learning.measures import measure
@@ -37,12 +38,18 @@ class WorldSession:
         log_every: int,
         held_out: Clips | None,
         per_epoch: int,
+        trackers: Trackers | None = None,
     ) -> None:
         self.out, self.model, self.fabric = out, model, fabric
         self.plan, self.log_every = plan, log_every
         self.held_out, self.per_epoch = held_out, max(1, per_epoch)
         self.record = Record(
-            out, model, {"optimiser": optimiser}, fabric, rate=partial(scheduled_rate, plan)
+            out,
+            model,
+            {"optimiser": optimiser},
+            fabric,
+            rate=partial(scheduled_rate, plan),
+            trackers=trackers,
         )
         self._words = ""
         self._measured: dict[str, float] = {}
@@ -66,6 +73,10 @@ class WorldSession:
     def save(self, step: int) -> None:
         """Write a checkpoint, unless the weights are no longer numbers."""
         self.record.save(step)
+
+    def close(self) -> None:
+        """Close the trackers."""
+        self.record.close()
 
     def finish(self) -> None:
         """Export the model, and close the record."""

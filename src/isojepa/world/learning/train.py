@@ -25,9 +25,11 @@ from isojepa.data.trajectories import (
 from isojepa.errors import UserError
 from isojepa.objective.lewm import LeWMLoss, LeWMTerms
 from isojepa.randomness import generator, seed_from
+from isojepa.training.launch import start_fabric
 from isojepa.training.prepare import MODEL_SEED
-from isojepa.training.process import follow_updates, open_run, start_fabric
-from isojepa.training.settings import as_json, merge_for_resume
+from isojepa.training.process import follow_updates, open_run, require_shares
+from isojepa.training.ranks import on_first, together
+from isojepa.training.settings import as_json, resumed
 from isojepa.world.learning.config import (
     MAY_DIFFER_ON_RESUME,
     WorldPlan,
@@ -78,13 +80,15 @@ def run(config: WorldTrainConfig) -> Path:
         UserError: for anything the user can put right; what was saved stays.
         Interrupted: after Ctrl-C or SIGTERM, once the run is saved.
     """
+    config, stored = resumed(config, MAY_DIFFER_ON_RESUME)
     fabric = start_fabric(config.device, config.devices, config.precision)
-    stored = open_run(fabric, config.out, resume=config.resume, overwrite=config.overwrite)
-    if stored is not None:
-        config = merge_for_resume(config, stored["config"], MAY_DIFFER_ON_RESUME)
+    trackers = open_run(fabric, config, stored)
 
     # Data, model, objective
-    spec, plan, windows = prepare(config, gpu=fabric.device.type == "cuda", stored=stored)
+    spec, plan, windows = together(
+        lambda: prepare(config, gpu=fabric.device.type == "cuda", stored=stored)
+    )
+    require_shares(fabric, plan.batch_size)
     described = describe_data(windows.trajectories) if stored is None else stored["data"]
     torch.manual_seed(seed_from(config.seed, MODEL_SEED))
     world = WorldModel(spec, pretrained=config.pretrained).to(memory_format=torch.channels_last)
@@ -103,10 +107,10 @@ def run(config: WorldTrainConfig) -> Path:
         log_every=config.log_every,
         held_out=sample_held_out(windows, world, seed=config.seed),
         per_epoch=len(windows.positions) // plan.batch_size,
+        trackers=trackers,
     )
     start = session.begin({"config": as_json(config, plan), "data": described}, stored)
-    if fabric.global_rank == 0:
-        write_record(config.out, windows.recorded)
+    on_first(lambda: write_record(config.out, windows.recorded))
 
     # Updates, and what happens between them
     objective = LeWMLoss(
