@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SaidByFirst:
         return 0  # another code would have Lightning kill the first process before it has said so
     except UserError as error:
-        _say(str(error))
+        _say(str(error) if rank() == 0 else f"process {rank()}: {error}")
         return 2
     except Interrupted as error:
         if rank() != 0:

@@ -48,9 +48,9 @@ def run(config: PretrainConfig, backbone: nn.Module | None = None) -> Path:
     # Data, and everything derived from them
     prepared = together(lambda: prepare(config, stored, gpu=fabric.device.type == "cuda"))
     config, plan, images = prepared
-    require_shares(fabric, plan.batch_size)
+    together(lambda: require_shares(fabric, plan.batch_size))
     train = torch.from_numpy(np.flatnonzero(~images.held_out))
-    encoder = build_encoder(prepared, train, backbone)
+    encoder = together(lambda: build_encoder(prepared, train, backbone))
     recipe = view_recipe(config, plan)
     if recipe.n_local and not encoder.accepts(recipe.local_size):
         log.info("%s reads one size only: local views are resized to it", plan.model)

@@ -88,10 +88,11 @@ def run(config: WorldTrainConfig) -> Path:
     spec, plan, windows = together(
         lambda: prepare(config, gpu=fabric.device.type == "cuda", stored=stored)
     )
-    require_shares(fabric, plan.batch_size)
+    together(lambda: require_shares(fabric, plan.batch_size))
     described = describe_data(windows.trajectories) if stored is None else stored["data"]
     torch.manual_seed(seed_from(config.seed, MODEL_SEED))
-    world = WorldModel(spec, pretrained=config.pretrained).to(memory_format=torch.channels_last)
+    world = together(lambda: WorldModel(spec, pretrained=config.pretrained))
+    world = world.to(memory_format=torch.channels_last)
     if config.frozen is not None:
         fit_frozen(world, windows, seed=config.seed)
     if fabric.world_size > 1 and fabric.device.type == "cuda":
