@@ -134,6 +134,7 @@ FOREIGN = {
     "empty": (b"", "0 bytes"),
     "zeros": (bytes(5000), "nothing but zeros"),
     "half a JPEG": (b"\xff\xd8\xff\xe0\0\x10JFIF", "damaged or truncated"),
+    "two bytes of a JPEG": (b"\xff\xd8", "2 bytes only"),
     "12-bit JPEG": (jpeg_of_12_bits(), "12-bit"),
     "noise": (np.random.default_rng(1).bytes(3000), "not an image"),
 }

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
+from io import SEEK_END
 from pathlib import Path
 from threading import Lock
 from typing import IO
@@ -23,6 +24,7 @@ MAX_PIXELS = 500_000_000  # beyond this a file is taken for a decompression bomb
 # Drawings would be handed to Ghostscript or to Windows; the others are stubs without a decoder.
 SHUT = {"EPS", "WMF", "HDF5", "BUFR", "GRIB", "MPEG"}
 HEIF_READERS = ("pillow_heif", "pi_heif")
+SHORTEST = 16  # bytes that Pillow looks at to tell a format; it falls over less
 WITHOUT_MAGIC = {"SPIDER", "TGA", "PCD", "IPTC"}  # formats that almost any bytes may pretend to be
 
 # What Pillow and libtiff say of a file becomes the reason for skipping it, not lines on the screen.
@@ -97,7 +99,7 @@ def _why_not(path: Path, file: IO[bytes], error: Exception) -> str:
     with suppress(Exception):  # the tags of a TIFF may be damaged too
         if tiff := why_not_tiff(path):
             return tiff
-    if not isinstance(error, UnidentifiedImageError):
+    if file.seek(0, SEEK_END) >= SHORTEST and not isinstance(error, UnidentifiedImageError):
         return str(_damaged(reason(error)))
     return _decoders_words(file) or "not an image that Pillow can read"
 
@@ -105,21 +107,20 @@ def _why_not(path: Path, file: IO[bytes], error: Exception) -> str:
 def _decoders_words(file: IO[bytes]) -> str | None:
     """Why the decoder whose mark a file bears refuses it: `Image.open` keeps that to itself."""
     file.seek(0)
-    start = file.read(16)
+    start = file.read(SHORTEST)
+    if len(start) < SHORTEST:
+        return f"damaged or truncated: {len(start)} bytes only"
     for name in formats():
         factory, accepts = Image.OPEN[name]
         accepted = accepts is not None and name not in WITHOUT_MAGIC and accepts(start)
-        if isinstance(
-            accepted, str
-        ):  # "image file could not be identified because ... not installed"
+        if isinstance(accepted, str):  # "... AVIF support not installed"
             return f"{name}: {accepted}"
-        if not accepted:
-            continue
-        file.seek(0)
-        try:
-            factory(file, "")
-        except Exception as error:
-            return f"damaged, or of a kind of {name} that Pillow does not know: {reason(error)}"
+        if accepted:
+            file.seek(0)
+            try:
+                factory(file, "")
+            except Exception as error:
+                return f"damaged, or of a kind of {name} that Pillow does not know: {reason(error)}"
     return None
 
 

@@ -1,13 +1,23 @@
 """What the images of a folder are like, taken together: said aloud where it may surprise."""
 
+import logging
 from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 from isojepa.boundaries import shown
 from isojepa.data.deep import DEEPEST, depth
 from isojepa.data.pixels import Square
 
+log = logging.getLogger(__name__)
 DARK = 16  # deep pixels below a 16th of white keep four of eight bits
+
+
+@lru_cache(maxsize=1024)
+def say(root: Path, note: str) -> None:  # noqa: ARG001, it tells folders apart
+    """Warn of something about a folder, once per process: scores read again what was trained on."""
+    log.warning("%s", note)
 
 
 class Kind(NamedTuple):

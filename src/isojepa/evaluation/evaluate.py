@@ -20,6 +20,7 @@ from isojepa.data.fingerprints import with_fingerprints
 from isojepa.data.folder import UNLABELLED, list_folder, why_no_scores
 from isojepa.data.held_out import HeldOut, read_held_out
 from isojepa.data.images import ImageSet, read_images
+from isojepa.data.survey import say
 from isojepa.data.views import centre_parameters, render
 from isojepa.errors import UserError
 from isojepa.evaluation.features import embed
@@ -106,7 +107,7 @@ def read_for(
         listing, side=spec.side, channels=spec.channels, bits=spec.bits, track=track
     )
     for note in (*listing.notes, *images.notes):
-        log.warning("%s", note)
+        say(listing.root, note)
     images = replace(images, skipped=[*listing.unreachable, *images.skipped])
     if images.skipped:
         name, reason = images.skipped[0]

@@ -18,6 +18,7 @@ from isojepa.data.folder import hold_out, list_folder, why_no_scores
 from isojepa.data.held_out import HeldOut, read_held_out, record_of, repeated, write_held_out
 from isojepa.data.images import ImageSet, channel_statistics, read_headers, read_images
 from isojepa.data.listing import is_left_by_programs
+from isojepa.data.survey import say
 from isojepa.distributed import rank
 from isojepa.errors import UserError
 from isojepa.models.encoder import Encoder, EncoderSpec
@@ -55,7 +56,7 @@ def prepare(config: PretrainConfig, stored: dict[str, Any] | None, *, gpu: bool)
     table = asked if record is not None else config.labels
     listing = list_folder(config.data, table, _outputs(config))
     for note in listing.notes:
-        log.warning("%s", note)
+        say(listing.root, note)
     listing = with_fingerprints(listing, track)
     if stored is not None and record is not None:
         listing = as_recorded(
@@ -188,7 +189,7 @@ def announce(prepared: Prepared) -> None:
     """Say what was found and what was decided."""
     config, plan, images = prepared
     for note in images.notes:
-        log.warning("%s", note)
+        say(images.listing.root, note)
     held = int(images.held_out.sum())
     classes = images.listing.class_names
     log.info(
