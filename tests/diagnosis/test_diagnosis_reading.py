@@ -297,6 +297,16 @@ class TestChoice:
         assert samples.notes == ("Of 3 arrays, x is the only table of real numbers: it was taken.",)
         assert samples.name == "x.npz, x"
 
+    def test_passes_objects_over_without_unpickling_them(self, tmp_path: Path):
+        np.savez(tmp_path / "x.npz", x=X, names=np.array(["a", None], dtype=object))
+        np.testing.assert_array_equal(contents(open_samples(tmp_path / "x.npz")), X)
+
+    def test_of_a_column_whose_name_begins_another(self, tmp_path: Path):
+        lists = pa.array(X.tolist())
+        pq.write_table(pa.table({"a.b": X[:, 0], "a": lists}), tmp_path / "x.parquet")
+        x = contents(open_samples(tmp_path / "x.parquet", columns=("a",)))
+        np.testing.assert_array_equal(x, X)
+
     def test_of_columns_by_pattern(self, tmp_path: Path):
         path = write_csv(tmp_path / "x.csv", X, "emb_0,emb_1,size,emb_2")
         samples = open_samples(path, columns=("emb_*",))
@@ -363,10 +373,6 @@ def _nulls(path: Path) -> None:
 
 def _two_tables(path: Path) -> None:
     torch.save([torch.from_numpy(X), torch.from_numpy(X[:9])], path)
-
-
-def _numbers_as_objects(path: Path) -> None:
-    np.savez(path, x=X, names=np.array(["a", None], dtype=object))
 
 
 BAD: dict[str, tuple[str, Callable[[Path], object], str]] = {

@@ -166,6 +166,14 @@ def test_parquet_follows_the_same_rule(tmp_path: Path):
         assert name in samples.notes[0]
 
 
+def test_a_column_that_rises_is_said(tmp_path: Path):
+    times = np.cumsum(RNG.uniform(0.01, 0.05, N))
+    path = write(tmp_path / "x.csv", first([f"{t:.4f}" for t in times]), "t," + LETTERS)
+    assert any("Rising in every row" in note for note in open_samples(path).notes)
+    path = write(tmp_path / "x.csv", first([f"{t:.4f}" for t in times]), "timestamp," + LETTERS)
+    np.testing.assert_array_equal(read(open_samples(path)), X)
+
+
 def test_a_strange_column_of_real_numbers_is_said(tmp_path: Path):
     head = ",".join(f"e{i}" for i in range(D - 1)) + ",loss"
     notes = open_samples(write(tmp_path / "x.csv", CELLS, head)).notes

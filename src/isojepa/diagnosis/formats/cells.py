@@ -13,6 +13,7 @@ MISSING = (
     "None", "none", "#N/A", "#NA", "<NA>", "1.#QNAN", "-1.#IND",
 )  # fmt: skip
 """Cells that say in words that there is no number."""
+SAYS_NONE = frozenset(MISSING)
 NUMBER = r"^[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?$|^[+-]?(?i:inf|infinity|nan)$"
 COMMA_NUMBER = r"^[+-]?([0-9]+,?[0-9]*|,[0-9]+)([eE][+-]?[0-9]+)?$|^[+-]?(?i:inf|infinity|nan)$"
 NEARLY = re.compile(r"[-+−]?[$€£]?[0-9]+([ '’.,][0-9]{3})*([.,][0-9]+)?([eE][+-]?[0-9]+)? ?%?")
@@ -108,7 +109,7 @@ def _cast(text: pa.Array) -> np.ndarray:
 def is_number_text(cell: str, comma: bool = False) -> bool:
     """Whether a cell is a finite or infinite number, or says that there is none."""
     text = re.sub(f"^{DASHES}", "-", cell.strip())
-    return text in MISSING or re.match(COMMA_NUMBER if comma else NUMBER, text) is not None
+    return text in SAYS_NONE or re.match(COMMA_NUMBER if comma else NUMBER, text) is not None
 
 
 def is_vector_text(cell: str) -> bool:

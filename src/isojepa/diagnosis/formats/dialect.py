@@ -10,7 +10,7 @@ from typing import NamedTuple
 from isojepa.boundaries import reading, shown
 from isojepa.diagnosis.formats.cells import (
     COMMA_NUMBER,
-    MISSING,
+    SAYS_NONE,
     is_number_text,
     is_vector_text,
 )
@@ -183,7 +183,7 @@ def _find_separator(path: Path, lines: Sequence[str], said: str | None) -> tuple
 def _weight(cell: str, comma: bool) -> float:
     """A number is worth more than what may be a vector, or cells with a wrong separator."""
     if is_number_text(cell, comma):
-        return 1.0 if cell not in MISSING else 0.0
+        return 1.0 if cell not in SAYS_NONE else 0.0
     return 0.5 if is_vector_text(cell) else 0.0
 
 

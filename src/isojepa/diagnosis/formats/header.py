@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from isojepa.boundaries import shown
-from isojepa.diagnosis.formats.cells import MISSING, is_number_text, is_vector_text
+from isojepa.diagnosis.formats.cells import SAYS_NONE, is_number_text, is_vector_text
 from isojepa.errors import UserError
 
 NUMERIC = 0.5
@@ -23,7 +23,7 @@ def is_header(first: Sequence[str], rows: Sequence[Sequence[str]], comma: bool) 
     the range of what is below.
     """
     if not rows:
-        return not any(is_number_text(cell, comma) and cell not in MISSING for cell in first)
+        return not any(is_number_text(cell, comma) and cell not in SAYS_NONE for cell in first)
     width = len(rows[0])
     if len(first) == width - 1:  # R names no column of row names; or each row ends in a comma
         trailing = all(row[-1] == "" for row in rows)
@@ -37,7 +37,7 @@ def is_header(first: Sequence[str], rows: Sequence[Sequence[str]], comma: bool) 
         return True
     if not numeric:
         return not any(is_vector_text(cell) for cell in first)
-    names = [i for i in numeric if first[i] not in MISSING and i not in words]
+    names = [i for i in numeric if first[i] not in SAYS_NONE and i not in words]
     if len(names) < len(numeric) - 1 or len(names) == 0:
         return False
     head = np.array([_value(first[i], comma) for i in names])
@@ -46,12 +46,12 @@ def is_header(first: Sequence[str], rows: Sequence[Sequence[str]], comma: bool) 
 
 
 def _share(cells: Sequence[str], comma: bool) -> float:
-    filled = [cell for cell in cells if cell not in MISSING]
+    filled = [cell for cell in cells if cell not in SAYS_NONE]
     return sum(is_number_text(cell, comma) for cell in filled) / max(1, len(filled))
 
 
 def _value(cell: str, comma: bool) -> float:
-    if cell in MISSING or not is_number_text(cell, comma):
+    if cell in SAYS_NONE or not is_number_text(cell, comma):
         return np.nan
     text = re.sub("^[−–﹣-]", "-", cell)
     return float(text.replace(",", ".") if comma else text)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Bool, Shaped
+from jaxtyping import Bool, Int64, Shaped
 
 from isojepa.diagnosis.formats.cells import NEARLY, is_number, is_vector_text, plain, to_numbers
 
@@ -192,8 +192,8 @@ class Profile:
 
     @property
     def few(self) -> bool:
-        """Whether there are as few different whole numbers, none negative, as of classes."""
-        if not self.whole or self.values is None or self.low < 0:
+        """Whether there are as few different whole numbers as of classes, -1 for none of them."""
+        if not self.whole or self.values is None or self.low < -1:
             return False
         return len(self.values) <= max(2, min(MANY, self.numbers // 5))
 
@@ -205,8 +205,7 @@ def is_list(kind: pa.DataType) -> bool:
     )
 
 
-def lengths(column: pa.Array) -> set[int | None]:
-    """The lengths of lists; None for a list that is not there."""
-    if pa.types.is_fixed_size_list(column.type):
-        return {column.type.list_size} | ({None} if column.null_count else set())
-    return set(pc.unique(pc.list_value_length(column)).to_pylist())
+def lengths(column: pa.Array) -> Int64[np.ndarray, " n"]:
+    """How many numbers each list holds; -1 for a list that is not there."""
+    sizes = pc.fill_null(pc.list_value_length(column).cast(pa.int64()), -1)
+    return sizes.to_numpy(zero_copy_only=False)

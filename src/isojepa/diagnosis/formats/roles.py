@@ -24,6 +24,8 @@ NAMES = {
 """Words in the name of a column that counts or classifies."""
 TARGETS = {"id", "index", "label", "labels", "target", "targets", "class", "timestamp"}
 """Those that no coordinate has in its name, whole or not."""
+LEAST_RISING = 8
+"""Numbers that hardly rise by chance: that is 1 in 40,320."""
 
 
 def coordinates(
@@ -122,11 +124,17 @@ def _without_labels(
             f"{shown(path)}: whole numbers in column {few(list(map(shown, asked)))} beside real "
             "ones, coordinates or classes? Name the columns to use with --columns"
         )
+    times = [c.name for c in kept if c.rising and not c.whole and c.numbers >= LEAST_RISING]
+    if len(kept) > 1 and times:
+        notes.append(
+            f"Rising in every row, as a time does: {few(list(map(shown, times)))}; read as a "
+            "dimension, --columns overrides."
+        )
     strange = [c.name for c in kept if family and c.name not in family]
     if strange and len(strange) < len(kept):
+        said = few(list(map(shown, strange)))
         notes.append(
-            f"Read as dimensions though named otherwise than the others: {few(strange)}; "
-            "--columns overrides."
+            f"Read as dimensions though named otherwise than the others: {said}; --columns overrides."
         )
     return kept
 

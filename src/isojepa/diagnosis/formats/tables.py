@@ -84,8 +84,8 @@ def profile(table: Table, columns: Sequence[str] | None) -> list[Profile]:
     names = table.names if columns is None else columns
     profiles = {name: Profile(name) for name in names}
     for batch in table.read(columns):
-        for name, column in zip(batch.schema.names, batch.columns):
-            profiles[name].add(column, table.comma)
+        for name in names:  # Parquet also gives a.b where a was asked for
+            profiles[name].add(batch.column(name), table.comma)
     return list(profiles.values())
 
 
@@ -156,7 +156,7 @@ def _from_vectors(table: Table, chosen: Profile, n: int, others: bool) -> Sample
         seen = 0
         for batch in table.read([chosen.name]):
             for start in range(0, batch.num_rows, rows):
-                part = plain(batch.slice(start, rows).column(0))
+                part = plain(batch.slice(start, rows).column(chosen.name))
                 yield _matrix(table.path, chosen, part, seen)
                 seen += len(part)
 
@@ -192,11 +192,13 @@ def _matrix(path: Path, chosen: Profile, column: pa.Array, start: int) -> np.nda
                 f"{shown(path)}: {_cell(cell)} in row {start + row:,} of column "
                 f"{shown(chosen.name)} {why}; save the vectors with numpy.save(...)"
             )
-    sizes = lengths(column) if is_list(column.type) else {None}
-    if len(sizes) != 1 or None in sizes:
+    sizes = lengths(column) if is_list(column.type) else np.full(len(column), -1)
+    if (sizes != sizes[:1]).any() or (sizes < 0).any():
+        row = int(((sizes != sizes[:1]) | (sizes < 0)).argmax())
+        there = f"{sizes[row]} in row" if sizes[row] >= 0 else "none in row"
         raise UserError(
-            f"{shown(path)}: lists of different lengths, or none, where all must be equal "
-            f"(column {shown(chosen.name)}, rows {start:,} to {start + len(column) - 1:,})"
+            f"{shown(path)}: lists of different lengths, or none, where all must be equal: column "
+            f"{shown(chosen.name)} has {sizes[0]} numbers in row {start:,}, {there} {start + row:,}"
         )
     inner = to_numbers(column.flatten())
     flat = np.empty(0) if inner is None else inner.values
