@@ -177,7 +177,7 @@ def test_a_column_that_rises_is_said(tmp_path: Path):
 def test_a_strange_column_of_real_numbers_is_said(tmp_path: Path):
     head = ",".join(f"e{i}" for i in range(D - 1)) + ",loss"
     notes = open_samples(write(tmp_path / "x.csv", CELLS, head)).notes
-    assert "named otherwise than the others: loss" in notes[0]
+    assert "Named otherwise than the others: loss" in notes[0]
 
 
 COMMAS = [[v.replace(".", ",") for v in row] for row in CELLS]

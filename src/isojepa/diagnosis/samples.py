@@ -38,7 +38,9 @@ class Samples:
         kind = np.float32 if self.dtype.itemsize < 4 or self.dtype == np.float32 else np.float64
         start = 0
         for block in self.read(max(1, BLOCK_ELEMENTS // self.d)):
-            yield start, np.ascontiguousarray(block.reshape(len(block), self.d), dtype=kind)
+            with np.errstate(invalid="ignore", over="ignore"):  # NaN and beyond float32: by scan
+                x = np.ascontiguousarray(block.reshape(len(block), self.d), dtype=kind)
+            yield start, x
             start += len(block)
         if start != self.n:
             raise UserError(f"{self.name}: {start:,} rows, but {self.n:,} were announced")

@@ -1,5 +1,7 @@
 """Variables of MATLAB's .mat files, of all versions."""
 
+import faulthandler
+import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +24,8 @@ def open_mat(path: Path) -> Archive:
         return open_hdf5(path, matlab=True)
     with reading(path, "a .mat file"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of names and encodings
+        if not _survives(path):
+            raise ValueError("it is damaged: SciPy's reader crashes on it")
         content = io.loadmat(path)
         arrays: dict[str, Any] = {
             name: sparse.csr_matrix(value) if sparse.issparse(value) else np.asarray(value)
@@ -37,3 +41,18 @@ def open_mat(path: Path) -> Archive:
 
     shapes = {name: Shape(value.shape, value.dtype) for name, value in arrays.items()}
     return Archive(path=path, what="a .mat file", arrays=shapes, read=read, parts="variables")
+
+
+def _survives(path: Path) -> bool:
+    """Whether SciPy's reader lives through a file: tried in a child, as a damaged one can kill."""
+    if not hasattr(os, "fork"):
+        return True
+    child = os.fork()
+    if child == 0:
+        try:
+            faulthandler.disable()
+            io.loadmat(path)
+        finally:
+            os._exit(0)  # what is raised is raised again in the parent
+    _, status = os.waitpid(child, 0)
+    return not os.WIFSIGNALED(status)

@@ -134,7 +134,7 @@ def _without_labels(
     if strange and len(strange) < len(kept):
         said = few(list(map(shown, strange)))
         notes.append(
-            f"Read as dimensions though named otherwise than the others: {said}; --columns overrides."
+            f"Named otherwise than the others: {said}; read as dimensions, --columns overrides."
         )
     return kept
 
