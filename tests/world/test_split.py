@@ -14,8 +14,9 @@ from episodes import write_dots
 
 from isojepa.data.trajectories import open_trajectories, split_episodes
 from isojepa.errors import UserError
+from isojepa.world.comparison.checks import check_same_episodes
 from isojepa.world.learning.config import WorldTrainConfig
-from isojepa.world.learning.split import RECORD, Recorded, divide, find, fingerprints
+from isojepa.world.learning.split import RECORD, Recorded, divide, find, fingerprints, write_record
 from isojepa.world.learning.train import run
 from isojepa.world.learning.trained import open_trained
 from isojepa.world.model.world_model import load_world_model
@@ -202,6 +203,29 @@ def test_more_episodes_collected_then_every_verb(
     decoded = decoder.run(decoder.DecodeConfig(run=out, frames=64, steps=1, device="cpu"))
     assert decoded["unseen"]
     assert decoded["frames"]["held_out"] == 4 * 15
+
+
+def test_a_run_is_used_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_dots(Path("dots.h5"), episodes=10, steps=12, size=16)
+    out = run(settings(Path("dots.h5"), Path("run"))).resolve()
+    (tmp_path / "elsewhere").mkdir()
+    write_dots(tmp_path / "elsewhere" / "dots.h5", episodes=10, steps=12, size=16, seed=1)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    split = open_trained(out, device="cpu").split
+    assert (len(split.train), len(split.held_out), len(split.new)) == (6, 4, 0)
+    another = open_trained(out, Path("dots.h5"), device="cpu").split  # of the same name
+    assert (len(another.train), len(another.new)) == (0, 10)
+    (tmp_path / "dots.h5").unlink()
+    with pytest.raises(UserError, match=r"no such data set, though .* was trained on it; give --d"):
+        open_trained(out, device="cpu")
+
+
+def test_a_comparison_keeps_to_its_episodes(tmp_path: Path) -> None:
+    write_record(tmp_path, Recorded(("a", "b", "c"), ()))
+    check_same_episodes(tmp_path, ("c", "a", "b"))
+    with pytest.raises(UserError, match="1 of its 3 episodes are missing and 2 are new"):
+        check_same_episodes(tmp_path, ("a", "b", "d", "e"))
 
 
 def test_a_fingerprint_is_of_the_content(trained: Path, tmp_path: Path) -> None:

@@ -23,11 +23,11 @@ from isojepa.randomness import seed_from
 from isojepa.run_folder import make_run_folder, provenance, read_run, write_json
 from isojepa.training.launch import start_fabric
 from isojepa.training.prepare import MODEL_SEED
-from isojepa.training.settings import as_json
 from isojepa.world.learning.config import WorldTrainConfig
 from isojepa.world.learning.loop import make_optimiser, optimise, scheduled_rate
 from isojepa.world.learning.split import write_record
 from isojepa.world.learning.train import (
+    as_stored,
     describe_data,
     prepare,
     run,
@@ -136,7 +136,7 @@ def train_policy(config: WorldTrainConfig) -> GoalPolicy:
     if not spec.action_dim:
         raise UserError(f"{config.data}: no actions to clone")
     described = {
-        "config": as_json(config, plan),
+        "config": as_stored(config, plan),
         "data": describe_data(windows.trajectories),
         "policy": spec.as_json(),
         **provenance(fabric.device),

@@ -110,7 +110,7 @@ def run(config: WorldTrainConfig) -> Path:
         per_epoch=len(windows.positions) // plan.batch_size,
         trackers=trackers,
     )
-    start = session.begin({"config": as_json(config, plan), "data": described}, stored)
+    start = session.begin({"config": as_stored(config, plan), "data": described}, stored)
     on_first(lambda: write_record(config.out, windows.recorded))
 
     # Updates, and what happens between them
@@ -264,6 +264,12 @@ def fit_frozen(world: WorldModel, windows: Windows, *, seed: int) -> None:
         scale=None,
     )
     world.encoder.fit(world.normalise(clips.frames[:, 0]))  # type: ignore[operator]
+
+
+def as_stored(config: WorldTrainConfig, plan: WorldPlan) -> dict[str, Any]:
+    """The settled configuration for config.json; paths are absolute, to be found from anywhere."""
+    cache = None if config.cache is None else config.cache.absolute()
+    return as_json(replace(config, data=config.data.absolute(), cache=cache), plan)
 
 
 def describe_data(trajectories: Trajectories) -> dict[str, object]:
