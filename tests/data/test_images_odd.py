@@ -14,6 +14,7 @@ from isojepa import machine
 from isojepa.data import images as reading
 from isojepa.data.folder import list_folder
 from isojepa.data.images import Unreadable, read_headers, read_images, read_square, to_square
+from isojepa.data.survey import say
 from isojepa.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pytest takes ours off
@@ -250,6 +251,15 @@ def test_what_surprises_in_a_folder_is_said(
     notes = read_images(list_folder(tmp_path), side=8, channels=channels).notes
     for expected in words:
         assert [expected in note for note in notes].count(True) == 1, notes
+
+
+def test_a_note_is_said_once_for_a_folder(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for root in (tmp_path, Path(), tmp_path / "other"):
+        say(root, "a note")
+    assert caplog.text.count("a note") == 2
 
 
 def test_an_ordinary_folder_needs_no_words(tmp_path: Path) -> None:

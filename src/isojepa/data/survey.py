@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,13 +10,16 @@ from isojepa.data.deep import DEEPEST, depth
 from isojepa.data.pixels import Square
 
 log = logging.getLogger(__name__)
+_said: set[tuple[Path, str]] = set()
 DARK = 16  # deep pixels below a 16th of white keep four of eight bits
 
 
-@lru_cache(maxsize=1024)
-def say(root: Path, note: str) -> None:  # noqa: ARG001, it tells folders apart
+def say(root: Path, note: str) -> None:
     """Warn of something about a folder, once per process: scores read again what was trained on."""
-    log.warning("%s", note)
+    told = (root.resolve(), note)
+    if told not in _said:
+        _said.add(told)
+        log.warning("%s", note)
 
 
 class Kind(NamedTuple):
