@@ -148,7 +148,7 @@ def _choices(stored: np.ndarray) -> bool:
     if not len(values) or values.min() < 0 or (values != np.floor(values)).any():
         return False
     different = len(np.unique(values))
-    return 1 < different <= FEW and (stored.dtype.kind != "f" or values.max() < FEW)
+    return bool(1 < different <= FEW and (stored.dtype.kind != "f" or values.max() < FEW))
 
 
 def outliers(

@@ -64,5 +64,6 @@ def _is_video(path: Path) -> bool:
     if path.suffix.lower() not in {".ts", ".mts"}:
         return True
     with reading(path, "a video"), path.open("rb") as file:
-        start = file.read(2 * PACKET)
-    return start[::PACKET] == b"G" * len(start[::PACKET]) or start[4:5] == b"G"
+        start = file.read(2 * PACKET + 8)
+    # In .mts, each packet follows four bytes that tell its time
+    return b"GG" in {start[::PACKET][:2], start[4 :: PACKET + 4][:2]}

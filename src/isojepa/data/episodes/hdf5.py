@@ -1,5 +1,6 @@
 """HDF5 files: a table of steps, or a group for each episode."""
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -27,11 +28,12 @@ def read_hdf5(path: Path, camera: str | None = None) -> Source:
     file = _open(path, h5py)
     found: dict[str, Any] = {}
     with reading(path, "an HDF5 file"):
-        file.visititems(
-            lambda name, item: (
-                found.update({name: item}) if isinstance(item, h5py.Dataset) else None
-            )
-        )
+
+        def note(name: str | bytes, item: Any) -> None:
+            if isinstance(item, h5py.Dataset):  # a name that is no text comes as bytes
+                found[os.fsdecode(name)] = item
+
+        file.visititems(note)
         env_id = file.attrs.get("env_id")
         env_id = env_id.decode() if isinstance(env_id, bytes) else env_id
         for item in found.values():  # what damaged types and shapes raise, they raise here

@@ -2,7 +2,6 @@
 
 import zipfile
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -35,16 +34,16 @@ class Member:
 
     def __init__(self, path: Path, name: str) -> None:
         self._path, self._name = path, name
-        self._file: IO[bytes] | None = None
+        self._file: zipfile.ZipExtFile | None = None
         self._at = 0
         with self._open() as file:
             self.shape, self._fortran, self.dtype = self._header(file)
 
-    def _open(self) -> IO[bytes]:
+    def _open(self) -> zipfile.ZipExtFile:
         return zipfile.ZipFile(self._path).open(self._name)
 
     @staticmethod
-    def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    def _header(file: zipfile.ZipExtFile) -> tuple[tuple[int, ...], bool, np.dtype]:
         version = np.lib.format.read_magic(file)
         if version == (1, 0):
             return np.lib.format.read_array_header_1_0(file)

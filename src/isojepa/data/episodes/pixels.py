@@ -81,9 +81,9 @@ def channels_last(path: Path, name: str, item: Stored) -> Callable[[np.ndarray],
             return lambda frames: np.moveaxis(frames, 1, -1)
         if shape[0] == 1:
             return lambda frames: np.repeat(np.moveaxis(frames, 1, -1), 3, -1)
-        few = min(shape[0], shape[-1])
-        why = "four channels: store red, green and blue alone" if few == 4 else ""
-        why = why or f"{few} channels: store one frame of three channels per step, no stack"
+        why = "no axis of one or three channels: store one frame of three per step, no stack"
+        if 4 in (shape[0], shape[-1]):
+            why = "four channels: store red, green and blue alone"
     elif len(shape) == 4:
         why = "several frames per step: store one per step, no stack"
     raise UserError(

@@ -4,7 +4,6 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -136,9 +135,3 @@ def missing_package(package: str, error: ImportError) -> UserError:
         f"reading this data set needs the extra: pip install 'isojepa[world]' "
         f"({package} is missing: {error})"
     )
-
-
-def batched(frames: Iterator[bytes], n: int) -> Iterator[list[bytes]]:
-    """Lists of n items, the last one of what is left."""
-    while some := list(islice(frames, n)):
-        yield some

@@ -23,7 +23,6 @@ VIDEO_SUFFIXES = {
 PICTURE = ("-map", "0:V:0")  # the first video stream that is no cover of a record
 IMAGES = ("-c:v", "ppm", "-pix_fmt", "rgb24", "-f", "image2pipe", "-")
 REPEATED = 20  # times the stored frames that a constant rate may need
-SECONDS = 60.0  # that listing times may take on top of a minute per GB
 
 
 class Times(NamedTuple):
