@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from isojepa.boundaries import reading
+from isojepa.diagnosis.formats.aliases import utf8_name
 from isojepa.diagnosis.formats.tables import Table
 
 ROWS = 2**16
@@ -17,10 +18,10 @@ ROWS = 2**16
 def open_parquet(path: Path) -> Table:
     """The columns of a .parquet file; nothing but its schema is read yet."""
     with reading(path, "a .parquet file"):
-        schema = pq.read_schema(path)
+        schema = pq.read_schema(utf8_name(path))
 
     def batches(columns: Sequence[str] | None, _: frozenset[str]) -> Iterator[Any]:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(utf8_name(path)) as file:
             wanted = None if columns is None else list(columns)
             # Wide rows in smaller batches, so that memory does not grow with the file.
             rows = max(64, min(ROWS, 2**25 // max(1, 8 * file.metadata.num_columns)))
@@ -60,7 +61,7 @@ def _arrow_parts(path: Path) -> Iterator[Any]:
         start = file.read(6)
     if start.startswith(b"FEA1"):  # a damaged one ends the whole process in Arrow's reader
         raise ValueError("it is of Feather's version 1, out of use since 2020; write it again")
-    with pa.memory_map(str(path)) as source:
+    with pa.memory_map(utf8_name(path)) as source:
         if start == b"ARROW1":
             with pa.ipc.open_file(source) as file:
                 yield file.schema

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import csv
 
+from isojepa.diagnosis.formats.aliases import utf8_name
 from isojepa.diagnosis.formats.cells import MISSING
 from isojepa.diagnosis.formats.dialect import COMMENTS, Dialect, find_dialect
 from isojepa.diagnosis.formats.tables import Table
@@ -60,7 +61,7 @@ def _batches(
     )
     plain = dialect.codec == "utf-8-sig" and not dialect.squeeze
     if plain and path.suffix.lower() not in PACKED:
-        yield from csv.open_csv(path, read, parse, convert)
+        yield from csv.open_csv(utf8_name(path), read, parse, convert)
         return
     with Utf8(path, dialect.codec, dialect.squeeze) as file:
         yield from csv.open_csv(pa.PythonFile(file, mode="r"), read, parse, convert)

@@ -15,6 +15,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from isojepa.boundaries import reading, shown
+from isojepa.diagnosis.formats.aliases import utf8_name
 from isojepa.diagnosis.formats.archives import Archive
 from isojepa.diagnosis.formats.choosing import Shape
 from isojepa.diagnosis.formats.numpy_files import refuse_cut_zip
@@ -30,7 +31,7 @@ DEEPEST = 16
 def open_safetensors(path: Path) -> Archive:
     """Opened anew for each block, so that pages already read never add up."""
     arrays: dict[str, Shape] = {}
-    with reading(path, "a .safetensors file"), safe_open(path, framework="pt") as file:
+    with reading(path, "a .safetensors file"), safe_open(utf8_name(path), framework="pt") as file:
         for name in file.keys():  # noqa: SIM118
             part = file.get_slice(name)
             size = tuple(part.get_shape())
@@ -39,7 +40,7 @@ def open_safetensors(path: Path) -> Archive:
 
     def read(name: str, rows: int) -> Iterator[np.ndarray]:
         for start in range(0, arrays[name].shape[0], rows):
-            with safe_open(path, framework="pt") as file:
+            with safe_open(utf8_name(path), framework="pt") as file:
                 yield to_numpy(file.get_slice(name)[start : start + rows])
 
     what = "a .safetensors file"
@@ -102,7 +103,7 @@ def _load_tensors(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
         refuse_cut_zip(path)
         _check_beginning(path)
         content = torch.load(
-            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+            utf8_name(path), map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
         )
         notes: list[str] = []
         tensors = dict(_tensors("", content, notes, DEEPEST))
