@@ -1,15 +1,13 @@
 """A table of labels as people have them -> a label for each file, and what was odd about it."""
 
-import csv
-import gzip
-import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from isojepa.boundaries import reading, shown
-from isojepa.data.listing import image_endings
+from isojepa.boundaries import contents, shown
+from isojepa.data.table_paths import BY_BASE, Files, overlooked
+from isojepa.data.table_rows import Row, rows_of, sample_of
 from isojepa.errors import UserError
 
 PATH_WORDS = {
@@ -24,16 +22,7 @@ LABEL_WORDS = {
 }  # fmt: skip
 NOTHING = {"", "nan", "na", "n/a", "#n/a", "<na>", "null"}
 """Cells that programs write where there is no label, in lower case."""
-DELIMITERS = ("\t", ";", "|", ",", " ")
-SAMPLE = 1000  # rows by which separator, columns and spelling of the paths are chosen
 FEW = 3
-
-
-class Row(NamedTuple):
-    """One row of a table with its true line number."""
-
-    line: int
-    cells: list[str]
 
 
 class LabelTable(NamedTuple):
@@ -62,22 +51,21 @@ def read_label_table(path: Path, names: list[str], root: Path = Path()) -> Label
     """
     if not path.is_file():
         raise UserError(f"--labels {shown(path)}: no such file")
-    where = f"--labels {shown(path)}"
-    files = _Files(names)
-    rows = _rows(path, where, files)
+    where, what = f"--labels {shown(path)}", contents(path)
+    if what is not None and path.stat().st_size:
+        raise UserError(f"{where}: {what}")
+    files = Files(names)
+    rows = rows_of(path, where, files)
     columns = _columns(rows, where, files)
     body = rows[columns.header :]
     labels: list[str | None] = [None] * len(names)
     lines: dict[int, int] = {}
-    spelling = files.spelling([row.cells[columns.path] for row in _sample(body)])
+    cells = [row.cells[columns.path] for row in sample_of(body)]
+    spelling = files.spelling(cells)
+    find = files.finder(spelling)
     unknown: list[Row] = []
     for row in body:
-        if len(row.cells) <= max(columns.path, columns.label):
-            raise UserError(
-                f"{where}, line {row.line}: {len(row.cells)} columns where {columns.width} are "
-                "expected"
-            )
-        i = files.find(row.cells[columns.path], spelling)
+        i = find(row.cells[columns.path])
         if i is None:
             unknown.append(row)
             continue
@@ -90,106 +78,11 @@ def read_label_table(path: Path, names: list[str], root: Path = Path()) -> Label
         if label is not None:
             labels[i] = label
             lines.setdefault(i, row.line)
-    notes = list(_unmatched(where, body, unknown, columns, files, root))
+    notes = [f"{where}: {how}" for how in overlooked(spelling, cells, names)]
+    notes += _unmatched(where, body, unknown, columns, files, root)
     _check_labels(where, [x for x in labels if x is not None])
     notes += _remarks(where, labels, body, columns)
     return LabelTable(labels, notes)
-
-
-# Text and rows
-
-
-def _rows(path: Path, where: str, files: "_Files") -> list[Row]:
-    if path.suffix.lower() in {".parquet", ".pq"}:
-        return _parquet(path)
-    text = _text(path, where)
-    lines = [line for line in text.splitlines()[:SAMPLE] if line.strip() and line[0] != "#"]
-    if not lines:
-        raise UserError(f"{where}, line 1: nothing in it; expected the columns path and label")
-    delimiter = _delimiter(lines, files)
-    rows = list(_parse(text, delimiter, where))
-    width = len(rows[0].cells)
-    if width < 2:
-        raise UserError(f"{where}, line {rows[0].line}: expected two columns, path and label")
-    for row in rows:
-        while len(row.cells) > width and not row.cells[-1].strip():
-            row.cells.pop()
-        if len(row.cells) != width:
-            raise UserError(
-                f"{where}, line {row.line}: {len(row.cells)} columns where the first line has "
-                f"{width}; put labels that hold a {delimiter!r} in quotes"
-            )
-    return rows
-
-
-def _delimiter(lines: list[str], files: "_Files") -> str:
-    """The separator under which most rows name a file; else that which gives even rows."""
-    columns: list[list[str]] = []
-    owners: list[str] = []
-    even: dict[str, float] = {}
-    for delimiter in DELIMITERS:
-        try:
-            rows = [row.cells for row in _parse("\n".join(lines), delimiter, "")]
-        except UserError:
-            continue
-        widths = [len(cells) for cells in rows]
-        even[delimiter] = widths.count(widths[0]) / len(rows) if widths and widths[0] > 1 else 0.0
-        for c in range(min(max(widths, default=0), 12)) if max(widths, default=0) > 1 else ():
-            columns.append([row[c] for row in rows if len(row) > c])
-            owners.append(delimiter)
-    shares = files.shares(columns)
-    if max(shares, default=0.0) > 0:
-        return owners[max(range(len(shares)), key=lambda k: (shares[k], even[owners[k]]))]
-    return max(even, key=lambda d: even[d], default=",")
-
-
-def _parse(text: str, delimiter: str, where: str) -> Iterator[Row]:
-    source = io.StringIO(text, newline="")
-    reader = csv.reader(source, delimiter=delimiter, skipinitialspace=True)
-    line = 1
-    try:
-        for cells in reader:
-            is_comment = cells and cells[0].startswith("#")
-            if any(cell.strip() for cell in cells) and not is_comment:
-                while delimiter == " " and not cells[-1]:
-                    cells.pop()
-                yield Row(line, cells)
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise UserError(f"{where}, line {line}: not a readable row ({error})") from error
-
-
-def _text(path: Path, where: str) -> str:
-    """The file's text, unpacked; bytes of names that are no UTF-8 become as in names of files."""
-    with reading(path, "a table of labels"):
-        content = path.read_bytes()
-        if content.startswith(b"\x1f\x8b"):
-            content = gzip.decompress(content)
-    known = {b"PK\x03\x04": "a spreadsheet or an archive", b"\xd0\xcf\x11\xe0": "a spreadsheet"}
-    for start, what in known.items():
-        if content.startswith(start):
-            raise UserError(f"{where}: {what}; save it as .csv, in UTF-8")
-    with reading(path, "text in UTF-8 or UTF-16"):
-        if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-            return content.decode("utf-16")
-        if content[1:2] == b"\0" or content[:1] == b"\0":
-            return content.decode("utf-16-le" if content[1:2] == b"\0" else "utf-16-be")
-        return content.decode("utf-8-sig", errors="surrogateescape")
-
-
-def _parquet(path: Path) -> list[Row]:
-    import pyarrow.parquet as pq
-
-    with reading(path, "a Parquet table"):
-        table = pq.read_table(path)
-        columns = [column.to_pylist() for column in table.columns]
-    cells = zip(*(["" if x is None else str(x) for x in column] for column in columns), strict=True)
-    rows = [Row(number, list(row)) for number, row in enumerate(cells, 2)]
-    return [Row(1, list(table.column_names)), *rows]
-
-
-def _sample(rows: list[Row]) -> list[Row]:
-    return rows[:: max(1, len(rows) // SAMPLE)]
 
 
 # Which columns
@@ -203,10 +96,10 @@ class _Columns(NamedTuple):
     """Lines that name the columns: 0 or 1."""
 
 
-def _columns(rows: list[Row], where: str, files: "_Files") -> _Columns:
+def _columns(rows: list[Row], where: str, files: Files) -> _Columns:
     first = [cell.strip() for cell in rows[0].cells]
     words = [re.sub(r"[^a-z0-9]", "", cell.lower()) for cell in first]
-    sample = _sample(rows)
+    sample = sample_of(rows)
     shares = files.shares([[row.cells[c] for row in sample] for c in range(len(first))])
     path = max(range(len(first)), key=lambda c: (shares[c], -c))
     if not _is_header(rows[0], words, sample, path, shares[path], files):
@@ -235,7 +128,7 @@ def _columns(rows: list[Row], where: str, files: "_Files") -> _Columns:
 
 
 def _is_header(
-    first: Row, words: list[str], sample: list[Row], path: int, share: float, files: "_Files"
+    first: Row, words: list[str], sample: list[Row], path: int, share: float, files: Files
 ) -> bool:
     """Whether the first line names the columns, by known words or since it alone names no file."""
     if any(files.is_exactly(cell) for cell in first.cells):
@@ -249,118 +142,12 @@ def _is_header(
     return len(sample) > 2 and share > 0.5 and is_new and files.find(first.cells[path], way) is None
 
 
-# Which file a cell means
-
-
-class _Spelling(NamedTuple):
-    """A way in which a table writes paths."""
-
-    above: int
-    """Folders at the beginning that the table has and the listing has not."""
-    base: bool
-    """Only the last part counts, of names in the listing too."""
-    stem: bool
-    """Without the ending."""
-    fold: bool
-    """Whatever the letter case."""
-
-
-AS_LISTED = _Spelling(0, False, False, False)
-BY_BASE = _Spelling(0, True, False, False)
-
-
-class _Files:
-    """Look-up of files by the ways in which tables write them."""
-
-    def __init__(self, names: list[str]) -> None:
-        self.names = names
-        self._index: dict[tuple[bool, bool, bool], dict[str, int]] = {}
-
-    def index(self, spelling: _Spelling) -> dict[str, int]:
-        """Position by key; -1 for a key that several files have."""
-        kind = spelling[1:]
-        if kind not in self._index:
-            index: dict[str, int] = {}
-            for i, name in enumerate(self.names):
-                key = _key(name, spelling._replace(above=0))
-                index[key] = -1 if key in index else i
-            self._index[kind] = index
-        return self._index[kind]
-
-    def is_exactly(self, cell: str) -> bool:
-        return _clean(cell) in self.index(AS_LISTED)
-
-    def find(self, cell: str, spelling: _Spelling) -> int | None:
-        i = self.index(spelling).get(_key(_clean(cell), spelling), -1)
-        return None if i < 0 else i
-
-    def is_ambiguous(self, cell: str, spelling: _Spelling) -> bool:
-        return self.index(spelling).get(_key(_clean(cell), spelling)) == -1
-
-    def spelling(self, cells: list[str]) -> _Spelling:
-        """The strictest of the ways under which most of the cells name a file."""
-        best, most = AS_LISTED, 0
-        for way in _ways(cells):
-            count = self._count(cells, way)
-            if count > most:
-                best, most = way, count
-            if most >= 0.9 * len(cells):
-                break
-        return best
-
-    def shares(self, columns: list[list[str]]) -> list[float]:
-        """The share of each column's cells that name a file, under the strictest way that fits."""
-        columns = [cells[:: max(1, len(cells) // 100)] for cells in columns]
-        counts = [0] * len(columns)
-        for way in _ways([cell for cells in columns for cell in cells]):
-            for k, cells in enumerate(columns):
-                counts[k] = max(counts[k], self._count(cells, way))
-            # One cell is that of a header; what only looser ways find need not be looked for
-            if any(n and n >= 0.9 * len(x) - 1 for n, x in zip(counts, columns, strict=True)):
-                break
-        return [n / max(1, len(cells)) for n, cells in zip(counts, columns, strict=True)]
-
-    def _count(self, cells: list[str], way: _Spelling) -> int:
-        return sum(self.find(cell, way) is not None for cell in cells)
-
-
-def _ways(cells: list[str]) -> Iterator[_Spelling]:
-    """Ways to write paths, the strictest first."""
-    deepest = max((_clean(cell).count("/") for cell in cells), default=0)
-    for fold in (False, True):
-        for stem in (False, True):
-            for above in range(deepest + 1):
-                yield _Spelling(above, False, stem, fold)
-            yield _Spelling(0, True, stem, fold)
-
-
-def _clean(cell: str) -> str:
-    """A cell as a path with forward slashes, without ./ and blanks around it."""
-    cell = cell.strip()
-    if "\\" in cell:
-        cell = re.sub(r"^[A-Za-z]:", "", cell).replace("\\", "/")
-    while "./" in cell and (cell.startswith("./") or "/./" in cell):
-        cell = cell.removeprefix("./").replace("/./", "/")
-    return re.sub("/{2,}", "/", cell).lstrip("/") if "/" in cell else cell
-
-
-def _key(path: str, spelling: _Spelling) -> str:
-    if spelling.above:
-        path = path.split("/", spelling.above)[-1]
-    if spelling.base:
-        path = path.rpartition("/")[2]
-    if spelling.stem:
-        stem, dot, end = path.rpartition(".")
-        path = stem if dot and f".{end.lower()}" in image_endings() else path
-    return path.casefold() if spelling.fold else path
-
-
 # What was odd
 
 
 def _label(cell: str) -> str | None:
     label = cell.strip()
-    return None if label.lower() in NOTHING else label
+    return None if len(label) < 5 and label.lower() in NOTHING else label
 
 
 def _unmatched(
@@ -368,7 +155,7 @@ def _unmatched(
     body: list[Row],
     unknown: list[Row],
     columns: _Columns,
-    files: _Files,
+    files: Files,
     root: Path,
 ) -> Iterator[str]:
     if not unknown:
@@ -411,8 +198,8 @@ def _remarks(
     given = {x for x in labels if x is not None}
     if not given:
         yield f"{where}: there is no label in it, so there are no scores"
-    cells = [row.cells[columns.label].strip() for row in body]
-    empty = [cell for cell in cells if cell.lower() in NOTHING]
+    cells = (row.cells[columns.label] for row in body)
+    empty = [cell.strip() for cell in cells if _label(cell) is None]
     if empty:
         words = sorted({cell for cell in empty if cell})
         what = "blank" + (f" or {', '.join(words)}" if words else "")

@@ -39,40 +39,48 @@ def read_layout(names: list[str]) -> Layout:
     Args:
         names: paths relative to the data folder, with forward slashes.
     """
-    tree = _Tree(names)
+    number: dict[str, int] = {}
+    folder_of = [number.setdefault(name.rpartition("/")[0], len(number)) for name in names]
+    tree = _Tree(list(number), np.bincount(folder_of, minlength=len(number)).tolist())
     tree.drop_companions()
-    tree.place([i for i in range(len(names)) if tree.keep[i]], 0, None)
+    tree.place([i for i in range(len(number)) if tree.keep[i]], 0, None)
     tree.merge_spellings()
     tree.compare_parts()
-    split = any(part is not None for part in tree.part)
-    test = np.array([part == "test" for part in tree.part]) if split else None
-    if test is not None and not test[tree.keep].any():
-        test = None
-    classes = tree.classes
     tree.name_wrappers()
+    test = np.array([part == "test" for part in tree.part], bool)
+    classes = tree.classes
     if len({c for i, c in enumerate(classes) if c is not None and tree.keep[i]}) < 2:
-        classes = [None] * len(names)
-    return Layout(tree.keep, classes, test, tree.notes)
+        classes = [None] * len(number)
+    return Layout(
+        tree.keep[folder_of],
+        [classes[i] for i in folder_of],
+        test[folder_of] if test[tree.keep].any() else None,
+        tree.notes,
+    )
 
 
 class _Tree:
-    """The files' places, and what was decided of each so far."""
+    """The folders that hold files, and what was decided of each so far: a place is one of them."""
 
-    def __init__(self, names: list[str]) -> None:
-        self.names = names
-        self.parts = [name.split("/") for name in names]
-        self.keep = np.ones(len(names), bool)
-        self.classes: list[str | None] = [None] * len(names)
-        self.part: list[Kind | None] = [None] * len(names)
+    def __init__(self, folders: list[str], sizes: list[int]) -> None:
+        self.folders, self.sizes = folders, sizes
+        self.parts = [folder.split("/") if folder else [] for folder in folders]
+        self.keep = np.ones(len(folders), bool)
+        self.classes: list[str | None] = [None] * len(folders)
+        self.part: list[Kind | None] = [None] * len(folders)
         self.notes: list[str] = []
         self.wrappers: list[str] = []
 
+    def count(self, places: Iterable[int]) -> int:
+        """The number of files in these places."""
+        return sum(self.sizes[i] for i in places)
+
     def children(self, files: Iterable[int], depth: int) -> tuple[Children, list[int]]:
-        """The files by the folder they are in at this depth, and those beside such folders."""
+        """The places by the folder they are in at this depth, and those of files beside these."""
         folders: Children = defaultdict(list)
         loose = []
         for i in files:
-            if len(self.parts[i]) > depth + 1:
+            if len(self.parts[i]) > depth:
                 folders[self.parts[i][depth]].append(i)
             else:
                 loose.append(i)
@@ -81,7 +89,7 @@ class _Tree:
     def drop_companions(self) -> None:
         """Leave out masks, labels and the like beside images, or beside the parts of a split."""
         below: dict[str, set[str]] = defaultdict(set)
-        for folder in {name.rpartition("/")[0] for name in self.names}:
+        for folder in self.folders:
             while folder:
                 above, _, last = folder.rpartition("/")
                 if last in below[above]:
@@ -97,7 +105,7 @@ class _Tree:
         if not dropped:
             return
         for i, parts in enumerate(self.parts):
-            places = ("/".join(parts[:depth]) for depth in range(1, len(parts)))
+            places = ("/".join(parts[:depth]) for depth in range(1, len(parts) + 1))
             self.keep[i] = not any(place in dropped for place in places)
         self.notes.append(f"{_names(dropped)}: beside images, taken for no images; left out")
 
@@ -153,8 +161,8 @@ class _Tree:
             self.keep[left_out] = False
             what = [f"'{shown(f)}/'" for f in beside[:5]] + ["loose images"] * bool(loose)
             self.notes.append(
-                f"{' and '.join(what)} beside {_names(split)}: {len(left_out)} images of no part "
-                "of the split, left out; move them into one, or name the folder 'unlabeled'"
+                f"{' and '.join(what)} beside {_names(split)}: {self.count(left_out)} images of no "
+                "part of the split, left out; move them into one, or name the folder 'unlabeled'"
             )
         parts: dict[Kind, list[str]] = defaultdict(list)
         for folder, kind in split.items():
@@ -193,7 +201,7 @@ class _Tree:
     ) -> bool:
         """Whether the only folder here holds the data, rather than being a class."""
         folder, files = next(iter(folders.items()))
-        if len(loose) > LOOSE * (len(files) + len(loose)):
+        if self.count(loose) > LOOSE * self.count([*files, *loose]):
             return False
         if part is None:
             return True
@@ -208,11 +216,11 @@ class _Tree:
     def _place_classes(
         self, folders: Children, loose: list[int], depth: int, part: Kind | None
     ) -> None:
-        n = len(loose) + sum(map(len, folders.values()))
-        if len(loose) > LOOSE * n:
+        beside = self.count(loose)
+        if beside > LOOSE * (beside + sum(map(self.count, folders.values()))):
             if folders:
                 self.notes.append(
-                    f"{len(loose)} images lie beside {_names(folders)}: these are taken for no "
+                    f"{beside} images lie beside {_names(folders)}: these are taken for no "
                     "classes; give --labels if they are labelled"
                 )
             return

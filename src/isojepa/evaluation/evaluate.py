@@ -129,7 +129,6 @@ def run(config: EvaluateConfig) -> dict[str, Scores]:
         labels, table = Path(table), None
     images = read_for(encoder, data, labels, out, (config.run,))
     if table and record is not None:
-        log.warning("labels are those that the run read from %s; --labels gives others", table)
         images = with_run_labels(images, record)
     images = split(config, images, made, record)
     repeated = repeated_tests(images, record)

@@ -43,7 +43,10 @@ def as_in_run(
             "or another folder to score on"
         )
     if asked and not is_own(found, record):
-        return _another(images, found.trained_on, found.held_out, holdout, seed)
+        known_by = found.by_content  # names say nothing in another folder
+        return _another(
+            images, found.trained_on & known_by, found.held_out & known_by, holdout, seed
+        )
     if found.moved:
         log.info("%d of the run's images have other names or places by now", found.moved)
     if found.changed:
@@ -81,6 +84,7 @@ def with_run_labels(images: ImageSet, record: HeldOut) -> ImageSet:
     found = recognise(record, images.listing)
     if not is_own(found, record):
         return images
+    log.warning("labels are those that the run began with; --labels gives others")
     labels = [record.labels[place] if place >= 0 else None for place in found.places]
     numbers, names = indexed(labels)
     listing = images.listing._replace(labels=numbers, class_names=names)
@@ -128,15 +132,15 @@ def _another(
     images: ImageSet, trained_on: np.ndarray, held_out: np.ndarray, holdout: float, seed: int
 ) -> ImageSet:
     held = hold_out(images.listing, holdout, seed)
-    seen = trained_on & held
+    held = (held | held_out) & ~trained_on
     if trained_on.any():
         log.warning(
             "%d of %d images were trained on: they are learnt from, never tested on",
             int(trained_on.sum()),
             len(images),
         )
-    log.info("not the run's own images: %d of %d held out", int((held & ~seen).sum()), len(images))
-    return replace(images, held_out=(held | held_out) & ~trained_on)
+    log.info("not the run's own images: %d of %d held out", int(held.sum()), len(images))
+    return replace(images, held_out=held)
 
 
 def _unheld(images: ImageSet, holdout: float, seed: int) -> ImageSet:
