@@ -274,3 +274,13 @@ def skipped_files(run: Run) -> Iterator[Finding]:
             f"{skipped:,} file{' was' if skipped == 1 else 's were'} skipped",
             f"{skipped:,} of {total:,} files could not be used; the reasons are listed below.",
         )
+    repeated, missing = data.get("repeated"), data.get("no_scores")
+    if repeated:
+        yield Finding(
+            "warning",
+            f"{repeated:,} held-out images are trained on too",
+            f"{repeated:,} of {data.get('test') or 0:,} held-out images are, byte for byte, images "
+            "that were trained on: scores on them say nothing of new images.",
+        )
+    if missing and not run.scores and data.get("classes"):
+        yield Finding("note", "There are no scores", f"{missing[0].upper()}{missing[1:]}.")
