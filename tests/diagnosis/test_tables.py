@@ -139,9 +139,10 @@ class TestDeadUnits:
         assert open_samples(tmp_path / "x.parquet").d == 3
 
     def test_of_no_content_are_asked_for(self, tmp_path: Path):
-        path = write(tmp_path / "x.csv", [[r[0], r[1], "", r[2]] for r in CELLS], "a,b,c,d")
-        with pytest.raises(UserError, match="no cell of column c holds anything"):
-            open_samples(path)
+        for head, name in (("a,b,c,d", "c"), ("e0,e1,e2,e3", "e2")):
+            path = write(tmp_path / "x.csv", [[r[0], r[1], "", r[2]] for r in CELLS], head)
+            with pytest.raises(UserError, match=f"no cell of column {name} holds anything"):
+                open_samples(path)
 
 
 def test_whole_numbers_beside_real_ones_without_a_hint_are_asked_for(tmp_path: Path):

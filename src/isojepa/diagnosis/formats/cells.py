@@ -108,7 +108,9 @@ def _cast(text: pa.Array) -> np.ndarray:
 
 def is_number_text(cell: str, comma: bool = False) -> bool:
     """Whether a cell is a finite or infinite number, or says that there is none."""
-    text = re.sub(f"^{DASHES}", "-", cell.strip())
+    text = cell.strip()
+    if text[:1] in "−–﹣-":
+        text = "-" + text[1:] if text else text
     return text in SAYS_NONE or re.match(COMMA_NUMBER if comma else NUMBER, text) is not None
 
 

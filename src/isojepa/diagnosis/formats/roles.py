@@ -53,7 +53,7 @@ def coordinates(
     unknown = [
         c.name
         for c in columns
-        if c.is_empty and named and c.name.strip() and not (family - {c.name})
+        if c.is_empty and named and c.name.strip() and (not family or c.name in family)
     ]
     if numeric and unknown:
         raise UserError(
@@ -104,7 +104,7 @@ def _without_labels(
     kept: list[Profile] = []
     asked: list[str] = []
     for i, column in enumerate(numeric):
-        edge = i == 0 or i == len(numeric) - 1 or all(c.name in left for c in numeric[:i])
+        edge = not kept or i == len(numeric) - 1
         why = None
         if len(numeric) > 1:
             why = _why_label(column, named, family, edge, beside_reals, booleans, numeric)
