@@ -173,7 +173,7 @@ def test_elongated_images_get_the_largest_allowed_crop() -> None:
 def test_recipes_differ_where_they_should() -> None:
     glyph = views.glyph(28)
     assert (glyph.flip, glyph.hue, glyph.saturation, glyph.grey) == (0, 0, 0, 0)
-    assert views.photo(224).local_size == 98
+    assert views.photo(224).local_size == 96
     everything = draw_parameters(views.none(16), torch.ones(5), seed=0, step=0, first=0, total=5)
     x = images(5)
     plain = render(x, centre_parameters(torch.ones(5)), 16)

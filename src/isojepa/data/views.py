@@ -69,13 +69,21 @@ class Recipe:
         return self.n_global + self.n_local
 
 
+def small_side(side: float) -> int:
+    """A side for local views near the one given: a multiple of 16, which most networks read.
+
+    The paper's 98 of 224 pixels suit patches of 14; those of 16 read 96.
+    """
+    return 16 * math.floor(side / 16 + 0.5) if side > 12 else max(8, round(side))
+
+
 def photo(size: int, n_global: int = 2, n_local: int = 6) -> Recipe:
     """The paper's augmentations, for photographs."""
     return Recipe(
         n_global=n_global,
         n_local=n_local,
         global_size=size,
-        local_size=max(8, round(size * 98 / 224)),
+        local_size=small_side(size * 98 / 224),
         global_scale=(0.3, 1.0),
         local_scale=(0.05, 0.3),
         flip=0.5,
@@ -97,7 +105,7 @@ def glyph(size: int, n_global: int = 4, n_local: int = 0) -> Recipe:
         n_global=n_global,
         n_local=n_local,
         global_size=size,
-        local_size=max(8, size // 2),
+        local_size=small_side(size / 2),
         global_scale=(0.3, 1.0),
         local_scale=(0.1, 0.3),
         rotate=15.0,
@@ -148,6 +156,15 @@ class ViewParameters(NamedTuple):
     """Standard deviation of the blur as a share of the view's side, 0 for none."""
     solarise: Float[Tensor, "v n"]
     """1 to invert what is brighter than one half."""
+
+
+class Effects(NamedTuple):
+    """What at least one view of a batch has, and the others pass through unchanged."""
+
+    blur: bool
+    warp: bool
+    """Rotation or shear."""
+    solarise: bool
 
 
 class Views(NamedTuple):
@@ -218,31 +235,45 @@ def centre_parameters(aspects: Float[Tensor, " n"]) -> ViewParameters:
     )
 
 
+def effects_of(parameters: ViewParameters) -> Effects:
+    """The effects that any of the views has."""
+    return Effects(
+        blur=bool(parameters.sigma.any()),
+        warp=bool(parameters.angle.any() or parameters.shear.any()),
+        solarise=bool(parameters.solarise.any()),
+    )
+
+
 def render(
-    images: UInt8[Tensor, "n c s s"], parameters: ViewParameters, size: int
+    images: UInt8[Tensor, "n c s s"],
+    parameters: ViewParameters,
+    size: int,
+    effects: Effects | None = None,
 ) -> Float[Tensor, "v n c h w"]:
     """Make the views, of side `size`, with values in [0, 1], on the images' device.
 
     The order is crop and resize, flip, blur, rotate and shear, colour, solarise.
+
+    Args:
+        effects: which of them any view has, if that is known; else it is read off the parameters.
     """
+    if effects is None:
+        effects = effects_of(parameters)
     pixels = images.float() / 255
     p = ViewParameters(*(x.to(images.device, non_blocking=True) for x in parameters))
-    blurring = bool(parameters.sigma.any())
-    warping = bool(parameters.angle.any() or parameters.shear.any())
-    solarising = bool(parameters.solarise.any())
     views = []
     for i in range(p.left.shape[0]):  # over views, so that the images are not copied v times
         rows = _resampling(p.top[i], p.height[i], images.shape[-2], size)
         columns = _resampling(p.left[i], p.width[i], images.shape[-1], size, p.flip[i])
-        if blurring:
+        if effects.blur:
             blur = _blurring(p.sigma[i] * size, size)
             rows, columns = blur @ rows, blur @ columns
         view = rows.unsqueeze(1) @ pixels @ columns.unsqueeze(1).mT
-        if warping:
+        if effects.warp:
             view = _warp(view, p.angle[i], p.shear[i])
         view = _recolour(view, p.brightness[i], p.contrast[i], p.saturation[i], p.hue[i])
         view = view.clamp(0, 1)
-        if solarising:
+        if effects.solarise:
             invert = (p.solarise[i, :, None, None, None] > 0) & (view > 0.5)
             view = torch.where(invert, 1 - view, view)
         views.append(view)
@@ -273,7 +304,8 @@ def centre_view(
     std: list[float],
 ) -> Float[Tensor, "n c h w"]:
     """The normalised evaluation view of each image."""
-    return normalise(render(images, centre_parameters(aspects), size), mean, std)[0]
+    plain = Effects(blur=False, warp=False, solarise=False)  # no look at values: it can be exported
+    return normalise(render(images, centre_parameters(aspects), size, plain), mean, std)[0]
 
 
 def normalise(

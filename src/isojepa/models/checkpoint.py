@@ -189,4 +189,11 @@ def export_encoder(folder: Path, encoder: Encoder) -> None:
 
 
 def _contiguous(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: x.detach().cpu().contiguous() for name, x in weights.items()}
+    """Copies on the CPU; safetensors takes no two that share memory, as layers used twice do."""
+    seen: set[int] = set()
+    copies: dict[str, Tensor] = {}
+    for name, x in weights.items():
+        copy = x.detach().cpu().contiguous()
+        copies[name] = copy.clone() if copy.data_ptr() in seen else copy
+        seen.add(copy.data_ptr())
+    return copies

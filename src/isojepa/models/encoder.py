@@ -1,25 +1,27 @@
 """Encoder: a timm backbone, or anyone's module, with the preprocessing it was trained for."""
 
-import difflib
 import json
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import timm
 import torch
 from jaxtyping import Float
 from PIL import Image
 from safetensors.torch import load
 from torch import Tensor, nn
 
+from isojepa.boundaries import reason
 from isojepa.data.pixels import to_square
 from isojepa.data.views import centre_view
 from isojepa.errors import UserError
 from isojepa.models.micro import MICRO_NAMES, SMALL_IMAGE, keep_resolution
+from isojepa.models.networks import architecture_of, build_network, output_of, refused
 
 log = logging.getLogger(__name__)
+Stem = Literal["auto", "own", "small"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,14 @@ class EncoderSpec:
     bits: int | None = 16
     """Integer pixels of more than 8 bits are scaled such that 2^bits - 1 is white; None where none
     were seen in training: the range of the images at hand is taken."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Further arguments of the timm network's constructor, from a hub's page or a folder."""
+    stem: Stem = "auto"
+    """small: a ResNet's first layer is a 3 x 3 convolution of stride 1 without pooling. auto: small
+    for ResNets of timm up to 64 px that start without published weights, else the network's own."""
+    embedding: Literal["auto", "class_tokens", "pooled"] = "auto"
+    """class_tokens: of the last two blocks, concatenated; pooled: what the network itself gives.
+    auto: the former where timm's network hands out its class tokens. Settled when it is built."""
 
 
 class Encoder(nn.Module):
@@ -61,33 +71,27 @@ class Encoder(nn.Module):
         self, spec: EncoderSpec, backbone: nn.Module | None = None, *, pretrained: bool = False
     ) -> None:
         super().__init__()
+        if backbone is None:
+            spec, backbone = _timm_backbone(spec, pretrained)
+        self.backbone = backbone
+        if spec.embedding == "auto":
+            two = _gives_class_tokens(backbone, spec)
+            spec = replace(spec, embedding="class_tokens" if two else "pooled")
         self.spec = spec
-        self.backbone = _timm_backbone(spec, pretrained) if backbone is None else backbone
-        self._two_class_tokens = _has_class_token_and_blocks(self.backbone)
-        try:
+        size = f"{spec.channels} x {spec.image_size} x {spec.image_size}"
+        with refused(
+            f"--model {spec.model} cannot read {size} images", "; try another --image-size"
+        ):
             self.embedding_dim = self._width_at(spec.image_size)
-        except (RuntimeError, AssertionError, ValueError) as error:
-            raise UserError(
-                f"--model {spec.model} cannot read {spec.channels} x {spec.image_size} x "
-                f"{spec.image_size} images ({error}); try another --image-size"
-            ) from error
 
     def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
         """Embed normalised images, as `preprocess` makes them."""
         return self._embed(images)
 
     def _embed(self, images: Tensor) -> Tensor:
-        if not self._two_class_tokens:
+        if self.spec.embedding == "pooled":
             return self.backbone(images)
-        layers = self.backbone.forward_intermediates(  # type: ignore[operator]
-            images,
-            indices=2,
-            return_prefix_tokens=True,
-            norm=True,
-            output_fmt="NLC",
-            intermediates_only=True,
-        )
-        return torch.cat([prefix[:, 0] for _, prefix in layers], -1)
+        return class_tokens(self.backbone, images)
 
     def patch_tokens(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n p e"]:
         """Embeddings of the patches after the last block of a transformer, row by row.
@@ -113,20 +117,24 @@ class Encoder(nn.Module):
 
     def accepts(self, size: int) -> bool:
         """Whether the network also reads images of this side, as local views need."""
-        try:
-            return self._width_at(size) == self.embedding_dim
-        except (RuntimeError, AssertionError, ValueError):
-            return False
+        return self.refusal(size) is None
 
-    @torch.no_grad()
+    def refusal(self, size: int) -> str | None:
+        """Why the network cannot read images of this side; None if it can."""
+        try:
+            with refused("shown such an image"):
+                width = self._width_at(size)
+        except UserError as error:
+            return reason(error.__cause__ or error)
+        if width != self.embedding_dim:
+            return f"its embedding would have {width} numbers, not {self.embedding_dim}"
+        return None
+
     def _width_at(self, size: int) -> int:
-        training = self.training
-        self.eval()
-        out = self._embed(torch.zeros(1, self.spec.channels, size, size))
-        self.train(training)
-        if out.ndim != 2:
-            raise UserError(f"the backbone must return (n, d) embeddings, not {tuple(out.shape)}")
-        return out.shape[1]
+        shape = output_of(self, self._embed, self.spec.channels, size)
+        if len(shape) != 2:
+            raise UserError(f"the backbone must return (n, d) embeddings, not {tuple(shape)}")
+        return shape[1]
 
 
 def load_encoder(path: str | Path, backbone: nn.Module | None = None) -> Encoder:
@@ -145,7 +153,7 @@ def load_encoder(path: str | Path, backbone: nn.Module | None = None) -> Encoder
     if not (folder / "config.json").is_file() or not (folder / "model.safetensors").is_file():
         raise UserError(f"{path}: no trained encoder here (encoder/config.json is missing)")
     try:
-        spec = EncoderSpec(**json.loads((folder / "config.json").read_text()))
+        spec = _spec_of(json.loads((folder / "config.json").read_text()))
     except (ValueError, TypeError) as error:
         raise UserError(f"{folder / 'config.json'}: not an encoder's settings ({error})") from error
     if spec.model == "custom" and backbone is None:
@@ -158,40 +166,57 @@ def load_encoder(path: str | Path, backbone: nn.Module | None = None) -> Encoder
     return encoder.eval()
 
 
+def _spec_of(stored: dict[str, Any]) -> EncoderSpec:
+    """The specification; settings that a later version added are passed over."""
+    known = {setting.name for setting in fields(EncoderSpec)}
+    return EncoderSpec(**{name: value for name, value in stored.items() if name in known})
+
+
 def encoder_config(encoder: Encoder) -> str:
     """The text of an exported encoder's config.json."""
     return json.dumps(asdict(encoder.spec), indent=2)
 
 
-def check_model_name(name: str) -> None:
-    """Raise `UserError`, with close names, if timm does not know the model."""
-    if timm.is_model(name.split(".")[0]) or name.startswith("hf-hub:"):
-        return
-    close = difflib.get_close_matches(name, timm.list_models(), n=4, cutoff=0.5)
-    hint = f"; did you mean {', '.join(close)}?" if close else "; timm.list_models() lists all"
-    raise UserError(f"--model {name}: timm has no model of that name{hint}")
-
-
-def _timm_backbone(spec: EncoderSpec, pretrained: bool) -> nn.Module:
-    check_model_name(spec.model)
-    common: dict[str, Any] = {"pretrained": pretrained, "num_classes": 0, "in_chans": spec.channels}
-    # Vision transformers can resample their positions; others are tied to a size, or know none.
-    sized: dict[str, Any] = {"img_size": spec.image_size}
-    for extra in ({**sized, "dynamic_img_size": True}, sized, {}):
-        try:
-            backbone = timm.create_model(spec.model, **common, **extra)
-        except TypeError:
-            continue
-        small = spec.image_size <= SMALL_IMAGE and spec.model not in MICRO_NAMES
-        if small and not pretrained and keep_resolution(backbone):
-            log.info("%s: stem of stride 1 for small images", spec.model)
-        return backbone
-    raise UserError(f"--model {spec.model}: timm cannot build it for {spec.channels} channels")
-
-
-def _has_class_token_and_blocks(backbone: nn.Module) -> bool:
-    return (
-        getattr(backbone, "cls_token", None) is not None
-        and hasattr(backbone, "forward_intermediates")
-        and getattr(backbone, "num_prefix_tokens", 0) > 0
+def class_tokens(backbone: nn.Module, images: Tensor) -> Float[Tensor, "n d"]:
+    """The class tokens after the last two blocks of one of timm's transformers, concatenated."""
+    layers = backbone.forward_intermediates(  # type: ignore[operator]
+        images,
+        indices=2,
+        return_prefix_tokens=True,
+        norm=True,
+        output_fmt="NLC",
+        intermediates_only=True,
     )
+    return torch.cat([prefix[:, 0] for _, prefix in layers], -1)
+
+
+def _gives_class_tokens(backbone: nn.Module, spec: EncoderSpec) -> bool:
+    """Whether `class_tokens` works: asked of the network, since families of timm differ."""
+    if getattr(backbone, "cls_token", None) is None:
+        return False
+    if not getattr(backbone, "num_prefix_tokens", 0):
+        return False
+    try:
+        with refused("class tokens"):
+            embed = partial(class_tokens, backbone)
+            return len(output_of(backbone, embed, spec.channels, spec.image_size)) == 2
+    except UserError:
+        return False
+
+
+def _timm_backbone(spec: EncoderSpec, pretrained: bool) -> tuple[EncoderSpec, nn.Module]:
+    """The network, and the specification with its stem settled and no place outside named."""
+    name, options = architecture_of(spec.model)
+    options |= spec.options
+    backbone = build_network(
+        spec.model if pretrained else name,
+        size=spec.image_size,
+        channels=spec.channels,
+        pretrained=pretrained,
+        options=options,
+    )
+    small = spec.image_size <= SMALL_IMAGE and name not in MICRO_NAMES and not pretrained
+    wanted = spec.stem == "small" or (spec.stem == "auto" and small)
+    swapped = wanted and keep_resolution(backbone)
+    stem: Stem = "small" if swapped else "own"
+    return replace(spec, model=name, options=options, stem=stem), backbone

@@ -36,7 +36,7 @@ def keep_resolution(backbone: nn.Module, stride: int = 1) -> bool:
 
 def _micro(channels: tuple[int, ...], pretrained: bool, settings: dict[str, Any]) -> ResNet:
     if pretrained:
-        raise ValueError("the micro networks have no pretrained weights")
+        raise ValueError("no weights of the micro networks are published")
     if "img_size" in settings:  # as other convolutional networks of timm answer
         raise TypeError("convolutional networks read any size: img_size is not accepted")
     block: Any = BasicBlock

@@ -1,14 +1,19 @@
 """What a user may say about a run, and how the rest follows from the data."""
 
+import logging
 import re
+from collections.abc import Callable
 from dataclasses import InitVar, dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+from torch import nn
 
 from isojepa.data.images import Headers
 from isojepa.data.views import RECIPES, Recipe
 from isojepa.errors import UserError
 from isojepa.models.micro import SMALL_IMAGE
+from isojepa.models.sizes import Reader, reader
 from isojepa.objective.directions import Directions
 from isojepa.training.settings import (
     Said,
@@ -19,17 +24,19 @@ from isojepa.training.settings import (
     require_at_most,
 )
 
+log = logging.getLogger(__name__)
 RecipeName = Literal["photo", "small", "glyph", "none"]
 AT_LEAST_ONE = (
     "steps", "batch_size", "image_size", "slices", "log_every", "probe_every", "save_every",
     "keep", "devices", "projection_dim", "projector_hidden", "global_views", "micro_batch",
+    "local_size",
 )  # fmt: skip
 
 
 AT_MOST = {
     "t_max": 100, "knots": 10_000, "slices": 2**20, "clip": 1e6, "weight_decay": 1e3,
     "image_size": 4096, "projection_dim": 2**16, "projector_hidden": 2**16, "global_views": 256,
-    "local_views": 256, "steps": 10**9, "warmup": 10**9, "devices": 10**5, "seed": 2**63 - 1,
+    "local_views": 256, "local_size": 4096, "steps": 10**9, "warmup": 10**9, "devices": 10**5, "seed": 2**63 - 1,
 }  # fmt: skip
 """Far beyond sense, and below what no number or memory holds."""
 
@@ -76,6 +83,9 @@ class PretrainConfig:
     """Large views per image. Default: 2 with local views, 4 without."""
     local_views: int | None = None
     """Small views per image. Default: 6 for vision transformers with the photo recipe, else 0."""
+    local_size: int | None = None
+    """Side of the local views in pixels. Default: 98 of 224 (or half, for glyphs), rounded to what
+    the network reads: 96 px for 224, 48 for 96."""
     global_scale: tuple[float, float] | None = None
     """Smallest and largest share of an image's area in a global view. Default: by the recipe."""
 
@@ -180,6 +190,8 @@ class Plan(NamedTuple):
     recipe: RecipeName
     global_views: int
     local_views: int
+    local_size: int
+    """Side of the local views, in pixels; without effect where there are none."""
     steps: int
     batch_size: int
     lr: float
@@ -189,24 +201,42 @@ class Plan(NamedTuple):
 
 
 def derive(
-    config: PretrainConfig, headers: Headers, *, n_train: int, labelled: bool, gpu: bool
+    config: PretrainConfig,
+    headers: Headers,
+    *,
+    n_train: int,
+    labelled: bool,
+    gpu: bool,
+    backbone: nn.Module | None = None,
+    tell: Callable[[str], object] = log.info,
 ) -> Plan:
-    """Settle what was left open, from the images and the machine.
+    """Settle what was left open, from the images, the network and the machine.
+
+    Args:
+        backbone: a module to train in place of a timm model.
+        tell: gets a line for each setting that is not what the images alone would give.
 
     Raises:
-        UserError: if a batch is asked for that the training images cannot fill.
+        UserError: if a batch is asked for that the training images cannot fill, or views that the
+            network cannot read.
     """
     limit = 224 if gpu else SMALL_IMAGE
     size = config.image_size or min(limit, max(16, 8 * round(headers.short_side / 8)))
-    is_small = size <= SMALL_IMAGE
     channels = config.channels or headers.channels
     small_model = "resnet_nano" if size < 24 else "resnet_micro"
-    model = config.model or (small_model if is_small or not gpu else "vit_small_patch16_224")
+    large = gpu and size > SMALL_IMAGE
+    model = config.model or ("vit_small_patch16_224" if large else small_model)
+    network = reader(model, channels, pretrained=config.pretrained)
+    if backbone is not None:
+        network = Reader(model, channels, backbone=backbone)
+    size = _image_size(config, network, size, tell)
+    is_small = size <= SMALL_IMAGE
     is_vit = re.search(r"vit|deit|eva|beit", model) is not None and "convit" not in model
     recipe = config.recipe or (("glyph" if channels == 1 else "small") if is_small else "photo")
     local = config.local_views
     if local is None:
         local = 6 if is_vit and recipe == "photo" else 0
+    local, smaller = _local_views(config, network, local, RECIPES[recipe](size), tell)
     batch = config.batch_size or min(256, max(2, 2 ** ((n_train // 4).bit_length() - 1)))
     if n_train < 2:
         raise UserError("at least 2 training images are needed: SIGReg compares a distribution")
@@ -225,6 +255,7 @@ def derive(
         recipe=recipe,
         global_views=config.global_views or (2 if local else 4),
         local_views=local,
+        local_size=smaller,
         steps=steps,
         batch_size=batch,
         lr=config.lr or (5e-4 if is_vit and not is_small else 2e-3),
@@ -234,7 +265,56 @@ def derive(
     )
 
 
+def _image_size(
+    config: PretrainConfig, network: Reader, wanted: int, tell: Callable[[str], object]
+) -> int:
+    if config.resume and config.image_size is not None:
+        return wanted  # it was read when the run began
+    size = network.image_size(wanted, asked=config.image_size is not None)
+    if size != wanted:
+        tell(f"{network.model} does not read {wanted} px: images of {size} px")
+    return size
+
+
+def _local_views(
+    config: PretrainConfig,
+    network: Reader,
+    count: int,
+    recipe: Recipe,
+    tell: Callable[[str], object],
+) -> tuple[int, int]:
+    """How many local views, and their side: none where they would cost as much as global ones."""
+    size, side = recipe.global_size, config.local_size or recipe.local_size
+    if not count or side == size or (config.resume and config.local_size is not None):
+        return count, side
+    found = network.local_size(size, side, asked=config.local_size is not None)
+    if found is not None:
+        return count, found
+    reads = f"{network.model}, built for {size} px, reads no images at half the work or less"
+    if config.local_views:
+        raise UserError(
+            f"--local-views {count}: {reads}, so that local views would cost about as much as "
+            f"global ones; leave them out, or accept that with --local-size {size}"
+        )
+    tell(f"{reads}: no local views, which would cost about as much as global ones")
+    return 0, size
+
+
+def local_size_before(stored: dict[str, Any]) -> int:
+    """The side that a run had which began before its configuration kept it (version 0.1.0).
+
+    Local views that the network could not read were then trained at the global size.
+    """
+    size = stored["image_size"]
+    was = {"glyph": max(8, size // 2), "none": size}.get(
+        stored["recipe"], max(8, round(size * 98 / 224))
+    )
+    network = reader(stored["model"], stored["channels"], pretrained=stored["pretrained"])
+    return was if network.refusal(size, was) is None else size
+
+
 def view_recipe(config: PretrainConfig, plan: Plan) -> Recipe:
     """The recipe that the plan names, with the configuration's own changes."""
     recipe = RECIPES[plan.recipe](plan.image_size, plan.global_views, plan.local_views)
+    recipe = replace(recipe, local_size=plan.local_size)
     return replace(recipe, global_scale=config.global_scale) if config.global_scale else recipe

@@ -21,11 +21,12 @@ from isojepa.data.listing import is_left_by_programs
 from isojepa.data.survey import say
 from isojepa.distributed import rank
 from isojepa.errors import UserError
-from isojepa.models.encoder import Encoder, EncoderSpec
+from isojepa.models.encoder import Encoder, EncoderSpec, Stem
+from isojepa.models.networks import check_network
 from isojepa.progress import track
 from isojepa.randomness import seed_from
 from isojepa.run_folder import read_skipped, write_skipped
-from isojepa.training.config import Plan, PretrainConfig, derive
+from isojepa.training.config import Plan, PretrainConfig, derive, local_size_before
 from isojepa.training.own_images import as_recorded, check_unrecorded
 from isojepa.training.settings import said
 
@@ -41,7 +42,13 @@ class Prepared(NamedTuple):
     images: ImageSet
 
 
-def prepare(config: PretrainConfig, stored: dict[str, Any] | None, *, gpu: bool) -> Prepared:
+def prepare(
+    config: PretrainConfig,
+    stored: dict[str, Any] | None,
+    *,
+    gpu: bool,
+    backbone: nn.Module | None = None,
+) -> Prepared:
     """Read the images and settle every setting that was left open.
 
     What a new run holds out is recorded in its folder; a run that is gone on with reads that, and
@@ -49,6 +56,7 @@ def prepare(config: PretrainConfig, stored: dict[str, Any] | None, *, gpu: bool)
 
     Args:
         stored: config.json of the run that is gone on with, if any.
+        backbone: a module to train in place of a timm model.
     """
     _check_preview(config)
     record = None if stored is None else read_held_out(config.out)
@@ -63,8 +71,13 @@ def prepare(config: PretrainConfig, stored: dict[str, Any] | None, *, gpu: bool)
             listing, record, stored["data"]["classes"], config.out, compare=asked is not None
         )
     headers = read_headers(listing)
-    settle = partial(derive, config, headers, labelled=listing.labels is not None, gpu=gpu)
+    if stored is not None and "local_size" not in stored["config"]:
+        config = replace(config, local_size=local_size_before(stored["config"]))
+    settle = partial(derive, config, headers, gpu=gpu, backbone=backbone)
+    settle = partial(settle, labelled=listing.labels is not None)
     draft = settle(n_train=2**31)  # only size, channels and split are used: none depends on it
+    if backbone is None and config.pretrained and config.model is None:
+        check_network(draft.model, pretrained=True)
     side = min(round(1.25 * draft.image_size), max(8, headers.short_side))
     bits = None
     if stored is not None:
@@ -81,7 +94,7 @@ def prepare(config: PretrainConfig, stored: dict[str, Any] | None, *, gpu: bool)
         check_unrecorded(images.listing, stored, describe_data(images), config.out)
     if record is None and config.preview is None and rank() == 0:
         write_held_out(config.out, record_of(images.listing, images.held_out))
-    plan = settle(n_train=int((~images.held_out).sum()))
+    plan = settle(n_train=int((~images.held_out).sum()), tell=log.debug)
     return Prepared(_with_absolute_paths(config), plan, images)
 
 
@@ -155,7 +168,10 @@ def build_encoder(prepared: Prepared, train: Tensor, backbone: nn.Module | None)
         side=images.side,
         bits=images.bits,
     )
-    return Encoder(spec, backbone, pretrained=config.pretrained)
+    # A run that is gone on with has its weights, but keeps the stem that it began with
+    stem: Stem = "own" if config.pretrained else "auto"
+    spec = replace(spec, stem=stem)
+    return Encoder(spec, backbone, pretrained=config.pretrained and not config.resume)
 
 
 def describe_data(images: ImageSet) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import logging
 import math
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,8 +12,8 @@ from torch import nn
 from isojepa.data.batches import Batch, training_batches
 from isojepa.data.preview import write_preview
 from isojepa.data.views import Views, draw_parameters, make_views
-from isojepa.models.encoder import check_model_name
 from isojepa.models.jepa import JEPA
+from isojepa.models.networks import check_network
 from isojepa.objective.lejepa import LeJEPALoss
 from isojepa.training.config import MAY_DIFFER_ON_RESUME, PretrainConfig, view_recipe
 from isojepa.training.launch import start_fabric
@@ -39,22 +38,22 @@ def run(config: PretrainConfig, backbone: nn.Module | None = None) -> Path:
         UserError: for anything the user can put right; what was saved stays.
         Interrupted: after Ctrl-C or SIGTERM, once the run is saved.
     """
-    if config.model is not None:
-        check_model_name(config.model)
     config, stored = resumed(config, MAY_DIFFER_ON_RESUME)
+    if config.model is not None and backbone is None:
+        check_network(config.model, pretrained=config.pretrained and stored is None)
     fabric = start_fabric(config.device, config.devices, config.precision)
     trackers = open_run(fabric, config, stored) if config.preview is None else None
 
     # Data, and everything derived from them
-    prepared = together(lambda: prepare(config, stored, gpu=fabric.device.type == "cuda"))
+    on_gpu = fabric.device.type == "cuda"
+    prepared = together(lambda: prepare(config, stored, gpu=on_gpu, backbone=backbone))
     config, plan, images = prepared
     together(lambda: require_shares(fabric, plan.batch_size))
     train = torch.from_numpy(np.flatnonzero(~images.held_out))
     encoder = together(lambda: build_encoder(prepared, train, backbone))
     recipe = view_recipe(config, plan)
-    if recipe.n_local and not encoder.accepts(recipe.local_size):
-        log.info("%s reads one size only: local views are resized to it", plan.model)
-        recipe = replace(recipe, local_size=recipe.global_size)
+    if encoder.spec.stem == "small":
+        log.info("%s: stem of stride 1 for small images", plan.model)
     picture = config.preview or config.out / "views.png"
     if stored is None:
         on_first(lambda: write_preview(picture, images, train, recipe, seed=config.seed))

@@ -4,7 +4,6 @@ import math
 from functools import partial
 from typing import Any, Literal, cast
 
-import timm
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Shaped
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from isojepa.errors import UserError
-from isojepa.models.encoder import check_model_name
+from isojepa.models.networks import build_network, output_of, refused
 
 Features = Literal["pooled", "grid"]
 GRID = 4  # rows and columns to which frozen feature maps are averaged
@@ -284,32 +283,20 @@ def _plain_transformer(backbone: nn.Module) -> bool:
 
 
 def _build(name: str, options: dict[str, Any], size: int, pretrained: bool) -> nn.Module:
-    check_model_name(name)
-    sizes: list[dict[str, Any]] = [{"img_size": size}, {}]  # convolutions read any
-    for sized in sizes:
-        try:
-            backbone = timm.create_model(
-                name, pretrained=pretrained, num_classes=0, **sized, **options
-            )
-        except TypeError:
-            continue
-        except (AssertionError, ValueError) as error:
-            raise UserError(f"--encoder {name} cannot be built for {size} px: {error}") from error
-        return backbone
-    raise UserError(f"--encoder {name}: timm cannot build it with {options}")
+    return build_network(
+        name,
+        size=size,
+        pretrained=pretrained,
+        resizable=False,
+        options=options,
+        setting="--encoder",
+    )
 
 
-@torch.no_grad()
 def _width(encoder: Any, name: str, size: int) -> int:
     module = encoder if isinstance(encoder, nn.Module) else encoder.__self__
-    training = module.training
-    module.eval()
-    try:
-        out = encoder(torch.zeros(1, 3, size, size))
-    except (RuntimeError, AssertionError, ValueError) as error:
-        raise UserError(f"--encoder {name} cannot read frames of {size} px: {error}") from error
-    module.train(training)
-    return out.shape[1]
+    with refused(f"--encoder {name} cannot read frames of {size} px", "; try another --frame-size"):
+        return output_of(module, encoder, 3, size)[1]
 
 
 def _known(kwargs: dict[str, Any], sizes: dict[str, int]) -> dict[str, Any]:
