@@ -36,7 +36,8 @@ AT_LEAST_ONE = (
 AT_MOST = {
     "t_max": 100, "knots": 10_000, "slices": 2**20, "clip": 1e6, "weight_decay": 1e3,
     "image_size": 4096, "projection_dim": 2**16, "projector_hidden": 2**16, "global_views": 256,
-    "local_views": 256, "local_size": 4096, "steps": 10**9, "warmup": 10**9, "devices": 10**5, "seed": 2**63 - 1,
+    "local_views": 256, "local_size": 4096, "steps": 10**9, "warmup": 10**9, "devices": 10**5,
+    "seed": 2**63 - 1,
 }  # fmt: skip
 """Far beyond sense, and below what no number or memory holds."""
 
