@@ -108,4 +108,4 @@ def test_damaged_data_sets(tmp_path: Path, kind: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_many_damaged_data_sets(tmp_path: Path, kind: str) -> None:
-    survives(tmp_path, kind, range(1000, 1000 + (150 if kind in PROCESSES else 2000)))
+    survives(tmp_path, kind, range(1000, 1000 + (60 if kind in PROCESSES else 600)))

@@ -112,7 +112,7 @@ def _kept(source: Source, file: Path, frame_size: int) -> tuple[np.ndarray, np.n
     except FileNotFoundError:
         return None
     except Exception as error:  # whatever a damaged cache gives: it is only a cache
-        log.warning("%s: these decoded frames are damaged (%s); decoding anew", file, error)
+        log.warning("%s: these decoded frames are damaged (%s); decoding anew", shown(file), error)
         return None
 
 

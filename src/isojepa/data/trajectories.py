@@ -290,8 +290,8 @@ def clip_index(
         longest = int(episodes[lengths.argmax()]) if len(episodes) else -1
         has = f"the longest, episode {longest}, has {lengths.max()}" if len(episodes) else "none"
         raise UserError(
-            f"{trajectories.path}: a window of {frames} frames, {frame_skip} steps apart, needs "
-            f"{span} steps and no episode is that long ({has}); lower the history, the number of "
+            f"{shown(trajectories.path)}: a window of {frames} frames, {frame_skip} steps apart, "
+            f"needs {span} steps and no episode is that long ({has}); lower the history, the number of "
             "rollout steps or the frame skip"
         )
     short = int((counts == 0).sum())
@@ -329,7 +329,7 @@ def clip_batches(
     per_epoch = len(index) // batch
     if not per_epoch:
         raise UserError(
-            f"{trajectories.path}: {len(index)} windows and a batch of {batch}; "
+            f"{shown(trajectories.path)}: {len(index)} windows and a batch of {batch}; "
             "lower the batch size or collect more episodes"
         )
     low, high = (batch * r // world for r in (rank, rank + 1))

@@ -2,6 +2,7 @@
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,16 +35,16 @@ class Member:
 
     def __init__(self, path: Path, name: str) -> None:
         self._path, self._name = path, name
-        self._file: zipfile.ZipExtFile | None = None
+        self._file: Any = None
         self._at = 0
         with self._open() as file:
             self.shape, self._fortran, self.dtype = self._header(file)
 
-    def _open(self) -> zipfile.ZipExtFile:
+    def _open(self) -> Any:
         return zipfile.ZipFile(self._path).open(self._name)
 
     @staticmethod
-    def _header(file: zipfile.ZipExtFile) -> tuple[tuple[int, ...], bool, np.dtype]:
+    def _header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
         version = np.lib.format.read_magic(file)
         if version == (1, 0):
             return np.lib.format.read_array_header_1_0(file)
@@ -68,7 +69,6 @@ class Member:
         return np.frombuffer(content, self.dtype).reshape(stop - start, *self.shape[1:])
 
     def _read(self, size: int) -> bytes:
-        assert self._file is not None
         content = self._file.read(size)
         if len(content) < size:
             raise EOFError("the archive ends too early")

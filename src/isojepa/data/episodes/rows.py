@@ -130,7 +130,7 @@ def described(path: Path, columns: Mapping[str, np.ndarray], total: int) -> Orde
             raise UserError(f"{shown(path)}: {name!r} has {len(values)} rows of {total}")
     rows = np.flatnonzero(episode >= 0)
     if len(rows) < total:
-        log.warning("%s: %d of %d rows belong to no episode", path, total - len(rows), total)
+        log.warning("%s: %d of %d rows belong to no episode", shown(path), total - len(rows), total)
     if of_rows[1] is not None:
         _refuse_contradiction(path, episode[rows], of_rows[1][rows], of_rows[0])
     order = in_order(
