@@ -291,8 +291,8 @@ def clip_index(
         has = f"the longest, episode {longest}, has {lengths.max()}" if len(episodes) else "none"
         raise UserError(
             f"{shown(trajectories.path)}: a window of {frames} frames, {frame_skip} steps apart, "
-            f"needs {span} steps and no episode is that long ({has}); lower the history, the number of "
-            "rollout steps or the frame skip"
+            f"needs {span} steps and no episode is that long ({has}); lower the history, the "
+            "number of rollout steps or the frame skip"
         )
     short = int((counts == 0).sum())
     if short:
