@@ -1,0 +1,144 @@
+"""Claim 2: isotropic embeddings give linear probes the least bias and the least variance.
+
+Embeddings z ~ N(0, Sigma) in d dimensions with the eigenvalues of Sigma spread evenly in the logarithm
+between 1 and the condition number c, scaled to a mean of 1, so that the total variance is that of the
+isotropic case. n of them teach a reader.
+
+- Bias (Lemma 1). Ridge regression with penalty l shrinks a target along eigenvector k by l / (n s_k + l)
+  in expectation, so the worst task, a target along the narrowest direction, has bias
+  l / (n s_min + l), against l / (n + l) for the isotropic case. Measured: |E w_hat - w| over repeated
+  training sets, of that worst target.
+- Variance (Lemma 2). For least squares tr Var(w_hat) = (sigma^2 / n) tr(Sigma^-1) asymptotically, least
+  when all eigenvalues are equal. For logistic regression, of which there is no such formula: the
+  variance of the fitted direction w / |w| over training sets of 100 points in the plane, with labels drawn
+  by a logit of 4 along the diagonal, condition 1 against 20.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from claim import COLOURS, Claim, Judgement, Row, column, main, over_seeds, where
+from matplotlib.figure import Figure
+from sklearn.linear_model import LogisticRegression
+
+CONDITIONS = (1, 5, 10, 50)
+SAMPLES = (50, 200, 1000)
+RIDGES = (1e-4, 1e-2, 1e0, 1e2)
+DIMENSIONS = (8, 16, 32)
+
+
+def eigenvalues(d: int, condition: float) -> np.ndarray:
+    """Of a covariance with this condition number and a mean eigenvalue of 1."""
+    values = np.geomspace(1, condition, d)
+    return values / values.mean()
+
+
+def measure(seed: int, quick: bool) -> Iterator[Row]:
+    rng = np.random.default_rng([seed, 2])
+    repeats = 40 if quick else 200
+    for d in DIMENSIONS[:1] if quick else DIMENSIONS:
+        for n in SAMPLES[:2] if quick else SAMPLES:
+            for condition in CONDITIONS:
+                yield from _linear(rng, d, n, condition, repeats)
+    for condition in (1, 20):
+        yield _logistic(rng, condition, 50 if quick else 200)
+
+
+def _linear(rng: np.random.Generator, d: int, n: int, condition: float, repeats: int) -> Iterator[Row]:
+    deviations = np.sqrt(eigenvalues(d, condition))
+    w = np.zeros(d)
+    w[0] = 1  # eigenvalues ascend: the target lies along the narrowest direction
+    estimates = {ridge: [] for ridge in (0.0, *RIDGES)}
+    for _ in range(repeats):
+        x = rng.normal(size=(n, d)) * deviations
+        y = x @ w + 0.5 * rng.normal(size=n)
+        gram, cross = x.T @ x, x.T @ y
+        for ridge, found in estimates.items():
+            found.append(np.linalg.solve(gram + ridge * np.eye(d), cross))
+    for ridge, found in estimates.items():
+        estimate = np.array(found)
+        yield {
+            "reader": "ridge" if ridge else "least squares", "d": d, "n": n, "condition": condition,
+            "ridge": ridge, "bias": np.linalg.norm(estimate.mean(0) - w),
+            "variance": estimate.var(0, ddof=1).sum(),
+            "predicted_bias": ridge / (n * deviations[0] ** 2 + ridge),
+            "predicted_variance": 0.25 / (n - d - 1) * (1 / deviations**2).sum(),
+        }  # fmt: skip
+
+
+def _logistic(rng: np.random.Generator, condition: float, repeats: int) -> Row:
+    d, n = 2, 100
+    deviations = np.sqrt(eigenvalues(d, condition))
+    turns = []
+    for _ in range(repeats):
+        x = rng.normal(size=(n, d)) * deviations
+        y = rng.random(n) < 1 / (1 + np.exp(-4 * x @ np.ones(d) / d**0.5))
+        w = LogisticRegression(C=1e6, max_iter=500).fit(x, y).coef_[0]
+        turns.append(w / np.linalg.norm(w))
+    spread = np.array(turns).var(0, ddof=1).sum()
+    return {"reader": "logistic", "d": d, "n": n, "condition": condition, "variance": spread}
+
+
+def judge(rows: list[Row]) -> Judgement:
+    linear = [row for row in rows if row["reader"] != "logistic"]
+    d, n = max(row["d"] for row in linear), max(row["n"] for row in linear)
+    seeds = sorted({row["seed"] for row in rows})
+
+    def ratio(name: str, **which: float) -> list[float]:
+        wide, same = (where(rows, d=d, n=n, condition=c, **which) for c in (50, 1))
+        return list(column(wide, name) / column(same, name))
+
+    bias = over_seeds("bias of ridge 100, condition 50 over 1", ratio("bias", ridge=100.0))
+    variance = over_seeds(
+        "variance of least squares, condition 50 over 1", ratio("variance", ridge=0.0, reader="least squares")
+    )
+    logistic = [
+        column(where(rows, reader="logistic", condition=20, seed=s), "variance")[0]
+        / column(where(rows, reader="logistic", condition=1, seed=s), "variance")[0]
+        for s in seeds
+    ]
+    turned = over_seeds("variance of the logistic direction, condition 20 over 1", logistic, "14.3 (.0801 / .0056)")
+    holds = min(bias.low, variance.low) > 1
+    says = (
+        "Both lemmas hold: at equal total variance anisotropy costs bias on the worst task and variance on "
+        "every task, as the formulas say. "
+        + ("Logistic probes agree." if turned.low > 1 else "Logistic probes show it less clearly.")
+    )
+    return Judgement("holds" if holds else "does not hold here", says, (bias, variance, turned))
+
+
+def draw(rows: list[Row], picture: Figure) -> None:
+    left, middle, right = picture.subplots(1, 3)
+    d = max(row["d"] for row in rows)
+    ridge = where(rows, reader="ridge", ridge=100.0, d=d)
+    least = where(rows, reader="least squares", d=d)
+    for axes, part, name, title in (
+        (left, ridge, "bias", "bias of ridge, penalty 100"),
+        (middle, least, "variance", "variance of least squares"),
+    ):
+        for colour, n in zip(COLOURS, SAMPLES):
+            means = [column(where(part, n=n, condition=c), name) for c in CONDITIONS]
+            if not all(len(m) for m in means):
+                continue
+            predicted = [column(where(part, n=n, condition=c), f"predicted_{name}")[0] for c in CONDITIONS]
+            axes.plot(CONDITIONS, [m.mean() for m in means], "o", color=colour, label=f"n = {n}")
+            axes.plot(CONDITIONS, predicted, color=colour, lw=1)
+        axes.set(xscale="log", yscale="log", xlabel="condition number", title=f"{title}, d = {d}")
+        axes.legend(title="line: formula")
+    spread = [column(where(rows, reader="logistic", condition=c), "variance") for c in (1, 20)]
+    right.boxplot(spread, tick_labels=["1", "20"])
+    right.set(xlabel="condition number", title="variance of the logistic\ndirection, n = 100", ylim=(0, None))
+
+
+CLAIM = Claim(
+    name="probes",
+    number=2,
+    statement="At equal total variance anisotropic embeddings give linear probes more bias and more variance",
+    source="LeJEPA, Lemmas 1 and 2, Figures 3 and 4",
+    measure=measure,
+    judge=judge,
+    draw=draw,
+    size=(9.5, 3.2),
+)
+if __name__ == "__main__":
+    main(CLAIM)
