@@ -493,7 +493,7 @@ class TestRowsThatAreNotFinite:
             gather(open_samples(path))
 
     def test_only(self):
-        with pytest.raises(UserError, match="0 finite rows"):
+        with pytest.raises(UserError, match="0 usable rows"):
             gather(from_array(np.full((30, 2), np.nan)), drop_nonfinite=True)
 
 

@@ -5,9 +5,10 @@ import pytest
 from laws import anisotropic, copies, gaussian
 from scipy import linalg
 
+from isojepa.diagnosis.moments import Moments
 from isojepa.diagnosis.samples import from_array
-from isojepa.diagnosis.scan import Moments, scan
-from isojepa.diagnosis.spectrum import isotropic_eigenvalues, spectrum
+from isojepa.diagnosis.scan import scan
+from isojepa.diagnosis.spectrum import isotropic_eigenvalues, least_eigenvalues, spectrum
 from isojepa.evaluation import label_free
 
 
@@ -78,8 +79,11 @@ def test_probe_bias_is_that_of_ridge_regression():
     bias = s.probe_bias[1]
     assert bias.ridge == 0.1
     assert 1 - fitted @ w == pytest.approx(bias.narrowest)
-    assert bias.isotropic == pytest.approx(0.1 / 1.1)
-    assert bias.narrowest > bias.isotropic
+    assert bias.isotropic == pytest.approx(0.1 / (0.1 + s.isotropic[-1] / s.isotropic.mean()))
+    assert bias.narrowest > bias.isotropic > 0.1 / 1.1
+    plain = [spectrum(moments(rng.normal(size=(30, 20)))).probe_bias[1] for _ in range(20)]
+    assert np.mean([b.narrowest for b in plain]) == pytest.approx(plain[0].isotropic, rel=0.1)
+    assert np.isnan(spectrum(moments(rng.normal(size=(10, 20)))).probe_bias[1].narrowest)
 
 
 def test_unevenness_is_that_of_the_true_eigenvalues():
@@ -150,3 +154,53 @@ def test_the_sample_holds_no_row_twice():
     seen = scan(from_array(x))
     assert len(seen.sample) == len(np.unique(seen.sample, axis=0)) == 50
     np.testing.assert_array_equal(seen.sample, x[seen.rows])
+
+
+@pytest.mark.parametrize(("n", "d"), [(21, 20), (22, 20), (40, 20), (12, 20), (101, 100)])
+def test_least_eigenvalues_are_a_bound_of_the_stated_level(n: int, d: int):
+    """At a level of 0.1 rather than 0.001, so that few draws tell."""
+    rng = np.random.default_rng(0)
+    bounds = least_eigenvalues(n - 1, d, level=0.1)
+    small = min(n - 1, d)
+    below = 0
+    for _ in range(200):
+        values = np.linalg.eigvalsh(np.atleast_2d(np.cov(rng.normal(size=(n, d)).T)))[::-1]
+        below += (values[:small] < bounds[:small] * values.mean()).any()
+    assert below / 200 < 0.1 + 3 * (0.1 * 0.9 / 200) ** 0.5
+    assert (np.diff(bounds[:small]) <= 0).all()
+
+
+def test_the_least_eigenvalue_of_a_square_matrix_has_edelmans_law():
+    """P(d lambda_min < t) -> sqrt(t) for small t (Edelman 1988), of d x d normal entries."""
+    assert least_eigenvalues(50, 50, level=0.01)[-1] == pytest.approx(
+        (0.01 * 6 / np.pi**2) ** 2 / 50 / 50, rel=0.02
+    )
+
+
+@pytest.mark.parametrize(("n", "d"), [(64, 65), (101, 100), (21, 20), (500, 20)])
+@pytest.mark.parametrize("share", [0.0, 1e-7])
+def test_a_dead_direction_is_found_near_n_equal_to_d(n: int, d: int, share: float):
+    x = np.random.default_rng(0).normal(size=(n, d))
+    x[:, :3] *= share
+    found = spectrum(
+        Moments.of(x @ np.linalg.qr(np.random.default_rng(1).normal(size=(d, d)))[0])
+    ).dead
+    if n > d + 50:
+        assert found == 3
+    elif n > d:  # the least of so few may be this small by chance; the third least not
+        assert found >= 2
+
+
+@pytest.mark.parametrize("n", [12, 40, 60])
+def test_rows_and_covariance_give_the_same_spectrum(n: int):
+    x = np.random.default_rng(0).normal(size=(n, 40)) * np.geomspace(0.1, 3, 40) + 0.3
+    a, b = spectrum(Moments.of(x)), spectrum(moments(x))
+    for name in ("eigenvalues", "effective_rank", "rankme", "unevenness", "dead", "deviation"):
+        np.testing.assert_allclose(getattr(a, name), getattr(b, name), rtol=2e-6, atol=1e-9)
+    k = a.axes.shape[1]
+    np.testing.assert_allclose(
+        a.axes @ np.diag(a.eigenvalues[:k]) @ a.axes.T, np.cov(x.T), atol=1e-9
+    )
+    left, right = Moments.of(x).without(x[3:6]), Moments.of(np.delete(x, [3, 4, 5], 0))
+    np.testing.assert_allclose(left.mean, right.mean, atol=1e-12)
+    np.testing.assert_allclose(left.eigen().values, right.eigen().values, atol=1e-9)

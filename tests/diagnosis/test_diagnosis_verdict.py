@@ -7,6 +7,11 @@ import numpy as np
 import pytest
 from laws import OUTLIERS, Draw, diagnose
 
+from isojepa.diagnosis.evidence import gather
+from isojepa.diagnosis.samples import from_array
+from isojepa.diagnosis.verdict import judge
+from isojepa.errors import UserError
+
 SIZES = [(400, 6), (600, 16)]
 SEEDS = (0, 1)
 CASES: dict[str, tuple[Draw, str]] = {
@@ -117,3 +122,68 @@ def test_dead_columns_are_named():
     assert evidence.scan.constant.tolist() == [4]
     assert "dimensionally collapsed" in verdict.states
     assert any("column 4" in f.detail for f in verdict.findings)
+
+
+@pytest.mark.parametrize("value", [1.7e308, 1e200, 1e154, -3.4e38, 1e20, 1e10, 1e9, 1e8])
+def test_a_no_data_value_is_named_and_the_rest_judged_as_without_it(value: float):
+    x = np.random.default_rng(0).normal(size=(500, 8))
+    rest = gather(from_array(np.delete(x, 3, 0)), test=False)
+    x[3, 2] = value
+    found = gather(from_array(x), test=False)
+    assert [(r.number, r.column, r.value) for r in found.scan.implausible] == [(3, 2, value)]
+    assert judge(found).states == ("outliers",)
+    np.testing.assert_allclose(found.shape.eigenvalues, rest.shape.eigenvalues, rtol=1e-9)
+
+
+@pytest.mark.parametrize("value", [1e6, 65504.0, -9999.0])
+def test_a_far_number_is_an_outlier_and_the_rest_judged_as_without_it(value: float):
+    x = np.random.default_rng(0).normal(size=(500, 8))
+    rest = gather(from_array(np.delete(x, 3, 0)), test=False)
+    x[3, 2] = value
+    found = gather(from_array(x), test=False)
+    assert judge(found).states == ("outliers",)
+    np.testing.assert_allclose(found.shape.eigenvalues, rest.shape.eigenvalues, rtol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-42, 1e200])
+def test_numbers_that_cannot_be_squared_are_refused(scale: float):
+    x = np.random.default_rng(0).normal(size=(500, 8)) * scale
+    with pytest.raises(UserError, match="of the order of 1e"):
+        gather(from_array(x), test=False)
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e-9, 1e9, 1e25])
+def test_the_shape_does_not_depend_on_the_scale(scale: float):
+    x = np.random.default_rng(0).normal(size=(500, 8)) * scale
+    found = gather(from_array(x), test=False, any_scale=True)
+    assert judge(found).states == ("isotropic Gaussian",)
+    assert not found.scan.implausible
+
+
+@pytest.mark.parametrize(("n", "d"), [(21, 20), (65, 64), (101, 100), (64, 100)])
+def test_as_few_isotropic_samples_as_dimensions_are_not_collapsed(n: int, d: int):
+    for seed in range(8):
+        x = np.random.default_rng(seed).normal(size=(n, d))
+        assert judge(gather(from_array(x), test=False)).state == "isotropic Gaussian"
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        np.random.default_rng(0).normal(0.08, 1, (5000, 8)),
+        1.08 * np.random.default_rng(1).normal(size=(5000, 8)),
+    ],
+    ids=["mean 0.08", "deviation 1.08"],
+)
+def test_a_small_departure_is_said(x: np.ndarray):
+    verdict = judge(gather(from_array(x)))
+    rejected = [t for t in gather(from_array(x)).tests.tests if t.p_value <= 0.005]
+    assert (verdict.state == "nearly isotropic Gaussian") == bool(rejected)
+    assert verdict.level in ("note", "good")
+
+
+def test_many_columns_of_few_rows_take_the_rows_gram_matrix():
+    x = np.random.default_rng(0).normal(size=(30, 6000)).astype("f4")
+    verdict = judge(gather(from_array(x), n_null=19))
+    assert verdict.findings[0].title == "30 rows of 6,000 columns: transposed?"
+    assert "say little" in verdict.summary

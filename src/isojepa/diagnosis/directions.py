@@ -158,7 +158,9 @@ def _candidates(
     for i in sorted({*range(min(8, axes.shape[1])), *last}):
         yield Candidates(f"Principal axis {i + 1}", "axis", axes[:, [i]])
     for i in _telling_coordinates(centred):
-        yield Candidates(f"The file's {columns(i)}", "coordinate", np.eye(d)[:, [i]])
+        along = np.zeros((d, 1))
+        along[i] = 1
+        yield Candidates(f"The file's {columns(i)}", "coordinate", along)
     separating = separating_directions(scores, seed)
     yield Candidates("Between clusters", "cluster", _unit(axes[:, :k] @ separating))
     pursued = _extreme_kurtosis(scores / spread, seed) / spread[:, None]

@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64
 from scipy import stats
 
+from isojepa.diagnosis.moments import Moments
 from isojepa.diagnosis.samples import Samples
-from isojepa.diagnosis.scan import Moments, Progress
+from isojepa.diagnosis.scan import Progress
 from isojepa.diagnosis.spectrum import Spectrum
 
 LEVEL = 0.003
@@ -66,7 +67,7 @@ def distances(
     n, k = moments.n, max(1, min(shape.alive, moments.n // 4))
     scale = np.sqrt(shape.eigenvalues[:k])
     basis = (shape.axes[:, :k] / scale).astype(np.float32)
-    deviation = np.sqrt(np.diag(moments.covariance))
+    deviation = np.sqrt(moments.variances().clip(min=0))
     safe = np.where(deviation > 0, deviation, np.inf)
     squared, by = np.empty(n, np.float32), np.empty(n, np.float32)
     typical, bound = (k, 1.0, 1.0), _bounds(n, k, shape.d)

@@ -10,8 +10,9 @@ from jaxtyping import Float, Int64
 from isojepa.diagnosis.directions import Search, worst_directions
 from isojepa.diagnosis.distances import Distances, distances
 from isojepa.diagnosis.gaussianity import N_NULL, Gaussianity, gaussianity
+from isojepa.diagnosis.moments import Moments
 from isojepa.diagnosis.samples import Samples
-from isojepa.diagnosis.scan import Moments, Scan, scan
+from isojepa.diagnosis.scan import Scan, scan
 from isojepa.diagnosis.spectrum import Spectrum, spectrum
 from isojepa.errors import UserError
 from isojepa.progress import bar
@@ -105,7 +106,7 @@ def gather(
             samples, drop_nonfinite=drop_nonfinite, most=max_samples, seed=seed, progress=advance
         )
     if seen.moments.n < LEAST_ROWS:
-        raise UserError(f"{samples.name}: only {seen.moments.n} rows are finite")
+        raise UserError(f"{samples.name}: only {seen.moments.n} rows hold usable numbers")
     shape = spectrum(seen.moments, worth=seen.moments.n / seen.duplicates.crowding, seed=seed)
     evidence = Evidence(samples=samples, scan=seen, shape=shape, any_scale=any_scale)
     if evidence.relative_deviation < ROUNDING:
@@ -143,7 +144,7 @@ def gather(
 
 def set_outliers_aside(evidence: Evidence, seed: int) -> Evidence:
     """Measure distances, leave the outliers out, and again until there are none left."""
-    samples, moments, kept = evidence.samples, evidence.scan.moments, evidence.scan.finite
+    samples, moments, kept = evidence.samples, evidence.scan.moments, evidence.scan.kept
     outliers: dict[int, float] = {}
     apart: list[np.ndarray] = []
     for _ in range(ROUNDS):
@@ -173,8 +174,7 @@ def sign_spectrum(x: Float[np.ndarray, "m d"], seed: int) -> Spectrum:
     centred = x.astype(np.float64) - np.median(x, axis=0)
     lengths = np.linalg.norm(centred, axis=1, keepdims=True)
     signs = centred / np.maximum(lengths, 1e-300) * np.sqrt(x.shape[1])
-    covariance = signs.T @ signs / (len(x) - 1)
-    return spectrum(Moments(len(x), signs.mean(0), covariance), seed=seed)
+    return spectrum(Moments.of(signs), seed=seed)
 
 
 def common_length(x: Float[np.ndarray, "m d"]) -> float | None:

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 from scipy import stats
 
 from isojepa.diagnosis.clusters import LEAST_SHARE
@@ -27,6 +26,7 @@ State = Literal[
     "shifted",
     "off scale",
     "duplicated rows",
+    "nearly isotropic Gaussian",
     "isotropic Gaussian",
 ]
 
@@ -38,8 +38,12 @@ COLLAPSED_RELATIVE = 0.03
 NARROW_RANK_SHARE = 0.1
 LEVEL = 1e-3
 """Of a p-value, after Bonferroni's correction."""
+TRANSPOSED = 10
+"""Columns for each row from which rows and columns may be mixed up."""
 FAR = 6.0
 """Standard errors."""
+CERTAIN = 0.05
+"""Of the least p-value, by as many tests as are shown."""
 LOPSIDED = 4.5
 """Standard errors of a direction's skewness, of the ten or twenty directions tested."""
 
@@ -197,6 +201,8 @@ def probe_cost(e: Evidence) -> str:
     """What anisotropy costs a linear probe, by Lemmas 1 and 2 of the LeJEPA paper."""
     s = e.shape
     moderate = s.probe_bias[1]
+    if math.isnan(moderate.narrowest):
+        return "Too few samples tell what a linear probe pays for it."
     bias = (
         f"bias: a ridge of a tenth of the mean variance shrinks a weight along the narrowest "
         f"direction by {percent(moderate.narrowest)} instead of {percent(moderate.isotropic)}"
@@ -360,7 +366,7 @@ def tests(e: Evidence, named: bool) -> Iterator[Finding]:
     what = (
         f"{e.tests.n:,} samples along {e.tests.axes} principal ax{'e' if e.tests.axes > 1 else 'i'}"
         f"s, each scaled to variance 1; {worst.title}: {number(worst.test.statistic)}, where "
-        f"Gaussian samples stay below {number(worst.bound)} in 95 % of draws"
+        f"95 % of Gaussian samples have {worst.usual_words}"
     )
     if worst.tail < LEVEL / 10 and worst.p_value <= 0.01:
         yield Finding(
@@ -377,6 +383,27 @@ def tests(e: Evidence, named: bool) -> Iterator[Finding]:
             "The shape cannot be told from a Gaussian" if sure else "The shape is all but Gaussian",
             f"{what}; the least of {len(shape)} p-values is {least:.2g}.",
         )
+
+
+def departure(e: Evidence) -> Iterator[Finding]:
+    """A departure from the target that is beyond chance, though too small for any other finding."""
+    if e.tests is None:
+        return
+    tests = e.tests.tests
+    worst = min(tests, key=lambda t: (t.p_value, t.tail))
+    if worst.p_value * len(tests) > CERTAIN:
+        return
+    of = "a Gaussian shape" if worst.asks == "shape" else "the target"
+    yield Finding(
+        "note",
+        "A small departure from the target",
+        f"{worst.title}, a test of {of}: {number(worst.test.statistic)} on {e.tests.n:,} samples, "
+        f"where 95 % of Gaussian ones have {worst.usual_words} (p {chance(worst.p_value)}). The "
+        f"mean is {number(e.shape.shift)} standard deviations from the origin, and the standard "
+        f"deviation {number(e.shape.deviation)}: real, and too small to trouble most readers.",
+        "",
+        "nearly isotropic Gaussian",
+    )
 
 
 # The table itself
@@ -407,23 +434,51 @@ def table(e: Evidence) -> Iterator[Finding]:
     for note in e.samples.notes:
         title, _, detail = note.partition(": ")
         yield Finding("note", title, detail)
-    dropped = e.samples.n - e.scan.moments.n
-    if dropped and e.scan.finite is not None:
-        first = int(np.argmin(e.scan.finite))
+    dropped = e.scan.nonfinite
+    if dropped:
         yield Finding(
             "warning" if dropped > 0.01 * e.samples.n else "note",
             f"{dropped:,} row{'s are' if dropped > 1 else ' is'} not finite",
-            f"NaN or infinite numbers, the first in row {first:,}; left out of everything else.",
+            f"NaN or infinite numbers, the first in row {e.scan.first_nonfinite:,}; left out of "
+            "everything else.",
             "Find out where they come from: a division by zero, or an overflow in half precision.",
         )
-    if e.shape.n <= e.shape.d:
+    yield from _implausible(e)
+    if e.shape.n > e.shape.d:
+        return
+    detail = (
+        f"{e.shape.n:,} samples span at most {e.shape.n - 1} of {e.shape.d:,} dimensions: "
+        "whatever concerns the narrowest directions cannot be measured."
+    )
+    if e.shape.n * TRANSPOSED <= e.shape.d:
         yield Finding(
-            "note",
-            "Fewer samples than dimensions",
-            f"{e.shape.n:,} samples span at most {e.shape.n - 1} of {e.shape.d} dimensions: "
-            "whatever concerns the narrowest directions cannot be measured.",
-            "Embed more data.",
+            "warning",
+            f"{e.shape.n:,} rows of {e.shape.d:,} columns: transposed?",
+            f"A sample is a row here. {detail}",
+            "If the columns are the samples, save x.T; if not, embed more data.",
         )
+    else:
+        yield Finding("note", "Fewer samples than dimensions", detail, "Embed more data.")
+
+
+def _implausible(e: Evidence) -> Iterator[Finding]:
+    """Rows with no-data values or overflow, which took no part in anything."""
+    rows = e.scan.implausible
+    if not rows:
+        return
+    listed_rows = [
+        f"row {row.number:,} holds {row.value:.3g} in {e.samples.column(row.column)}"
+        for row in rows[:5]
+    ]
+    more = f" and {len(rows) - 5:,} more" if len(rows) > 5 else ""
+    yield Finding(
+        "warning",
+        f"{len(rows):,} row{'s hold' if len(rows) > 1 else ' holds'} no-data values or an overflow",
+        f"{', '.join(listed_rows)}{more}: more than a million times as far from the median as is "
+        "usual. Left out of everything else.",
+        "Look at what went in: values that stand for missing ones, an overflow, a damaged file.",
+        "outliers",
+    )
 
 
 def _directions(e: Evidence) -> tuple[Direction, ...]:

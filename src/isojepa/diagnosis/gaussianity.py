@@ -1,5 +1,6 @@
 """How often Gaussian samples score as high: the package's tests, with simulated p-values."""
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -9,10 +10,15 @@ import torch
 from jaxtyping import Float
 from scipy import stats
 
+from isojepa.look.wording import number
 from isojepa.normality.calibration import GaussianityTest, gaussianity_test
 
 N_NULL = 199
-"""Null samples: no p-value is below 0.005."""
+"""Null samples: no p-value is below 0.005.
+
+They are drawn once for a given n and d, from a fixed seed, so that a file's p-values do not change
+from run to run. The price: at one (n, d) the chance of p <= 0.05 is not 0.05 but a number of mean
+0.05 and standard deviation 0.015, the same for everybody; it is exact over n, d and seeds."""
 SLICES = 64
 MOST = 1000
 MOST_AXES = 64
@@ -32,9 +38,20 @@ class Tested(NamedTuple):
         return self.test.p_value
 
     @property
-    def bound(self) -> float:
-        """What Gaussian samples stay below 95 % of the time."""
-        return float(self.test.quantiles[4])
+    def usual(self) -> tuple[float, float]:
+        """Where Gaussian samples lie 95 % of the time; infinite on a side that is no evidence."""
+        low, least, _, most, high = (float(self.test.quantiles[i]) for i in (1, 2, 3, 4, 5))
+        return {
+            "large": (-math.inf, most), "small": (least, math.inf), "both": (low, high),
+        }[self.test.calibration.properties.tail]  # fmt: skip
+
+    @property
+    def usual_words(self) -> str:
+        """The same for a table: `≤ 1.2`, `≥ 0.9` or `-0.2 to 0.2`."""
+        low, high = self.usual
+        if math.isinf(low):
+            return f"≤ {number(high)}"
+        return f"≥ {number(low)}" if math.isinf(high) else f"{number(low)} to {number(high)}"
 
     @property
     def tail(self) -> float:

@@ -1,7 +1,4 @@
-"""One pass over all rows: moments, duplicated rows, rows that are not finite, and some to look at.
-
-The moments are sums over blocks, shifted by the first block's mean so that nothing cancels.
-"""
+"""One pass over all rows: moments, duplicated rows, unusable rows, and some to look at."""
 
 import hashlib
 from collections.abc import Callable
@@ -10,28 +7,13 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int64, Shaped, UInt64
 
+from isojepa.diagnosis.moments import Moments, Sums
+from isojepa.diagnosis.plausible import Implausible, Range
 from isojepa.diagnosis.samples import Samples, spread_rows
 from isojepa.errors import UserError
 
 Progress = Callable[[int], object]
 """Called with the number of rows done since the last call."""
-
-
-class Moments(NamedTuple):
-    """First and second moments of n rows, float64."""
-
-    n: int
-    mean: Float[np.ndarray, " d"]
-    covariance: Float[np.ndarray, "d d"]
-    """With divisor n - 1."""
-
-    def without(self, rows: Float[np.ndarray, "r d"]) -> "Moments":
-        """The moments of the other rows, if `rows` are some of these; at least 2 must remain."""
-        n = self.n - len(rows)
-        centred = rows.astype(np.float64) - self.mean
-        shift = -centred.sum(0) / n
-        total = (self.n - 1) * self.covariance - centred.T @ centred - n * np.outer(shift, shift)
-        return Moments(n, self.mean + shift, total / (n - 1))
 
 
 class Duplicates(NamedTuple):
@@ -50,16 +32,22 @@ class Scan(NamedTuple):
     """What one pass over the rows finds."""
 
     moments: Moments
-    """Of the finite rows."""
-    finite: Bool[np.ndarray, " n"] | None
-    """Which rows are finite; None if all are."""
+    """Of the rows kept."""
+    kept: Bool[np.ndarray, " n"] | None
+    """Which rows are finite and plausible; None if all are."""
+    nonfinite: int
+    """Rows with NaN or infinite numbers, left out."""
+    first_nonfinite: int
+    """The first of them; -1 if there are none."""
+    implausible: tuple[Implausible, ...]
+    """Rows with a number that no measurement gives, left out; in the file's order."""
     duplicates: Duplicates
     constant: Int64[np.ndarray, " c"]
     """Columns that never change."""
     rows: Int64[np.ndarray, " m"]
     """Numbers of the rows in `sample`, ascending."""
     sample: Float[np.ndarray, "m d"]
-    """Finite rows drawn at random, all of them if there are few; of equal ones the first."""
+    """Rows kept, drawn at random, all of them if there are few; of equal ones the first."""
 
 
 def scan(
@@ -82,44 +70,53 @@ def scan(
     """
     d = samples.d
     wanted = spread_rows(samples.n, most, seed)
-    finite = np.ones(samples.n, dtype=bool)
+    finite, plausible = np.ones(samples.n, dtype=bool), np.ones(samples.n, dtype=bool)
     digests = np.empty(samples.n, dtype=np.uint64)
-    shift, total, product = None, np.zeros(d), np.zeros((d, d))
+    usual: Range | None = None
+    sums = Sums(samples.n, d)
     low, high = np.full(d, np.inf), np.full(d, -np.inf)
-    kept = []
+    sample: list[np.ndarray] = []
+    beyond: list[Implausible] = []
     for start, block in samples.blocks():
         here = slice(start, start + len(block))
         finite[here] = np.isfinite(block).all(1)
         digests[here] = row_digests(block)
-        kept.append(block[wanted[(wanted >= here.start) & (wanted < here.stop)] - start])
+        sample.append(block[wanted[(wanted >= here.start) & (wanted < here.stop)] - start])
         if not finite[here].all():
             block = block[finite[here]]
         if len(block):
+            usual = Range.of(samples.name, block) if usual is None else usual
+            found = usual.beyond(block, np.flatnonzero(finite[here]) + start)
+            if found:
+                beyond += found
+                plausible[[row.number for row in found]] = False
+                block = block[plausible[here][finite[here]]]
+        if len(block):
             low, high = np.minimum(low, block.min(0)), np.maximum(high, block.max(0))
-            shift = block.mean(0, dtype=np.float64) if shift is None else shift
-            centred = block - shift  # float64
-            total += centred.sum(0)
-            product += centred.T @ centred
+            sums.add(block)
         progress(here.stop - here.start)
-    n = int(finite.sum())
-    if n < samples.n and not drop_nonfinite:
+    nonfinite = samples.n - int(finite.sum())
+    if nonfinite and not drop_nonfinite:
         raise UserError(
-            f"{samples.name}: {samples.n - n:,} of {samples.n:,} rows hold NaN or infinite "
+            f"{samples.name}: {nonfinite:,} of {samples.n:,} rows hold NaN or infinite "
             f"numbers, the first is row {int(finite.argmin())}; --drop-nonfinite leaves them out"
         )
-    if n < 2 or shift is None:
-        raise UserError(f"{samples.name}: {n} finite rows, where at least 2 are needed")
-    offset = total / n
-    covariance = (product - n * np.outer(offset, offset)) / (n - 1)
-    usable = finite[wanted]
+    kept = finite & plausible
+    n = int(kept.sum())
+    if n < 2:
+        raise UserError(f"{samples.name}: {n} usable rows, where at least 2 are needed")
+    usable = kept[wanted]
     usable[usable] = _first_of_each(digests[wanted[usable]])
     return Scan(
-        moments=Moments(n, shift + offset, covariance),
-        finite=None if n == samples.n else finite,
-        duplicates=find_duplicates(digests, np.flatnonzero(finite)),
+        moments=sums.moments(),
+        kept=None if n == samples.n else kept,
+        nonfinite=nonfinite,
+        first_nonfinite=int(finite.argmin()) if nonfinite else -1,
+        implausible=tuple(beyond),
+        duplicates=find_duplicates(digests, np.flatnonzero(kept)),
         constant=np.flatnonzero(low == high),
         rows=wanted[usable],
-        sample=np.concatenate(kept)[usable],
+        sample=np.concatenate(sample)[usable],
     )
 
 

@@ -47,8 +47,9 @@ def _figures(e: Evidence) -> Table:
         if s.probe_variance == s.probe_variance:
             table.add_row("linear probe's variance", number(s.probe_variance), "1")
         narrow = s.probe_bias[1]
-        bias = (f"{100 * narrow.narrowest:.1f} %", f"{100 * narrow.isotropic:.1f} %")
-        table.add_row("linear probe's bias, ridge 0.1", *bias)
+        if narrow.narrowest == narrow.narrowest:
+            bias = (f"{100 * narrow.narrowest:.1f} %", f"{100 * narrow.isotropic:.1f} %")
+            table.add_row("linear probe's bias, ridge 0.1", *bias)
     table.add_row("standard deviation", number(s.deviation), "any" if e.any_scale else "1")
     table.add_row("length of the mean, in these", number(s.shift), "0")
     return table
@@ -65,7 +66,7 @@ def _tests(e: Evidence) -> Iterator[RenderableType]:
     for t in e.tests.tests:
         asks = "the shape" if t.asks == "shape" else target(e)
         colour = "green" if t.p_value > 0.05 else "yellow" if t.p_value > 0.01 else "red"
-        figures = (number(t.test.statistic), f"≤ {number(t.bound)}")
+        figures = (number(t.test.statistic), t.usual_words)
         table.add_row(t.title, asks, *figures, Text(f"{t.p_value:.3g}", colour))
     yield table
     yield ""

@@ -5,12 +5,15 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from scipy import special
 
-from isojepa.diagnosis.scan import Moments
+from isojepa.diagnosis.moments import Moments
 
 DEAD = 1e-4
 """A direction with a smaller share of the mean variance than this counts as dead: its standard
 deviation is below a hundredth of the others'."""
+LEVEL = 1e-3
+"""Chance that isotropic Gaussian samples are said to have a dead direction."""
 NUMERICAL_ZERO = 1e-12
 """Relative to the largest eigenvalue; rounding decides what is below."""
 
@@ -24,9 +27,11 @@ class Bias(NamedTuple):
     ridge: float
     """As a share of the mean variance."""
     narrowest: float
-    """Share of the weight that is lost along the narrowest direction."""
+    """Share of the weight that is lost along the narrowest direction; nan if n is at most d, where
+    that direction cannot be seen."""
     isotropic: float
-    """The same for an isotropic embedding of equal total variance."""
+    """The same for as many isotropic Gaussian samples of equal total variance: the narrowest
+    direction of few samples is narrower than the law's, so these lose more than a / (1 + a)."""
 
 
 class Spectrum(NamedTuple):
@@ -36,8 +41,8 @@ class Spectrum(NamedTuple):
     d: int
     eigenvalues: Float[np.ndarray, " d"]
     """Of the covariance, largest first, none below 0."""
-    axes: Float[np.ndarray, "d d"]
-    """Principal axes as columns, in the same order."""
+    axes: Float[np.ndarray, "d r"]
+    """Principal axes as columns, in the same order; fewer than d if n is at most d."""
     isotropic: Float[np.ndarray, " d"]
     """Mean eigenvalues of n isotropic Gaussian samples with the same total variance."""
     mean: Float[np.ndarray, " d"]
@@ -106,13 +111,11 @@ def spectrum(moments: Moments, *, worth: float | None = None, seed: int = 0) -> 
         worth: how many independent Gaussian samples would know the covariance as well; all by
             default. Heavy tails and repeated rows make it fewer.
     """
-    values, axes = np.linalg.eigh(moments.covariance)
-    values, axes = values[::-1].clip(min=0), axes[:, ::-1]
+    values, axes = moments.eigen()
     n, d = moments.n, len(values)
     worth = max(2.0, float(n if worth is None else worth) - 1)
     isotropic = values.mean() * isotropic_eigenvalues(worth, d, seed=seed)
-    second = moments.covariance * (n - 1) / n + np.outer(moments.mean, moments.mean)
-    threshold = np.minimum(DEAD * values.mean(), isotropic / 100)
+    threshold = values.mean() * np.minimum(DEAD, least_eigenvalues(worth, d))
     dead = int((values[: min(n - 1, d)] <= threshold[: min(n - 1, d)]).sum())
     squared = float((values**2).mean() / max(values.mean() ** 2, np.finfo(float).tiny))
     noise = (d + 1) / worth
@@ -126,14 +129,14 @@ def spectrum(moments: Moments, *, worth: float | None = None, seed: int = 0) -> 
         mean=moments.mean,
         effective_rank=entropic_rank(values),
         isotropic_rank=max(entropic_rank(isotropic), 1.0),
-        rankme=entropic_rank(np.sqrt(np.linalg.eigvalsh(second).clip(min=0))),
+        rankme=entropic_rank(np.sqrt(moments.second())),
         condition_number=float(values[0] / values[-1]) if dead == 0 and n > d else float("inf"),
         dead=dead,
         unevenness=max(squared - 1 - noise, 0.0),
         unevenness_z=(squared - 1 - noise) * worth / 2 if d > 1 else 0.0,
         probe_variance=cost,
         probe_variance_error=error,
-        probe_bias=tuple(_bias(ridge, values) for ridge in (0.01, 0.1, 1.0)),
+        probe_bias=tuple(_bias(ridge, values, isotropic) for ridge in (0.01, 0.1, 1.0)),
     )
 
 
@@ -170,6 +173,40 @@ def isotropic_eigenvalues(
     return spectrum / spectrum.mean()
 
 
+def least_eigenvalues(worth: float | int, d: int, level: float = LEVEL) -> Float[np.ndarray, " d"]:
+    """What eigenvalues of isotropic Gaussian samples stay above, largest first, if their mean is 1.
+
+    All of them, but with chance `level`. The least eigenvalue of a Wishart matrix of m by m and n
+    degrees of freedom lies below t with a chance of at most
+
+        2 L t^((n - m + 1) / 2) / (n - m + 1),
+        L = 2^((n - m - 1) / 2) gamma((n + 1) / 2) / (gamma(m / 2) gamma(n - m + 1))
+
+    (Chen and Dongarra 2005, SIAM Journal on Matrix Analysis and Applications 27(3)), and by
+    Cauchy's interlacing the k-th least one above the least of m - k + 1 by m - k + 1. Where
+    n = m the least falls below a hundredth of its mean in a tenth of draws.
+
+    Args:
+        worth: degrees of freedom, n - 1; need not be whole.
+        d: dimensions; beyond `worth` of them eigenvalues are 0.
+    """
+    small = min(d, max(1, round(worth)))
+    large = max(float(d), worth, float(small)) if worth < d else max(worth, float(small))
+    size = np.arange(1.0, small + 1)  # m of the matrix that bounds each eigenvalue, largest first
+    order = small - size + 1  # 1 for the least
+    chance = level * 6 / (np.pi * order) ** 2  # adds up to the level
+    free = large - size + 1
+    log_l = (
+        (free - 2) / 2 * np.log(2)
+        + special.gammaln((large + 1) / 2)
+        - special.gammaln(size / 2)
+        - special.gammaln(free)
+    )
+    log_t = (np.log(chance) + np.log(free / 2) - log_l) * 2 / free
+    bounds = np.minimum.accumulate(np.exp(log_t) / worth)
+    return np.pad(bounds, (0, d - small))
+
+
 def _probe_variance(
     values: Float[np.ndarray, " d"], worth: float, dead: int
 ) -> tuple[float, float]:
@@ -190,6 +227,11 @@ def _probe_variance(
     return cost, sqrt(2 * y) / (d * (1 - y)) + 2 / worth
 
 
-def _bias(ridge: float, values: Float[np.ndarray, " d"]) -> Bias:
-    narrowest = values[-1] / max(values.mean(), np.finfo(float).tiny)
-    return Bias(ridge, float(ridge / (narrowest + ridge)), ridge / (1 + ridge))
+def _bias(ridge: float, values: Float[np.ndarray, " d"], perfect: Float[np.ndarray, " d"]) -> Bias:
+    if perfect[-1] <= NUMERICAL_ZERO * perfect[0]:  # no sample reaches that far
+        return Bias(ridge, float("nan"), float("nan"))
+
+    def lost(x: Float[np.ndarray, " d"]) -> float:
+        return float(ridge / (x[-1] / max(x.mean(), np.finfo(float).tiny) + ridge))
+
+    return Bias(ridge, lost(values), lost(perfect))

@@ -13,7 +13,8 @@ ORDER: tuple[State, ...] = get_args(State)
 """The gravest first."""
 LEVELS: tuple[Level, ...] = ("problem", "warning", "note", "good")
 SUMMARIES: dict[State, str] = {
-    "isotropic Gaussian": "Nothing tells these samples from an isotropic Gaussian.",
+    "isotropic Gaussian": "Nothing beyond chance tells these samples from an isotropic Gaussian.",
+    "nearly isotropic Gaussian": "Tests tell these samples from an isotropic Gaussian, by little.",
     "collapsed": "The samples have shrunk to a point.",
     "dimensionally collapsed": "The samples fill only a part of their dimensions.",
     "outliers": "A few rows lie far outside all others.",
@@ -58,9 +59,16 @@ class Verdict:
 
 def judge(evidence: Evidence) -> Verdict:
     """Weigh the evidence: every failure that is both certain and large enough to matter."""
-    found = sorted(_findings(evidence), key=_gravity)
+    found = list(_findings(evidence))
+    if not any(f.state for f in found):
+        found += findings.departure(evidence)
+    found.sort(key=_gravity)
     states = [f.state for f in found if f.state] or ["isotropic Gaussian"]
     summary = SUMMARIES[states[0]]
+    if states[0] == "isotropic Gaussian" and evidence.shape.n <= evidence.shape.d:
+        summary += (
+            f" But {evidence.shape.n:,} samples say little of {evidence.shape.d:,} dimensions."
+        )
     if len(states) > 1:
         summary += f" Also {listed(states[1:])}."
     return Verdict(tuple(states), summary, tuple(found))

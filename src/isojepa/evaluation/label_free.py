@@ -56,7 +56,11 @@ def alpha_req(x: Float[np.ndarray, "n d"]) -> float:
 def covariance_spectrum(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " d"]:
     """Eigenvalues of the covariance of the samples, largest first, none below 0."""
     centred = x.astype(np.float64) - x.mean(0, dtype=np.float64)
-    return np.linalg.eigvalsh(centred.T @ centred / len(x))[::-1].clip(min=0)
+    n, d = x.shape
+    if n >= d:
+        return np.linalg.eigvalsh(centred.T @ centred / n)[::-1].clip(min=0)
+    values = np.linalg.eigvalsh(centred @ centred.T / n)[::-1].clip(min=0)  # the others are 0
+    return np.pad(values, (0, d - n))
 
 
 def _exponential_entropy(values: Float[np.ndarray, " k"]) -> float:

@@ -152,12 +152,19 @@ def henze_visagie(
 
 MULTIVARIATE: Mapping[str, Statistic] = {
     "epps_pulley_all_directions": Statistic(
-        function=epps_pulley_all_directions, null="simple", to_standard=whiten, bounded=True
+        function=epps_pulley_all_directions,
+        pairs=True,
+        null="simple",
+        to_standard=whiten,
+        bounded=True,
     ),
-    "bhep": Statistic(function=bhep, null="simple", to_standard=whiten, bounded=True),
-    "energy": Statistic(function=energy, null="simple", to_standard=whiten, bounded=True),
+    "bhep": Statistic(function=bhep, pairs=True, null="simple", to_standard=whiten, bounded=True),
+    "energy": Statistic(
+        function=energy, pairs=True, null="simple", to_standard=whiten, bounded=True
+    ),
     "henze_zirkler": Statistic(
         function=henze_zirkler,
+        pairs=True,
         null="composite",
         to_standard=None,
         simple=partial(henze_zirkler, null="simple"),
@@ -165,6 +172,7 @@ MULTIVARIATE: Mapping[str, Statistic] = {
     ),
     "mardia_skewness": Statistic(
         function=mardia_skewness,
+        pairs=True,
         null="composite",
         to_standard=None,
         simple=partial(mardia_skewness, null="simple"),
@@ -180,6 +188,7 @@ MULTIVARIATE: Mapping[str, Statistic] = {
     ),
     "henze_visagie": Statistic(
         function=henze_visagie,
+        pairs=True,
         null="composite",
         to_standard=None,
         simple=partial(henze_visagie, null="simple"),

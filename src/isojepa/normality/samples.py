@@ -41,6 +41,19 @@ def product(a: Float[Tensor, "... p q"], b: Float[Tensor, "... q r"]) -> Float[T
         return a @ b
 
 
+def at_usual_scale(z: Float[Tensor, "... n d"]) -> Float[Tensor, "... n d"]:
+    """Each sample by a power of two, if its squares would overflow or vanish otherwise.
+
+    What does not depend on the scale does not change by it, to the last bit: a power of two only
+    moves the exponent. Samples between 2^-20 and 2^20 stay as they are.
+    """
+    largest = z.detach().abs().amax((-2, -1), keepdim=True)
+    _, exponent = torch.frexp(largest)
+    far = (exponent.abs() > 20) & largest.isfinite() & (largest > 0)
+    half = torch.where(far, exponent, 0) // 2  # in two steps: 2^-149 has no reciprocal
+    return torch.ldexp(torch.ldexp(z, -half), half - torch.where(far, exponent, 0))
+
+
 def standardise(x: Float[Tensor, "... n"], ddof: int = 1) -> Float[Tensor, "... n"]:
     """Subtract the mean and divide by the standard deviation, of divisor n - ddof.
 

@@ -34,6 +34,8 @@ class Statistic:
     """Which values are evidence against the null hypothesis."""
     min_n: int = 1
     """Fewest samples; a composite test of d dimensions also needs d + 1."""
+    pairs: bool = False
+    """Whether it compares all pairs of samples: time, and but for one memory, grow with n^2."""
     gradient: Smoothness = "smooth"
     """How the statistic depends on the sample's values."""
     bounded: bool

@@ -91,7 +91,7 @@ def _mean_and_scale_only(function: Callable[..., Tensor], **properties: Any) -> 
 UNIVARIATE: Mapping[str, Statistic] = {
     "epps_pulley": _simple(epps_pulley, bounded=True),
     "epps_pulley_hermite": _simple(epps_pulley_hermite, bounded=True),
-    "epps_pulley_whole_line": _simple(epps_pulley_whole_line, bounded=True),
+    "epps_pulley_whole_line": _simple(epps_pulley_whole_line, pairs=True, bounded=True),
     "kolmogorov_smirnov": _simple(kolmogorov_smirnov, gradient="sparse", bounded=True),
     "cramer_von_mises": _simple(cramer_von_mises, gradient="ranks", bounded=True),
     "anderson_darling": _simple(anderson_darling, gradient="ranks", bounded=False),

@@ -1,0 +1,116 @@
+"""First and second moments, as a covariance matrix or, with fewer rows than columns, as the rows.
+
+Sums over blocks are shifted by the first block's mean, so that nothing cancels. A covariance of d
+columns takes d^2 numbers; n < d rows say as much in n d, and its eigenvectors follow from their
+Gram matrix of n^2.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+
+class Eigen(NamedTuple):
+    """Eigenvalues, largest first, none below 0, and as many eigenvectors as can differ from 0."""
+
+    values: Float[np.ndarray, " d"]
+    axes: Float[np.ndarray, "d r"]
+
+
+class Moments(NamedTuple):
+    """First and second moments of n rows, float64."""
+
+    n: int
+    mean: Float[np.ndarray, " d"]
+    covariance: Float[np.ndarray, "d d"] | None
+    """With divisor n - 1; None where the rows are kept instead."""
+    rows: Float[np.ndarray, "n d"] | None = None
+    """The rows themselves, if there are at most as many as columns."""
+
+    @staticmethod
+    def of(rows: Float[np.ndarray, "n d"]) -> "Moments":
+        """Of rows in memory."""
+        sums = Sums(*rows.shape)
+        sums.add(rows)
+        return sums.moments()
+
+    @property
+    def d(self) -> int:
+        return len(self.mean)
+
+    def variances(self) -> Float[np.ndarray, " d"]:
+        """Of each column, with divisor n - 1."""
+        if self.rows is not None:
+            return self.rows.var(0, ddof=1)
+        assert self.covariance is not None
+        return np.diag(self.covariance)
+
+    def eigen(self) -> Eigen:
+        """Of the covariance."""
+        if self.rows is not None:
+            return _from_rows((self.rows - self.mean) / np.sqrt(self.n - 1))
+        values, axes = np.linalg.eigh(self.covariance)
+        return Eigen(values[::-1].clip(min=0), axes[:, ::-1])
+
+    def second(self) -> Float[np.ndarray, " d"]:
+        """Eigenvalues of the second moments around 0, with divisor n."""
+        if self.rows is not None:
+            return _from_rows(self.rows / np.sqrt(self.n)).values
+        second = self.covariance * (self.n - 1) / self.n + np.outer(self.mean, self.mean)
+        return np.linalg.eigvalsh(second)[::-1].clip(min=0)
+
+    def without(self, rows: Float[np.ndarray, "r d"]) -> "Moments":
+        """The moments of the other rows, if `rows` are some of these; at least 2 must remain."""
+        if self.rows is not None:
+            apart = {row.tobytes() for row in rows.astype(np.float64)}
+            return Moments.of(self.rows[[row.tobytes() not in apart for row in self.rows]])
+        n = self.n - len(rows)
+        centred = rows.astype(np.float64) - self.mean
+        shift = -centred.sum(0) / n
+        total = (self.n - 1) * self.covariance - centred.T @ centred - n * np.outer(shift, shift)
+        return Moments(n, self.mean + shift, total / (n - 1))
+
+
+class Sums:
+    """Collects rows, at most `n` of them, into moments."""
+
+    def __init__(self, n: int, d: int) -> None:
+        self._wide = n <= d
+        self._rows: list[np.ndarray] = []
+        self._shift: np.ndarray | None = None
+        self._n, self._total = 0, np.zeros(d)
+        self._product = np.zeros((0, 0) if self._wide else (d, d))
+
+    def add(self, rows: Float[np.ndarray, "b d"]) -> None:
+        """Count these rows too."""
+        self._n += len(rows)
+        if self._wide:
+            self._rows.append(rows.astype(np.float64))
+            return
+        if self._shift is None:
+            self._shift = rows.mean(0, dtype=np.float64)
+        centred = rows - self._shift  # float64
+        self._total += centred.sum(0)
+        self._product += centred.T @ centred
+
+    def moments(self) -> Moments:
+        """Of all rows counted, at least 2."""
+        if self._wide:
+            rows = np.concatenate(self._rows)
+            return Moments(len(rows), rows.mean(0), None, rows)
+        assert self._shift is not None
+        offset = self._total / self._n
+        covariance = (self._product - self._n * np.outer(offset, offset)) / (self._n - 1)
+        return Moments(self._n, self._shift + offset, covariance)
+
+
+def _from_rows(x: Float[np.ndarray, "n d"]) -> Eigen:
+    """Of x^T x, by way of x x^T."""
+    n, d = x.shape
+    values, left = np.linalg.eigh(x @ x.T)
+    values, left = values[::-1].clip(min=0), left[:, ::-1]
+    lengths = np.sqrt(values)
+    real = lengths > 1e-7 * max(lengths[0], np.finfo(float).tiny)  # rounding decides below
+    axes = x.T @ (left[:, real] / lengths[real])
+    return Eigen(np.pad(np.where(real, values, 0.0), (0, d - n)), axes)
