@@ -1,11 +1,13 @@
 """Each state from synthetic evidence, and the findings that matter."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from isojepa.models.checkpoint import Best
 from isojepa.report.evidence import Evidence, gather
 from isojepa.report.folder import Run, Sample
 from isojepa.report.verdict import Verdict, compare, judge
@@ -279,3 +281,69 @@ def test_what_diagnose_finds_is_in_the_report():
     x = gaussian(400, 4)
     x[7] *= 12
     assert titles(judge(gather(make(x))))["1 row lies far outside"] == "warning"
+
+
+def watched(name: str, values: np.ndarray) -> Run:
+    run = make(gaussian())
+    every = STEPS // len(values)
+    for i, value in enumerate(values):
+        run.metrics[(i + 1) * every - 1][name] = float(value)
+    return run
+
+
+RISE_AND_FALL = np.concatenate([np.linspace(0.5, 0.95, 6), np.linspace(0.925, 0.85, 4)])
+FALLING = {
+    "linear probe": ("probe_accuracy", RISE_AND_FALL),
+    "k-NN": ("knn_accuracy", RISE_AND_FALL),
+    "effective rank": ("effective_rank", np.r_[np.linspace(5, 20, 6), np.linspace(16, 4, 4)]),
+}
+
+
+@pytest.mark.parametrize("name", FALLING)
+def test_a_run_past_its_best_has_one_verdict(name: str):
+    key, values = FALLING[name]
+    found = verdict(watched(key, values))
+    assert found.state == "past its best"
+    assert titles(found)[f"The {name} has fallen from its best"] == "warning"
+    assert "Training has settled" not in titles(found)
+    assert "settled" not in found.summary
+    assert "step 240" in found.why
+    assert any("step 240" in change for change in found.change)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.linspace(0.5, 0.9, 10),
+        np.full(10, 0.9),
+        0.9 + 0.03 * np.random.default_rng(3).standard_normal(20),
+        0.9 - 0.01 * np.arange(10) / 9,
+    ],
+    ids=["rises", "stays", "noise", "a point less"],
+)
+def test_what_did_not_fall_is_not_called_so(values: np.ndarray):
+    for key in ("probe_accuracy", "knn_accuracy"):
+        found = verdict(watched(key, values))
+        assert not [title for title in titles(found) if "fallen" in title]
+        assert found.state in ("healthy", "still improving")
+
+
+def test_the_checkpoint_to_go_back_to_is_named(tmp_path: Path):
+    run = watched("probe_accuracy", RISE_AND_FALL)
+    for step in (200, 300, 400):
+        (tmp_path / "checkpoints" / f"step-{step:08d}").mkdir(parents=True)
+    nearest = verdict(replace(run, path=tmp_path)).change
+    assert "step-00000200" in nearest[0]
+    kept = verdict(replace(run, path=tmp_path, best=Best(240, {"probe_accuracy": 0.95}))).change
+    assert "step 240" in kept[0]
+    assert "checkpoints/best" in kept[0]
+
+
+def test_equal_pictures_are_named_instead_of_a_remedy_that_cannot_help():
+    run = make(np.ones((50, K)), lambd=0.05, sigreg=np.full(STEPS, 51.5))
+    found = verdict(run)
+    assert titles(found)["All pictures are the same"] == "problem"
+    assert "learning rate" not in " ".join(found.change)
+    other = make(np.ones((50, K)), lambd=0.05, sigreg=np.full(STEPS, 51.5))
+    other.sample.thumbnails[0] += 9
+    assert "All pictures are the same" not in titles(verdict(other))
