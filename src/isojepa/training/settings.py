@@ -186,7 +186,7 @@ def merge_for_resume(asked: Config, stored: dict[str, Any], may_differ: set[str]
 
 
 def _differs(name: str, value: Any, was: Any) -> str:
-    return f"--{_flag(name)} is {value} but the run has {was}"
+    return f"--{_flag(name)} is {value} but the run has {'none' if was is None else was}"
 
 
 def _say_longer(was: int, now: int) -> None:
