@@ -1,10 +1,10 @@
 """What every script of this folder is: a claim, how to measure it, how to judge and draw it.
 
-A script holds one `Claim` and ends in `main(CLAIM)`. Running it measures seed after seed (each is kept
-in a CSV file as soon as it is done, so that an interrupted run goes on), judges the rows and draws the
-figure from that file alone:
+A script holds one `Claim` and ends in `main(CLAIM)`. Running it measures seed after seed (each is
+kept in a CSV file as soon as it is done, so that an interrupted run goes on), judges the rows and
+draws the figure from that file alone:
 
-    python experiments/claims/probes.py                 # a full run, into experiments/claims/results
+    python experiments/claims/probes.py           # a full run, into experiments/claims/results
     python experiments/claims/probes.py --quick --out /tmp/quick
 """
 
@@ -151,7 +151,8 @@ def _measured(claim: Claim, config: Config, seeds: int) -> Iterator[Row]:
     for seed in range(seeds):
         if seed not in done:
             start = time.perf_counter()
-            fresh = [{"seed": seed, "quick": config.quick, **row} for row in claim.measure(seed, config.quick)]
+            common = {"seed": seed, "quick": config.quick}
+            fresh = [{**common, **row} for row in claim.measure(seed, config.quick)]
             share = (time.perf_counter() - start) / len(fresh)
             rows += [{**row, "seconds": round(share, 4)} for row in fresh]
             _write_rows(file, rows)

@@ -1,16 +1,19 @@
-"""Claim 3: among laws of equal total variance k-NN and kernel readers are least biased on the isotropic Gaussian.
+"""Claim 3: k-NN and kernel readers are least biased on the isotropic Gaussian.
 
-Nadaraya-Watson with a small bandwidth h has the bias h^2 (grad log p . grad f + laplacian f / 2) at a point.
-Averaged over p and over linear targets f of random direction its square is h^4 J(p) / d with the Fisher
-information J(p) = E |grad log p|^2 >= tr(Sigma^-1), and equality holds for Gaussians alone; at a fixed trace
-of Sigma the isotropic one has the least J, which is d.
+Nadaraya-Watson with a small bandwidth h has the bias h^2 (grad log p . grad f + laplacian f / 2)
+at a point. Averaged over p and over linear targets f of random direction its square is h^4 J(p) /
+d with the Fisher information J(p) = E |grad log p|^2 >= tr(Sigma^-1), and equality holds for
+Gaussians alone; at a fixed trace of Sigma the isotropic one has the least J, which is d.
 
-Laws of d independent coordinates with a total variance of d: the isotropic Gaussian, Gaussians whose condition
-number is 4 and 16, logistic, Student t with 5 degrees of freedom, Laplace, and mixtures of two Gaussians.
+Laws of d independent coordinates with a total variance of d: the isotropic Gaussian, Gaussians
+whose condition number is 4 and 16, logistic, Student t with 5 degrees of freedom, Laplace, and
+mixtures of two Gaussians.
 
-- Nadaraya-Watson: the integrated squared bias of a linear target by quadrature, exact for such laws, no draw.
-- k-NN: k of n = 2,000 training points without noise; the mean prediction over training sets less the target,
-  squared and averaged over test points from the law, without bias from the number of training sets.
+- Nadaraya-Watson: the integrated squared bias of a linear target by quadrature, exact for such
+  laws, no draw.
+- k-NN: k of n = 2,000 training points without noise; the mean prediction over training sets less
+  the target, squared and averaged over test points from the law, without bias from the number of
+  training sets.
 - Beyond the small-bandwidth theory: a target that is no line, f = cos(2 g . x).
 """
 
@@ -18,7 +21,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from claim import COLOURS, Claim, Judgement, Row, column, main, over_seeds, where
+from claim import COLOURS, Claim, Judgement, Row, Verdict, column, main, over_seeds, where
 from matplotlib.figure import Figure
 from scipy import integrate, stats
 from scipy.spatial import KDTree
@@ -44,7 +47,8 @@ def gaussian(condition: float = 1) -> Law:
 
 def scaled(law: stats.rv_continuous, draw: Callable) -> Law:
     std = law.std()
-    return Law(lambda x: law.pdf(x * std) * std, lambda rng, s: draw(rng, s) / std, np.ones(DIMENSIONS))
+    ones = np.ones(DIMENSIONS)
+    return Law(lambda x: law.pdf(x * std) * std, lambda rng, s: draw(rng, s) / std, ones)
 
 
 def mixture(separation: float) -> Law:
@@ -137,19 +141,20 @@ def judge(rows: list[Row]) -> Judgement:
             for s in seeds
         ]
 
-    knn, cosine = over_seeds("k-NN, linear target: best other law over the Gaussian", excess("knn")), over_seeds(
-        "k-NN, cosine target: best other law over the Gaussian", excess("knn_cosine")
-    )
+    over = "best other law over the Gaussian"
+    knn = over_seeds(f"k-NN, linear target: {over}", excess("knn"))
+    cosine = over_seeds(f"k-NN, cosine target: {over}", excess("knn_cosine"))
     least = min(first, key=lambda row: row["kernel"])["law"]
     kernel_holds = least == "Gaussian, isotropic"
     says = (
-        f"Kernel readers of linear targets: the least bias has {least}, rank correlation with J {exact:.2f}. "
-        f"k-NN, whose bandwidth follows the density, {'agrees' if knn.low > 1 else 'does not always agree'}; "
-        f"for a curved target the isotropic Gaussian is {'best too' if cosine.low > 1 else 'not always the best'}."
+        f"Kernel readers of linear targets: the least bias has {least}, rank correlation with J "
+        f"{exact:.2f}. k-NN, whose bandwidth follows the density, "
+        f"{'agrees' if knn.low > 1 else 'does not agree'}; for a curved target the isotropic "
+        f"Gaussian is {'best too' if cosine.low > 1 else 'not the best'}."
     )
     everything = kernel_holds and knn.low > 1 and cosine.low > 1
-    verdict = "holds" if everything else "holds with conditions" if kernel_holds else "does not hold here"
-    return Judgement(verdict, says, (rank, knn, cosine))
+    verdict: Verdict = "holds with conditions" if kernel_holds else "does not hold here"
+    return Judgement("holds" if everything else verdict, says, (rank, knn, cosine))
 
 
 def draw(rows: list[Row], picture: Figure) -> None:
@@ -171,7 +176,8 @@ def draw(rows: list[Row], picture: Figure) -> None:
 CLAIM = Claim(
     name="local_readers",
     number=3,
-    statement="k-NN and kernel readers are least biased on the isotropic Gaussian: bias grows with Fisher information",
+    statement="k-NN and kernel readers are least biased on the isotropic Gaussian, as their bias "
+    "grows with the Fisher information",
     source="LeJEPA, Theorem 1 (no published figure)",
     measure=measure,
     judge=judge,

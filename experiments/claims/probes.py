@@ -1,17 +1,17 @@
 """Claim 2: isotropic embeddings give linear probes the least bias and the least variance.
 
-Embeddings z ~ N(0, Sigma) in d dimensions with the eigenvalues of Sigma spread evenly in the logarithm
-between 1 and the condition number c, scaled to a mean of 1, so that the total variance is that of the
-isotropic case. n of them teach a reader.
+Embeddings z ~ N(0, Sigma) in d dimensions with the eigenvalues of Sigma spread evenly in the
+logarithm between 1 and the condition number c, scaled to a mean of 1, so that the total variance
+is that of the isotropic case. n of them teach a reader.
 
-- Bias (Lemma 1). Ridge regression with penalty l shrinks a target along eigenvector k by l / (n s_k + l)
-  in expectation, so the worst task, a target along the narrowest direction, has bias
-  l / (n s_min + l), against l / (n + l) for the isotropic case. Measured: |E w_hat - w| over repeated
+- Bias (Lemma 1). Ridge regression with penalty l shrinks a target along eigenvector k by l / (n
+  s_k + l) in expectation, so the worst task, a target along the narrowest direction, has bias l /
+  (n s_min + l), against l / (n + l) for the isotropic case. Measured: |E w_hat - w| over repeated
   training sets, of that worst target.
-- Variance (Lemma 2). For least squares tr Var(w_hat) = (sigma^2 / n) tr(Sigma^-1) asymptotically, least
-  when all eigenvalues are equal. For logistic regression, of which there is no such formula: the
-  variance of the fitted direction w / |w| over training sets of 100 points in the plane, with labels drawn
-  by a logit of 4 along the diagonal, condition 1 against 20.
+- Variance (Lemma 2). For least squares tr Var(w_hat) = (sigma^2 / n) tr(Sigma^-1) asymptotically,
+  least when all eigenvalues are equal. For logistic regression, of which there is no such
+  formula: the variance of the fitted direction w / |w| over training sets of 100 points in the
+  plane, with labels drawn by a logit of 4 along the diagonal, condition 1 against 20.
 """
 
 from collections.abc import Iterator
@@ -44,7 +44,9 @@ def measure(seed: int, quick: bool) -> Iterator[Row]:
         yield _logistic(rng, condition, 50 if quick else 200)
 
 
-def _linear(rng: np.random.Generator, d: int, n: int, condition: float, repeats: int) -> Iterator[Row]:
+def _linear(
+    rng: np.random.Generator, d: int, n: int, condition: float, repeats: int
+) -> Iterator[Row]:
     deviations = np.sqrt(eigenvalues(d, condition))
     w = np.zeros(d)
     w[0] = 1  # eigenvalues ascend: the target lies along the narrowest direction
@@ -89,19 +91,19 @@ def judge(rows: list[Row]) -> Judgement:
         return list(column(wide, name) / column(same, name))
 
     bias = over_seeds("bias of ridge 100, condition 50 over 1", ratio("bias", ridge=100.0))
-    variance = over_seeds(
-        "variance of least squares, condition 50 over 1", ratio("variance", ridge=0.0, reader="least squares")
-    )
+    least = ratio("variance", ridge=0.0, reader="least squares")
+    variance = over_seeds("variance of least squares, condition 50 over 1", least)
     logistic = [
         column(where(rows, reader="logistic", condition=20, seed=s), "variance")[0]
         / column(where(rows, reader="logistic", condition=1, seed=s), "variance")[0]
         for s in seeds
     ]
-    turned = over_seeds("variance of the logistic direction, condition 20 over 1", logistic, "14.3 (.0801 / .0056)")
+    what = "variance of the logistic direction, condition 20 over 1"
+    turned = over_seeds(what, logistic, "14.3 (.0801 / .0056)")
     holds = min(bias.low, variance.low) > 1
     says = (
-        "Both lemmas hold: at equal total variance anisotropy costs bias on the worst task and variance on "
-        "every task, as the formulas say. "
+        "Both lemmas hold: at equal total variance anisotropy costs bias on the worst task and "
+        "variance on every task, as the formulas say. "
         + ("Logistic probes agree." if turned.low > 1 else "Logistic probes show it less clearly.")
     )
     return Judgement("holds" if holds else "does not hold here", says, (bias, variance, turned))
@@ -120,20 +122,23 @@ def draw(rows: list[Row], picture: Figure) -> None:
             means = [column(where(part, n=n, condition=c), name) for c in CONDITIONS]
             if not all(len(m) for m in means):
                 continue
-            predicted = [column(where(part, n=n, condition=c), f"predicted_{name}")[0] for c in CONDITIONS]
+            formula = f"predicted_{name}"
+            predicted = [column(where(part, n=n, condition=c), formula)[0] for c in CONDITIONS]
             axes.plot(CONDITIONS, [m.mean() for m in means], "o", color=colour, label=f"n = {n}")
             axes.plot(CONDITIONS, predicted, color=colour, lw=1)
         axes.set(xscale="log", yscale="log", xlabel="condition number", title=f"{title}, d = {d}")
         axes.legend(title="line: formula")
     spread = [column(where(rows, reader="logistic", condition=c), "variance") for c in (1, 20)]
     right.boxplot(spread, tick_labels=["1", "20"])
-    right.set(xlabel="condition number", title="variance of the logistic\ndirection, n = 100", ylim=(0, None))
+    title = "variance of the logistic\ndirection, n = 100"
+    right.set(xlabel="condition number", title=title, ylim=(0, None))
 
 
 CLAIM = Claim(
     name="probes",
     number=2,
-    statement="At equal total variance anisotropic embeddings give linear probes more bias and more variance",
+    statement="At equal total variance anisotropic embeddings give linear probes more bias and "
+    "more variance",
     source="LeJEPA, Lemmas 1 and 2, Figures 3 and 4",
     measure=measure,
     judge=judge,

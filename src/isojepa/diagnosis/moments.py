@@ -50,6 +50,7 @@ class Moments(NamedTuple):
         """Of the covariance."""
         if self.rows is not None:
             return _from_rows((self.rows - self.mean) / np.sqrt(self.n - 1))
+        assert self.covariance is not None
         values, axes = np.linalg.eigh(self.covariance)
         return Eigen(values[::-1].clip(min=0), axes[:, ::-1])
 
@@ -57,6 +58,7 @@ class Moments(NamedTuple):
         """Eigenvalues of the second moments around 0, with divisor n."""
         if self.rows is not None:
             return _from_rows(self.rows / np.sqrt(self.n)).values
+        assert self.covariance is not None
         second = self.covariance * (self.n - 1) / self.n + np.outer(self.mean, self.mean)
         return np.linalg.eigvalsh(second)[::-1].clip(min=0)
 
@@ -65,6 +67,7 @@ class Moments(NamedTuple):
         if self.rows is not None:
             apart = {row.tobytes() for row in rows.astype(np.float64)}
             return Moments.of(self.rows[[row.tobytes() not in apart for row in self.rows]])
+        assert self.covariance is not None
         n = self.n - len(rows)
         centred = rows.astype(np.float64) - self.mean
         shift = -centred.sum(0) / n
