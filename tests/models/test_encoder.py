@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from torch import nn
 
 from isojepa import load_encoder
@@ -143,3 +145,51 @@ def test_jepa_projects_views_of_two_sizes_in_order() -> None:
     assert projections.shape == (6, 3, 5)
     torch.testing.assert_close(embeddings[1], jepa.encoder(large[1]))
     torch.testing.assert_close(embeddings[4], jepa.encoder(small[2]))
+
+
+@pytest.mark.parametrize("model", ["test_vit", "resnet_nano"])
+def test_encoder_and_preparation_can_be_exported(model: str) -> None:
+    """With any number of images, and nothing decided by their values."""
+    encoder = Encoder(spec(model, 32)).eval()
+    squares = torch.randint(0, 256, (5, 3, 40, 40), dtype=torch.uint8)
+    aspects = torch.tensor([0.7, 1.0, 1.6, 2.0, 0.4])
+
+    class Whole(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = encoder
+
+        def forward(self, squares: torch.Tensor, aspects: torch.Tensor) -> torch.Tensor:
+            return self.encoder(self.encoder.prepare(squares, aspects))
+
+    n = torch.export.Dim("n", min=1, max=64)
+    program = torch.export.export(
+        Whole(), (squares, aspects), dynamic_shapes=({0: n}, {0: n})
+    ).module()
+    expected = encoder(encoder.prepare(squares, aspects))
+    torch.testing.assert_close(program(squares, aspects), expected)
+    torch.testing.assert_close(program(squares[:2], aspects[:2]), expected[:2])
+
+
+def test_plain_timm_rebuilds_what_config_json_describes(tmp_path: Path) -> None:
+    encoder = Encoder(spec("test_vit", 32)).eval()
+    export_encoder(tmp_path, encoder)
+    said = json.loads((tmp_path / "config.json").read_text())
+    assert (said["embedding"], said["stem"]) == ("class_tokens", "own")
+    weights = load_file(tmp_path / "model.safetensors")
+    plain = timm.create_model(said["model"], num_classes=0, img_size=32).eval()
+    plain.load_state_dict({k.removeprefix("backbone."): v for k, v in weights.items()})
+    x = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(encoder(x)[:, 64:], plain.forward_features(x)[:, 0])
+
+
+def test_settings_of_before_and_of_later_are_read(tmp_path: Path) -> None:
+    """An export without today's settings, and one with tomorrow's."""
+    encoder = Encoder(spec("resnet10t", 32)).eval()
+    export_encoder(tmp_path, encoder)
+    x = torch.randn(2, 3, 32, 32)
+    said = json.loads((tmp_path / "config.json").read_text())
+    before = {k: v for k, v in said.items() if k not in ("stem", "embedding", "options", "bits")}
+    for settings in (before, {**said, "later": 1}):
+        (tmp_path / "config.json").write_text(json.dumps(settings))
+        assert torch.equal(load_encoder(tmp_path)(x), encoder(x))

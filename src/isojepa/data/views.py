@@ -349,7 +349,7 @@ def _resampling(
     A triangle filter as wide as the shrinkage, as in Pillow and torchvision's antialiased bilinear.
     """
     position = (torch.arange(target, device=start.device) + 0.5) / target
-    position = position.expand(len(start), target)
+    position = position.expand(start.shape[0], target)  # `len` would fix it in an export
     if flip is not None:
         position = torch.where(flip[:, None] > 0, 1 - position, position)
     centre = (start[:, None] + extent[:, None] * position) * source
