@@ -4,6 +4,7 @@ import json
 import shlex
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -147,7 +148,7 @@ def test_help_explains_every_field(capsys: pytest.CaptureFixture) -> None:
             isojepa(f"{verb} --help")
         assert ended.value.code == 0
         text = capsys.readouterr().out
-        for field in entry.config.__dataclass_fields__.keys() - positional:
+        for field in {f.name for f in fields(entry.config)} - positional:
             assert f"--{field.replace('_', '-')}" in text, (verb, field)
 
 
