@@ -204,3 +204,15 @@ def test_rows_and_covariance_give_the_same_spectrum(n: int):
     left, right = Moments.of(x).without(x[3:6]), Moments.of(np.delete(x, [3, 4, 5], 0))
     np.testing.assert_allclose(left.mean, right.mean, atol=1e-12)
     np.testing.assert_allclose(left.eigen().values, right.eigen().values, atol=1e-9)
+
+
+@pytest.mark.parametrize(("n", "d"), [(101, 100), (65, 64), (21, 20)])
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+def test_one_lost_direction_is_found_next_to_the_bound(n: int, d: int, kind: type):
+    """Where isotropic samples' own least eigenvalue comes near what rounding leaves of it."""
+    turn = np.linalg.qr(np.random.default_rng(1).standard_normal((d, d)))[0]
+    for seed in range(10):
+        x = gaussian(np.random.default_rng(seed), n, d)
+        assert spectrum(Moments.of(x)).dead == 0
+        x[:, 3] = x[:, 0] + x[:, 1]
+        assert spectrum(Moments.of((x @ turn).astype(kind))).dead == 1

@@ -255,3 +255,11 @@ def test_bad_input_is_refused_in_one_line(arguments, message):
 def test_two_tails_have_no_maximum():
     with pytest.raises(UserError, match="two tails"):
         gaussianity_test(normal(9, 2), "negative_log_likelihood", reduction="max")
+
+
+@pytest.mark.parametrize("statistic", ["epps_pulley_all_directions", "bhep", "energy"])
+def test_a_huge_number_never_hides_the_distances_between_the_others(statistic):
+    sample = torch.randn(24, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    sample[3] = 1e200
+    with pytest.raises(UserError, match="reaches as far as 1e\\+200"):
+        gaussianity_test(sample, statistic, n_null=19)

@@ -116,6 +116,8 @@ def spectrum(moments: Moments, *, worth: float | None = None, seed: int = 0) -> 
     worth = max(2.0, float(n if worth is None else worth) - 1)
     isotropic = values.mean() * isotropic_eigenvalues(worth, d, seed=seed)
     threshold = values.mean() * np.minimum(DEAD, least_eigenvalues(worth, d))
+    # At n = d + 1 the bound is within what rounding makes of a direction without any variance.
+    threshold = np.maximum(threshold, 16 * np.finfo(float).eps * values[0])
     dead = int((values[: min(n - 1, d)] <= threshold[: min(n - 1, d)]).sum())
     squared = float((values**2).mean() / max(values.mean() ** 2, np.finfo(float).tiny))
     noise = (d + 1) / worth

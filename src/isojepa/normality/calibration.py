@@ -37,6 +37,8 @@ _NULL_STREAM = 1  # keeps the null samples' random numbers apart from the direct
 _BLOCK_ELEMENTS = 2**21  # of the largest array in a block of null samples
 WIDE = 4096
 """Dimensions above which null samples are drawn along the directions only."""
+FARTHEST = 1e12
+"""Next to a larger number, float64 loses the squared distances between samples of N(0, 1)."""
 PAIRS_A_MINUTE = 4e9
 """On one processor core, to the order of magnitude."""
 log = logging.getLogger(__name__)
@@ -198,6 +200,13 @@ def gaussianity_test(
         n_null=n_null,
         seed=seed,
     )
+    far = float(sample.abs().max())
+    if null == "simple" and calibration.properties.pairs and far > FARTHEST:
+        raise UserError(
+            f"{statistic} is not a finite number that could be trusted: the sample reaches as far "
+            f"as {far:.3g}, next to which the distances between the others are lost; leave out "
+            "values that stand for missing ones, or divide by the standard deviation"
+        )
     value = calibration.evaluate(sample)
     if not value.isfinite():
         raise UserError(
