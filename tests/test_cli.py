@@ -162,3 +162,16 @@ def test_the_installed_program_answers_in_words() -> None:
 def test_version(capsys: pytest.CaptureFixture) -> None:
     assert isojepa("--version") == 0
     assert capsys.readouterr().out.startswith("isojepa 0")
+
+
+@pytest.mark.parametrize("name", ["diagnose", "world plan"])
+def test_a_named_verb_is_read_as_from_the_whole_table(name: str) -> None:
+    words = [*name.split(), *(["x.npy"] if name == "diagnose" else ["--run", "x"])]
+    assert list(cli.verbs(words)) == [name]
+    assert cli.parse(words, cli.verbs(words)) == cli.parse(words, cli.verbs())
+
+
+def test_diagnose_imports_neither_timm_nor_the_world() -> None:
+    code = "import sys; from isojepa import cli; cli.verbs(['diagnose']); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"timm", "torchvision", "isojepa.world", "h5py"} & set(done.stdout.split())

@@ -187,3 +187,11 @@ def test_many_columns_of_few_rows_take_the_rows_gram_matrix():
     verdict = judge(gather(from_array(x), n_null=19))
     assert verdict.findings[0].title == "30 rows of 6,000 columns: transposed?"
     assert "say little" in verdict.summary
+
+
+def test_zeros_with_one_overflow_are_constant():
+    x = np.zeros((100, 4))
+    x[3, 2] = 1e200
+    found = gather(from_array(x), test=False)
+    assert [row.number for row in found.scan.implausible] == [3]
+    assert judge(found).state == "collapsed"

@@ -20,7 +20,7 @@ from isojepa.models.checkpoint import load_checkpoint, newest_intact
 from isojepa.run_folder import read_metrics
 from isojepa.training import pretrain
 from isojepa.training.config import PretrainConfig
-from isojepa.training.process import Interrupted
+from isojepa.training.interrupted import Interrupted
 from isojepa.training.record import Diverged
 
 

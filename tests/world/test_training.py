@@ -12,7 +12,7 @@ from episodes import write_dots
 from isojepa.data.trajectories import open_trajectories
 from isojepa.errors import UserError
 from isojepa.run_folder import read_metrics
-from isojepa.training.process import Interrupted
+from isojepa.training.interrupted import Interrupted
 from isojepa.world.learning import train as training
 from isojepa.world.learning.config import WorldTrainConfig
 from isojepa.world.learning.loop import Update

@@ -59,7 +59,7 @@ class Range(NamedTuple):
         # Columns of which too little is told, and those much narrower than the rest, as the rest
         spread = np.where(told, np.maximum(spread, 1e-3 * usual), usual)
         reach = np.maximum(BEYOND * spread, BEYOND * 1e-3 * np.abs(centre))
-        return Range(centre, np.where(reach > 0, reach, np.inf))
+        return Range(centre, np.where(reach > 0, reach, LARGEST))
 
     def beyond(
         self, block: Float[np.ndarray, "b d"], rows: Int64[np.ndarray, " b"]

@@ -65,6 +65,8 @@ def judge(evidence: Evidence) -> Verdict:
     found.sort(key=_gravity)
     states = [f.state for f in found if f.state] or ["isotropic Gaussian"]
     summary = SUMMARIES[states[0]]
+    if states[0] == "outliers" and not evidence.outliers:
+        summary = "Some rows hold no-data values or an overflow; the rest is judged without them."
     if states[0] == "isotropic Gaussian" and evidence.shape.n <= evidence.shape.d:
         summary += (
             f" But {evidence.shape.n:,} samples say little of {evidence.shape.d:,} dimensions."

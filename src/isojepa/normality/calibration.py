@@ -129,7 +129,7 @@ class Calibration:
         Raises:
             UserError: if a statistic is not a number.
         """
-        if values.isnan().any():
+        if values.isnan().any() or null.isnan().any():
             raise UserError(
                 f"{self.statistic} is not a number for some of these samples: they hold numbers "
                 "that are not finite, or too large to square"

@@ -11,23 +11,15 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from lightning_fabric import Fabric
 
-from isojepa.boundaries import shown
 from isojepa.errors import UserError
 from isojepa.progress import bar, set_up_logging
 from isojepa.run_folder import make_run_folder
+from isojepa.training.interrupted import Interrupted
 from isojepa.training.memory import kept_memory
 from isojepa.training.ranks import largest, on_first, together
 from isojepa.training.trackers import Trackers, open_trackers
 
 log = logging.getLogger(__name__)
-
-
-class Interrupted(Exception):
-    """The user, or the machine, asked the run to stop; it was saved first."""
-
-    def __init__(self, number: int, step: int, run: Path) -> None:
-        super().__init__(f"stopped at update {step}; go on with --resume --out {shown(run)}")
-        self.number = number
 
 
 @runtime_checkable

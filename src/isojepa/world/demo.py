@@ -15,7 +15,7 @@ from isojepa.boundaries import reading, shown, writing
 from isojepa.errors import UserError
 from isojepa.progress import console
 from isojepa.run_folder import write_json
-from isojepa.training.process import Interrupted
+from isojepa.training.interrupted import Interrupted
 from isojepa.world import collect
 from isojepa.world.collected import read_record
 from isojepa.world.learning import train as training

@@ -10,7 +10,7 @@ import numpy as np
 from isojepa.evaluation.evaluate import choose_device
 from isojepa.progress import console
 from isojepa.run_folder import make_run_folder, provenance, read_metrics, read_run, write_json
-from isojepa.training.process import Interrupted
+from isojepa.training.interrupted import Interrupted
 from isojepa.training.settings import as_json
 from isojepa.world.comparison.checks import check, check_same
 from isojepa.world.comparison.config import (
