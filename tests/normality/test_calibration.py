@@ -263,3 +263,37 @@ def test_a_huge_number_never_hides_the_distances_between_the_others(statistic):
     sample[3] = 1e200
     with pytest.raises(UserError, match="reaches as far as 1e\\+200"):
         gaussianity_test(sample, statistic, n_null=19)
+
+
+COMPOSITE = [name for name, s in (UNIVARIATE | MULTIVARIATE).items() if "composite" in s.nulls]
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+@pytest.mark.parametrize("name", COMPOSITE)
+def test_the_composite_null_does_not_depend_on_the_scale(name: str, scale: float) -> None:
+    z = torch.from_numpy(np.random.default_rng(0).normal(size=(40, 1))).float()
+    usual, extreme = (
+        gaussianity_test(x, name, "composite", n_null=19).statistic for x in (z, z * scale)
+    )
+    assert extreme == pytest.approx(usual, rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", sorted(UNIVARIATE | MULTIVARIATE))
+def test_a_huge_number_never_passes_for_normal(name: str) -> None:
+    """A finite statistic with a small p-value, or one line: never NaN, never p = 1."""
+    z = torch.from_numpy(np.random.default_rng(0).normal(size=(60, 1)))
+    z[3] = 1e200
+    try:
+        found = gaussianity_test(z, name, n_null=39)
+    except UserError:
+        return
+    assert np.isfinite(found.statistic)
+    # A statistic that looks at mean and scale alone, or ranks, may not see one number in 60
+    assert found.p_value < 0.1 or (UNIVARIATE | MULTIVARIATE)[name].bounded
+
+
+def test_comparing_all_pairs_of_too_many_samples_is_refused() -> None:
+    for name, s in (UNIVARIATE | MULTIVARIATE).items():
+        if s.pairs:
+            with pytest.raises(UserError, match="compares all pairs"):
+                Calibration(statistic=name, n=2_000_000, d=1)

@@ -114,8 +114,9 @@ class Calibration:
             z = whiten(at_usual_scale(z)) if self.null == "composite" else z
             return sliced(z, directions, self.statistic, self.reduction)
         function = self.properties.under(self.null)
-        if self.null == "composite":
-            z = at_usual_scale(z)
+        p = self.properties
+        if self.null == "composite" or (p.null == "composite" and p.simple is None):
+            z = at_usual_scale(z)  # it does not depend on the scale
         return function(z if self.statistic in MULTIVARIATE else z[..., 0])
 
     def p_values(self, values: Float[Tensor, "..."], null: Float[Tensor, " r"]) -> Tensor:
