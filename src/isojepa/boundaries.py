@@ -112,6 +112,8 @@ def reading(
         why = contents(path) or reason(caught)
         if error is not None:
             raise error(why) from caught
+        if isinstance(caught, FileNotFoundError) and not path.exists():
+            raise UserError(f"{shown(path)}: no such file") from caught
         raise UserError(f"{shown(path)}: cannot be read as {what}: {why}") from caught
 
 
