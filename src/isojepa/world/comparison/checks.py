@@ -87,13 +87,9 @@ def check_frozen(config: WorldTrainConfig) -> None:
             d=spec.embedding_dim, pretrained=config.pretrained,
         )  # fmt: skip
     except UserError as error:
-        raise UserError(f"--frozen-encoder {spec.encoder}: {error}") from error
-    except (OSError, RuntimeError, ImportError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UserError(
-            f"--frozen-encoder {spec.encoder}: its weights cannot be had ({reason}); give "
-            "--no-frozen-pretrained for random ones, or --without frozen"
-        ) from error
+        why = str(error).replace("--encoder ", "--frozen-encoder ")
+        other = "; or give --no-frozen-pretrained for random ones, or --without frozen"
+        raise UserError(why + (other if config.pretrained else "")) from error
 
 
 def check_same(config: CompareConfig, stored: dict[str, Any]) -> None:
