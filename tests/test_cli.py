@@ -1,6 +1,8 @@
 """The command line as a user meets it: help, mistakes, and the way from images to a report."""
 
+import errno
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -175,3 +177,18 @@ def test_diagnose_imports_neither_timm_nor_the_world() -> None:
     code = "import sys; from isojepa import cli; cli.verbs(['diagnose']); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"timm", "torchvision", "isojepa.world", "h5py"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_full_or_read_only_disk_is_one_line(
+    number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(_: object) -> None:
+        raise OSError(number, os.strerror(number), "out/x.json")
+
+    table = cli.verbs(["diagnose"])
+    monkeypatch.setattr(cli, "verbs", lambda _: {"diagnose": table["diagnose"]._replace(run=full)})
+    assert cli.main(["diagnose", "x.npy"]) == 2
+    assert (
+        f"isojepa: out/x.json: cannot be written ({os.strerror(number)})" in capsys.readouterr().err
+    )

@@ -1,5 +1,6 @@
 """The command line: a table of verbs, each a configuration and the function that takes it."""
 
+import errno
 import logging
 import os
 import sys
@@ -10,7 +11,10 @@ from typing import Annotated, Any, NamedTuple
 
 import tyro
 
+from isojepa.boundaries import shown
 from isojepa.errors import UserError
+
+DISK = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES, errno.EPERM}
 
 
 class Verb(NamedTuple):
@@ -128,6 +132,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, such as `head`, has left
         sys.stdout = sys.stderr
         return 141
+    except OSError as error:  # what no boundary has foreseen: a disk is no defect of ours
+        if error.errno not in DISK:
+            raise
+        place = f"{shown(error.filename)}: " if error.filename else ""
+        _say(f"{place}cannot be written ({error.strerror}); what was saved before is kept")
+        return 2
     return 0
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 from torch import nn
 
+from isojepa.boundaries import writing
 from isojepa.distributed import rank
 from isojepa.errors import UserError
 from isojepa.evaluation import evaluate
@@ -125,9 +126,10 @@ def write_digits(folder: Path) -> None:
     names = [folder / str(label) / f"{i:04d}.png" for i, label in enumerate(digits.target)]
     if all(name.is_file() for name in names):
         return
-    for name, picture in track(zip(names, digits.images), len(names), "writing digits"):
-        name.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray((picture / 16 * 255).round().astype(np.uint8)).save(name)
+    with writing(folder):
+        for name, picture in track(zip(names, digits.images), len(names), "writing digits"):
+            name.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray((picture / 16 * 255).round().astype(np.uint8)).save(name)
 
 
 def say_how_it_collapsed(run: Path, collapsed: Path) -> None:
