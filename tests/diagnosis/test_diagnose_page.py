@@ -112,3 +112,27 @@ def test_null_distributions_are_kept_from_run_to_run(tmp_path: Path, monkeypatch
     np.save(tmp_path / "x.npy", gaussian(np.random.default_rng(0), 61, 3))
     run(DiagnoseConfig(file=tmp_path / "x.npy"))
     assert len(list((tmp_path / "cache" / "isojepa").glob("null-*.npy"))) == 6
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        np.random.default_rng(0).normal(size=(30, 8)),
+        np.random.default_rng(0).normal(size=(30, 100)),
+        np.outer(np.random.default_rng(0).normal(size=30), np.ones(100)),
+    ],
+    ids=["few rows", "fewer rows than columns", "one direction"],
+)
+def test_the_plots_of_few_rows_are_drawn(browser, x: np.ndarray, tmp_path: Path):
+    """Directions are not searched then, and their figures have no place in the page."""
+    np.save(tmp_path / "x.npy", x)
+    run(DiagnoseConfig(file=tmp_path / "x.npy", out=tmp_path / "x.html"))
+    page = visit(browser, tmp_path / "x.html")
+    page.wait_for_function("document.querySelectorAll('.bk-Figure').length > 0")
+    assert not [text for text in page.seen if "Error" in text]
+
+
+def test_no_data_and_outliers_are_one_state():
+    x = np.random.default_rng(0).normal(size=(500, 8))
+    x[3, 2], x[9, 1] = -3.4e38, 400
+    assert judge(gather(from_array(x), test=False)).states == ("outliers",)

@@ -467,14 +467,13 @@ def _implausible(e: Evidence) -> Iterator[Finding]:
     if not rows:
         return
     listed_rows = [
-        f"row {row.number:,} holds {row.value:.3g} in {e.samples.column(row.column)}"
-        for row in rows[:5]
+        f"{row.value:.3g} in row {row.number:,}, {e.samples.column(row.column)}" for row in rows[:5]
     ]
     more = f" and {len(rows) - 5:,} more" if len(rows) > 5 else ""
     yield Finding(
         "warning",
         f"{len(rows):,} row{'s hold' if len(rows) > 1 else ' holds'} no-data values or an overflow",
-        f"{', '.join(listed_rows)}{more}: more than a million times as far from the median as is "
+        f"{'; '.join(listed_rows)}{more}: more than a million times as far from the median as is "
         "usual. Left out of everything else.",
         "Look at what went in: values that stand for missing ones, an overflow, a damaged file.",
         "outliers",

@@ -95,9 +95,9 @@ def _figures(
         figures[f"histogram_{i}"] = plots.direction_histogram(direction)
         figures[f"quantiles_{i}"] = plots.quantile_plot(direction)
     axes, names = e.shape.axes, ("principal axis 1", "principal axis 2")
-    if e.shape.d > 1:
+    if axes.shape[1] > 1:
         figures["plane_wide"] = plots.plane(e, axes[:, 0], axes[:, 1], names)
-    if e.shape.d > 1 and e.outlier_samples is not None:
+    if axes.shape[1] > 1 and e.outlier_samples is not None:
         towards = e.outlier_samples[0] - e.shape.mean
         names = ("towards the furthest outlier", "principal axis 1")
         figures["plane_outlier"] = plots.plane(e, towards, axes[:, 0], names)

@@ -63,7 +63,7 @@ def judge(evidence: Evidence) -> Verdict:
     if not any(f.state for f in found):
         found += findings.departure(evidence)
     found.sort(key=_gravity)
-    states = [f.state for f in found if f.state] or ["isotropic Gaussian"]
+    states = list(dict.fromkeys(f.state for f in found if f.state)) or ["isotropic Gaussian"]
     summary = SUMMARIES[states[0]]
     if states[0] == "outliers" and not evidence.outliers:
         summary = "Some rows hold no-data values or an overflow; the rest is judged without them."

@@ -35,11 +35,16 @@ def render(template: Path, figures: Mapping[str, figure], **values: Any) -> str:
         "duration": wording.duration,
         "chance": wording.chance,
     }
-    script, plot = components(dict(figures)) if figures else ("", {})
-    return environment.get_template(template.name).render(
+    page = environment.get_template(template.name)
+    # A figure without a place in the page would keep Bokeh from drawing any of them
+    places = {name: f"<!-- place of {name} -->" for name in figures}
+    draft = page.render(css="", js="", bokeh="", script="", plot=places, **values)
+    shown = {name: figure for name, figure in figures.items() if places[name] in draft}
+    script, plot = components(shown) if shown else ("", {})
+    return page.render(
         css=(HERE / "page.css").read_text(encoding="utf-8"),
         js=(HERE / "page.js").read_text(encoding="utf-8"),
-        bokeh=Resources(mode="inline", components=["bokeh"]).render_js() if figures else "",
+        bokeh=Resources(mode="inline", components=["bokeh"]).render_js() if shown else "",
         script=script,
         plot=plot,
         **values,
