@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bokeh.embed import components
+from bokeh.model import Model
 from bokeh.plotting import figure
 from bokeh.resources import Resources
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -39,7 +40,9 @@ def render(template: Path, figures: Mapping[str, figure], **values: Any) -> str:
     # A figure without a place in the page would keep Bokeh from drawing any of them
     places = {name: f"<!-- place of {name} -->" for name in figures}
     draft = page.render(css="", js="", bokeh="", script="", plot=places, **values)
-    shown = {name: figure for name, figure in figures.items() if places[name] in draft}
+    shown: dict[str, Model] = {
+        name: figure for name, figure in figures.items() if places[name] in draft
+    }
     script, plot = components(shown) if shown else ("", {})
     return page.render(
         css=(HERE / "page.css").read_text(encoding="utf-8"),
