@@ -34,8 +34,8 @@ from torch import Tensor, nn
 
 from isojepa.world.model.platform_weights import from_platform
 from isojepa.world.model.world_model import WorldModel
-from isojepa.world.planning.costs import WeightedCost, last_step
-from isojepa.world.planning.planners import CEM, Planner, shifted
+from isojepa.world.planners.costs import WeightedCost, last_step
+from isojepa.world.planners.planners import CEM, Planner, shifted
 
 HORIZON, ACTIONS, SIDE = 5, 10, 224
 Rollout = Callable[[Tensor, Tensor], Tensor]
@@ -186,7 +186,7 @@ class OurPlan:
 
 def ladder(quick: bool) -> tuple[dict[str, Callable[[Tensor, Tensor], None]], CEM]:
     """The rows of the table, each with one thing more."""
-    from isojepa.world.planning.control import OURS
+    from isojepa.world.control.control import OURS
 
     theirs = platform_lewm()
     model = from_platform(theirs)
@@ -256,7 +256,7 @@ def _sequences(size: CEM) -> int:
 
 def compare_success(config: Config, console: Console) -> dict[str, float]:
     """Play the same pairs with the platform's settings and with ours."""
-    from isojepa.world.planning.control import PlanConfig, prepare, success_of
+    from isojepa.world.control.control import PlanConfig, prepare, success_of
 
     if config.run is None:
         console.print("success not compared: give --run RUN, a trained world model")

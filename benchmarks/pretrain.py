@@ -27,13 +27,18 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from isojepa.data.views import Views, draw_parameters, make_views, photo
-from isojepa.models.encoder import Encoder, EncoderSpec
-from isojepa.models.jepa import JEPA
+from isojepa.encoders import pretrain
+from isojepa.encoders.config import PretrainConfig
+from isojepa.encoders.jepa import JEPA
+from isojepa.encoders.loop import parameter_groups
+from isojepa.encoders.modalities.images.encoder import Encoder, EncoderSpec
+from isojepa.encoders.modalities.images.views import (
+    Views,
+    draw_parameters,
+    make_views,
+    photo,
+)
 from isojepa.objective.lejepa import LeJEPALoss
-from isojepa.training import pretrain
-from isojepa.training.config import PretrainConfig
-from isojepa.training.loop import parameter_groups
 from isojepa.training.memory import kept_memory
 
 GLOBAL, LOCAL, SIZE, BATCH = 2, 4, 96, 64

@@ -35,7 +35,10 @@ from rich.table import Table
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-from isojepa.data.trajectories import (
+from isojepa.encoders.loop import parameter_groups
+from isojepa.objective.lewm import LeWMLoss
+from isojepa.training.memory import kept_memory
+from isojepa.world.episodes.trajectories import (
     ActionScale,
     Clips,
     clip_batches,
@@ -43,10 +46,12 @@ from isojepa.data.trajectories import (
     fit_action_scale,
     open_trajectories,
 )
-from isojepa.objective.lewm import LeWMLoss
-from isojepa.training.loop import parameter_groups
-from isojepa.training.memory import kept_memory
-from isojepa.world.model.presets import IMAGENET_MEAN, IMAGENET_STD, PRESETS, WorldModelSpec
+from isojepa.world.model.presets import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    PRESETS,
+    WorldModelSpec,
+)
 from isojepa.world.model.world_model import WorldModel
 
 EPISODES, STEPS, SKIP, FRAMES = 12, 60, 5, 4

@@ -27,9 +27,15 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from isojepa import LeJEPALoss
-from isojepa.data.views import Views, draw_parameters, glyph, make_views, normalise
-from isojepa.models.encoder import Encoder, EncoderSpec
-from isojepa.models.jepa import JEPA
+from isojepa.encoders.jepa import JEPA
+from isojepa.encoders.modalities.images.encoder import Encoder, EncoderSpec
+from isojepa.encoders.modalities.images.views import (
+    Views,
+    draw_parameters,
+    glyph,
+    make_views,
+    normalise,
+)
 from isojepa.objective.exact import exact_sigreg
 from isojepa.randomness import generator
 

@@ -24,22 +24,28 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import binomtest, spearmanr
 
-from isojepa.data.trajectories import Trajectories, clip_index
 from isojepa.randomness import seed_from
-from isojepa.run_folder import write_json
-from isojepa.world import collect
-from isojepa.world.environments import make_environments
+from isojepa.runs.folder import write_json
+from isojepa.world.analysis.probing import read
+from isojepa.world.analysis.study import (
+    Study,
+    embed_rows,
+    episode_rows,
+    open_study,
+    spread,
+)
+from isojepa.world.collection import collect
+from isojepa.world.control.config import PlanConfig, Prepared, prepare
+from isojepa.world.control.pairs import draw_pairs, rate
+from isojepa.world.control.play import Seen, play
+from isojepa.world.control.recipes import build_graph
+from isojepa.world.control.scoring import AT_ONCE, planning_policy
+from isojepa.world.control.stage import PlatformStage
+from isojepa.world.environments.environments import make_environments
+from isojepa.world.episodes.trajectories import Trajectories, clip_index
 from isojepa.world.learning import train as training
 from isojepa.world.learning.config import WorldTrainConfig
 from isojepa.world.learning.measures import encode
-from isojepa.world.planning.pairs import draw_pairs, rate
-from isojepa.world.planning.plan_config import PlanConfig, Prepared, prepare
-from isojepa.world.planning.play import Seen, play
-from isojepa.world.planning.recipes import build_graph
-from isojepa.world.planning.scoring import AT_ONCE, planning_policy
-from isojepa.world.planning.stage import PlatformStage
-from isojepa.world.understanding.probing import read
-from isojepa.world.understanding.study import Study, embed_rows, episode_rows, open_study, spread
 
 ENV, RADIUS = "swm/TwoRoom-v1", 16.0  # pixels of 224 within which a goal counts as reached
 WALL, DOOR = (100.0, 124.0), (33.25, 64.75)  # where an agent's centre is stopped, and let through

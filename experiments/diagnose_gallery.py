@@ -21,10 +21,10 @@ from rich.console import Console
 from rich.table import Table
 
 from isojepa import workflow
-from isojepa.diagnosis.diagnose import DiagnoseConfig, run
-from isojepa.evaluation.evaluate import read_for
-from isojepa.evaluation.features import embed
-from isojepa.models.encoder import Encoder, load_encoder
+from isojepa.encoders.evaluation.evaluate import read_for
+from isojepa.encoders.evaluation.features import embed
+from isojepa.encoders.modalities.images.encoder import Encoder, load_encoder
+from isojepa.pages.embeddings.diagnose import DiagnoseConfig, run
 
 N, D = 4000, 32
 Draw = Callable[[np.random.Generator], np.ndarray]

@@ -28,10 +28,10 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from isojepa import LeJEPALoss, SIGReg
-from isojepa.data.views import draw_parameters, glyph, make_views
-from isojepa.evaluation.label_free import effective_rank
-from isojepa.models.encoder import Encoder, EncoderSpec
-from isojepa.models.jepa import JEPA
+from isojepa.embeddings.label_free import effective_rank
+from isojepa.encoders.jepa import JEPA
+from isojepa.encoders.modalities.images.encoder import Encoder, EncoderSpec
+from isojepa.encoders.modalities.images.views import draw_parameters, glyph, make_views
 from isojepa.randomness import generator
 
 matplotlib.use("Agg")

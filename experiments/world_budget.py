@@ -18,11 +18,11 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from isojepa.world import collect
+from isojepa.world.collection import collect
+from isojepa.world.control import control
+from isojepa.world.control.pairs import Protocol
 from isojepa.world.learning import train as training
 from isojepa.world.learning.config import WorldTrainConfig
-from isojepa.world.planning import control
-from isojepa.world.planning.pairs import Protocol
 
 
 @dataclass(frozen=True, kw_only=True)

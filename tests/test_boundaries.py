@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from isojepa.boundaries import contents, reaching, reading, shown, trying, writing
+from isojepa.boundaries import (
+    contents,
+    reaching,
+    reading,
+    shown,
+    trying,
+    writing,
+)
 from isojepa.cli import main
 from isojepa.errors import UserError
 from isojepa.files import write_atomically

@@ -107,7 +107,7 @@ def test_resume_of_a_finished_run_does_no_harm(finished: Path, jpegs: Path) -> N
         ("pretrain --data {jpegs} --out {tmp}/run --steps 0", "--steps must be at least 1"),
         ("pretrain --data {jpegs} --out {tmp}/run --steps x", "steps"),
         ("pretrain --data {jpegs} --out {tmp}/run --stpes 5", "--stpes"),
-        ("pretrain --data {jpegs} --out {tmp}/run --device gpu", "--device gpu"),
+        ("pretrain --data {jpegs} --out {tmp}/run --device cuda", "--device cuda"),
         ("pretrain --data {jpegs} --out /proc/nowhere/run", "cannot be written"),
         ("evaluate {tmp}", "not a run folder"),
         ("evaluate {run} --data {plain}", "no labels"),
@@ -128,7 +128,7 @@ def test_mistakes_get_one_clear_line_and_exit_code_2(
     capsys: pytest.CaptureFixture,
 ) -> None:
     names = {"tmp": tmp_path, "jpegs": jpegs, "run": finished, "plain": jpegs / "flat" / "nested"}
-    if "--device gpu" in line:
+    if "--device cuda" in line:
         import torch
 
         if torch.cuda.is_available():

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from isojepa import cli, workflow
-from isojepa.training.config import PretrainConfig
+from isojepa.encoders.config import PretrainConfig
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -1,88 +1,90 @@
-"""Imports only point upwards: each stage uses the stages before it and nothing after."""
+"""The one list of rooms, in import order: each uses those before it and nothing after.
+
+docs/architecture.md and CONTRIBUTING.md hold the same list, written by
+`python tests/test_layering.py`.
+"""
 
 import ast
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "src" / "isojepa"
-STAGES = [
-    "errors",
-    "boundaries",
-    "machine",
-    "randomness",
-    "files",
-    "distributed",
-    "progress",
-    "run_folder",
-    "look",
-    "normality",
-    "kernels",
-    "objective",
-    "data",
-    "models",
-    "evaluation",
-    "diagnosis",
-    "training",
-    "report",
-    "world",
-    "workflow",
-    "cli",
-]
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "isojepa"
+ROOMS = {
+    "errors": "the user's mistakes",
+    "boundaries": "reading foreign files, writing, reaching a network: one declared error each",
+    "machine": "cores and memory that this process may use",
+    "devices": "one word for a device",
+    "randomness": "all random streams; seeds as functions of integers",
+    "files": "a whole file or none",
+    "distributed": "sums over ranks",
+    "progress": "bars and lines on the screen",
+    "normality": "samples -> statistic, p-value",
+    "kernels": "sums of cosines and sines, fast",
+    "objective": "embeddings -> loss",
+    "theme": "how pages look",
+    "runs": "a run is a folder: its one writer and reader, checkpoints, settings",
+    "training": "batches -> updates; knows neither images nor worlds",
+    "embeddings": "any embeddings -> measurements -> findings -> verdict",
+    "pixels": "image files of any kind -> squares of bytes",
+    "backbones": "a network's name -> a module",
+    "encoders": "unlabelled data -> encoder -> scores",
+    "world": "frames, actions, rewards -> control",
+    "pages": "run folders -> one self-contained page each",
+    "workflow": "stages chained: train, score, report",
+    "demos": "whole jobs on data that come along",
+    "cli": "verb -> (configuration, function)",
+}
+INSIDE = {
+    "encoders": ["sources", "modalities", "jepa", "config", "own_images", "prepare", "evaluation",
+                 "embed", "probes", "sample", "loop", "session", "pretrain"],
+    "world": ["episodes", "environments", "model", "learning", "planners", "control", "analysis",
+              "collection", "comparison"],
+    "pages": ["run", "embeddings", "encoder", "world"],
+}  # fmt: skip
+STRANGERS = [("encoders", "world")]
+"""Rooms side by side, neither of which knows the other."""
+FILES = [p for p in sorted(PACKAGE.rglob("*.py")) if p != PACKAGE / "__init__.py"]
 
 
-def _stage(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-
-
-def _imports(path: Path) -> set[str]:
+def imported(path: Path) -> set[tuple[str, ...]]:
+    """The modules of the package that a file imports, as their parts below `isojepa`."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("isojepa."):
-            found.add(node.module.split(".")[1])
-        elif isinstance(node, ast.ImportFrom) and node.module == "isojepa":
-            found |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "isojepa":
+            parts = tuple(node.module.split(".")[1:])
+            found |= {(*parts, alias.name) for alias in node.names}
         elif isinstance(node, ast.Import):
-            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("isojepa.")}
-    return found & set(STAGES)
+            names = (alias.name.split(".") for alias in node.names)
+            found |= {tuple(name[1:]) for name in names if name[0] == "isojepa" and name[1:]}
+    return found
 
 
-FILES = [p for p in sorted(PACKAGE.rglob("*.py")) if p.parent != PACKAGE or p.name != "__init__.py"]
+def parts_of(path: Path) -> tuple[str, ...]:
+    return path.relative_to(PACKAGE).with_suffix("").parts
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_point_upwards(path: Path) -> None:
-    stage = _stage(path)
-    assert stage in STAGES, f"{stage} has no place in the order of stages"
-    later = {name for name in _imports(path) if STAGES.index(name) > STAGES.index(stage)}
+    order = list(ROOMS)
+    room, used = parts_of(path)[0], {name[0] for name in imported(path)}
+    assert room in order, f"{room} has no place in the order of rooms"
+    later = {name for name in used & set(order) if order.index(name) > order.index(room)}
     assert not later
+    assert not {other for one, other in STRANGERS if room == other and one in used}
 
 
-WORLD = [
-    "environments",
-    "model",
-    "learning",
-    "planning",
-    "understanding",
-    "page",
-    "collected",
-    "collect",
-    "comparison",
-    "demo",
-]
-WORLD_FILES = [p for p in sorted((PACKAGE / "world").rglob("*.py")) if p.name != "__init__.py"]
-
-
-@pytest.mark.parametrize("path", WORLD_FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_point_upwards_inside_world(path: Path) -> None:
-    room = path.relative_to(PACKAGE / "world").parts[0].removesuffix(".py")
-    used = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("isojepa.world."):
-            used.add(node.module.split(".")[2])
-        elif isinstance(node, ast.ImportFrom) and node.module == "isojepa.world":
-            used |= {alias.name for alias in node.names}
-    assert not {name for name in used if WORLD.index(name) > WORLD.index(room)}
+@pytest.mark.parametrize("house", INSIDE)
+def test_imports_point_upwards_inside(house: str) -> None:
+    order = INSIDE[house]
+    wrong = []
+    for path in (p for p in FILES if parts_of(p)[0] == house and p.name != "__init__.py"):
+        own = parts_of(path)[1]
+        assert own in order, f"{house}/{own} has no place in the order of rooms"
+        used = {name[1] for name in imported(path) if name[0] == house and len(name) > 1}
+        wrong += [(str(path), x) for x in used & set(order) if order.index(x) > order.index(own)]
+    assert not wrong
 
 
 def test_there_is_no_utils() -> None:

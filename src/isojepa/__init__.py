@@ -4,12 +4,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from isojepa.models.encoder import load_encoder
+    from isojepa.encoders.config import PretrainConfig
+    from isojepa.encoders.modalities.images.encoder import load_encoder
     from isojepa.objective.accumulation import backward_in_parts
     from isojepa.objective.exact import exact_sigreg
     from isojepa.objective.lejepa import LeJEPALoss
     from isojepa.objective.sigreg import SIGReg
-    from isojepa.training.config import PretrainConfig
     from isojepa.workflow import pretrain
 
 __version__ = "0.1.0"
@@ -25,11 +25,11 @@ __all__ = [
 
 _HOME = {
     "LeJEPALoss": "isojepa.objective.lejepa",
-    "PretrainConfig": "isojepa.training.config",
+    "PretrainConfig": "isojepa.encoders.config",
     "SIGReg": "isojepa.objective.sigreg",
     "backward_in_parts": "isojepa.objective.accumulation",
     "exact_sigreg": "isojepa.objective.exact",
-    "load_encoder": "isojepa.models.encoder",
+    "load_encoder": "isojepa.encoders.modalities.images.encoder",
     "pretrain": "isojepa.workflow",
 }
 

@@ -31,21 +31,21 @@ class WorldVerbs:
 
 # name: module, its configuration, its function; the second word of a group's follows a space
 VERBS = {
-    "demo": ("workflow", "DemoConfig", "demo"),
+    "demo": ("demos.images", "DemoConfig", "run"),
     "pretrain": ("workflow", "PretrainConfig", "pretrain"),
-    "evaluate": ("evaluation.evaluate", "EvaluateConfig", "run"),
-    "embed": ("evaluation.export", "EmbedConfig", "run"),
-    "diagnose": ("diagnosis.diagnose", "DiagnoseConfig", "run"),
-    "report": ("report.page", "ReportConfig", "run"),
-    "world demo": ("world.demo", "WorldDemoConfig", "run"),
-    "world collect": ("world.collect", "CollectConfig", "run"),
+    "evaluate": ("encoders.evaluation.evaluate", "EvaluateConfig", "run"),
+    "embed": ("encoders.embed", "EmbedConfig", "run"),
+    "diagnose": ("pages.embeddings.diagnose", "DiagnoseConfig", "run"),
+    "report": ("pages.encoder.page", "ReportConfig", "run"),
+    "world demo": ("demos.world", "WorldDemoConfig", "run"),
+    "world collect": ("world.collection.collect", "CollectConfig", "run"),
     "world train": ("world.learning.train", "WorldTrainConfig", "run"),
-    "world plan": ("world.planning.control", "PlanConfig", "run"),
-    "world probe": ("world.understanding.probing", "ProbeConfig", "run"),
-    "world surprise": ("world.understanding.surprise", "SurpriseConfig", "run"),
-    "world decode": ("world.understanding.decoder", "DecodeConfig", "run"),
+    "world plan": ("world.control.control", "PlanConfig", "run"),
+    "world probe": ("world.analysis.probing", "ProbeConfig", "run"),
+    "world surprise": ("world.analysis.surprise", "SurpriseConfig", "run"),
+    "world decode": ("world.analysis.decoder", "DecodeConfig", "run"),
     "world compare": ("world.comparison.compare", "CompareConfig", "run"),
-    "world report": ("world.page.page", "WorldReportConfig", "run"),
+    "world report": ("pages.world.page", "WorldReportConfig", "run"),
 }
 """In the order of a first visit."""
 
@@ -67,7 +67,7 @@ def verbs(arguments: Sequence[str] = ()) -> dict[str, Verb]:
 def parse(arguments: Sequence[str], table: dict[str, Verb]) -> Any:
     """The configuration that a command line without its first word asks for; exits on mistakes."""
     program, group = "isojepa", "world"
-    from isojepa.training.settings import only_said
+    from isojepa.runs.settings import only_said
 
     if len(table) == 1:
         ((name, verb),) = table.items()

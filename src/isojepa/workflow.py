@@ -1,23 +1,21 @@
-"""The stages chained into whole jobs: pre-train and report, and the demo."""
+"""The stages chained into one job: train an encoder, score it, write its report."""
 
 import logging
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
 from torch import nn
 
-from isojepa.boundaries import writing
 from isojepa.distributed import rank
+from isojepa.encoders import pretrain as training
+from isojepa.encoders.config import PretrainConfig
+from isojepa.encoders.evaluation import evaluate
+from isojepa.encoders.evaluation.scores import Scores
 from isojepa.errors import UserError
-from isojepa.evaluation import evaluate
-from isojepa.evaluation.scores import Scores
-from isojepa.progress import bar, console, set_up_logging, track
-from isojepa.report import page
-from isojepa.run_folder import read_metrics, read_run
-from isojepa.training import pretrain as training
-from isojepa.training.config import PretrainConfig
+from isojepa.pages.encoder import page
+from isojepa.progress import (
+    bar,
+)
+from isojepa.runs.folder import read_run
 
 log = logging.getLogger(__name__)
 
@@ -58,91 +56,6 @@ def write_report(run: Path, compare: tuple[Path, ...] = ()) -> Path:
         advance(1)
     log.info("report: %s", path)
     return path
-
-
-@dataclass(frozen=True, kw_only=True)
-class DemoConfig:
-    """The whole path on 1,797 real handwritten digits: train, score, show a collapse, report."""
-
-    out: Path = Path("demo-run")
-    """Folder to write to; replaced if an earlier demo made it."""
-    steps: int = 300
-    """Updates of the encoder's training."""
-    collapse_steps: int = 40
-    """Updates of the second run, with lambda 0."""
-    seed: int = 0
-    """Of everything random."""
-
-
-def demo(config: DemoConfig) -> dict[str, Scores]:
-    """Run the demo; returns the scores.
-
-    The digits (8 x 8 pixels, from the UCI ML repository by way of scikit-learn) are written as a
-    folder of PNG files and then treated as any user's images would be. 30 % are held out of
-    training and used for the scores.
-    """
-    run, digits, collapsed = config.out / "run", config.out / "digits", config.out / "collapsed"
-    if config.out.exists() and not (config.out / "digits").is_dir() and any(config.out.iterdir()):
-        raise UserError(f"--out {config.out}: something else is already there; choose another")
-    write_digits(digits)
-    settings = PretrainConfig(
-        data=digits,
-        out=run,
-        holdout=0.3,
-        batch_size=128,
-        steps=config.steps,
-        lr=4e-3,
-        projection_dim=32,
-        slices=256,
-        tensorboard=False,
-        seed=config.seed,
-        overwrite=(run / "config.json").is_file(),
-    )
-    console.rule("Training with LeJEPA")
-    training.run(settings)
-    console.rule("The same with lambda 0: nothing forbids a collapse")
-    training.run(
-        replace(
-            settings,
-            out=collapsed,
-            lambd=0.0,
-            steps=config.collapse_steps,
-            overwrite=(collapsed / "config.json").is_file(),
-        )
-    )
-    set_up_logging()
-    say_how_it_collapsed(run, collapsed)
-    console.rule("Scores on the held-out digits")
-    scores = score(run)
-    write_report(run, (collapsed,))
-    return scores
-
-
-def write_digits(folder: Path) -> None:
-    """Write scikit-learn's digits as PNG files, one folder per class, unless they are there."""
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    names = [folder / str(label) / f"{i:04d}.png" for i, label in enumerate(digits.target)]
-    if all(name.is_file() for name in names):
-        return
-    with writing(folder):
-        for name, picture in track(zip(names, digits.images), len(names), "writing digits"):
-            name.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray((picture / 16 * 255).round().astype(np.uint8)).save(name)
-
-
-def say_how_it_collapsed(run: Path, collapsed: Path) -> None:
-    """Put the two runs' last lines beside each other."""
-    for name, folder in (("lambda 0.05", run), ("lambda 0", collapsed)):
-        last = read_metrics(folder)[-1]
-        log.info(
-            "%s: invariance %.4f, effective rank %.1f of %d",
-            name.ljust(11),
-            last["invariance"],
-            last["effective_rank"],
-            read_run(folder)["config"]["projection_dim"],
-        )
 
 
 def _can_be_scored(run: Path) -> bool:

@@ -7,10 +7,10 @@ import tempfile
 from pathlib import Path
 
 import torch
-from episodes import write_dots
 
 from isojepa.world.learning.config import WorldTrainConfig
 from isojepa.world.learning.train import run
+from tests.world.episode_files import write_dots
 
 
 @functools.cache

@@ -22,18 +22,22 @@ from isojepa.boundaries import trying
 from isojepa.errors import UserError
 from isojepa.files import write_atomically
 from isojepa.machine import memory_bytes
-from isojepa.normality.multivariate import MULTIVARIATE, Reduction, random_directions, sliced
+from isojepa.normality.multivariate import (
+    MULTIVARIATE,
+    Reduction,
+    random_directions,
+    sliced,
+)
 from isojepa.normality.samples import at_usual_scale, whiten
 from isojepa.normality.statistic import Null, Statistic
 from isojepa.normality.univariate import UNIVARIATE
-from isojepa.randomness import generator
+from isojepa.randomness import Stream, generator
 
 LEVELS = (0.01, 0.025, 0.05, 0.5, 0.95, 0.975, 0.99)
 """Probabilities at which a `GaussianityTest` gives the quantiles of its null distribution."""
 
 _STATISTICS = {**UNIVARIATE, **MULTIVARIATE}
 _REVISION = 1  # of the statistics' definitions: a change that alters null values must increase it
-_NULL_STREAM = 1  # keeps the null samples' random numbers apart from the directions'
 _BLOCK_ELEMENTS = 2**21  # of the largest array in a block of null samples
 WIDE = 4096
 """Dimensions above which null samples are drawn along the directions only."""
@@ -296,7 +300,7 @@ def simulate_null(
     for start in range(0, c.n_null, size):
         draws = torch.stack(
             [
-                torch.randn(c.n, c.d, generator=generator(c.seed, _NULL_STREAM, i + 1))
+                torch.randn(c.n, c.d, generator=generator(c.seed, Stream.NULL, i + 1))
                 for i in range(start, min(start + size, c.n_null))
             ]
         )
@@ -311,7 +315,7 @@ def _simulate_projections(
     directions = random_directions(c.d, c.slices, seed=c.seed)
     rotated = torch.linalg.qr(directions.double())[1].to(device=device, dtype=dtype)
     for i in range(c.n_null):
-        z = torch.randn(c.n, len(rotated), generator=generator(c.seed, _NULL_STREAM, i + 1))
+        z = torch.randn(c.n, len(rotated), generator=generator(c.seed, Stream.NULL, i + 1))
         with torch.no_grad():
             z = z.to(device=device, dtype=dtype)
             yield sliced(z, rotated, c.statistic, c.reduction).unsqueeze(0)

@@ -9,7 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from isojepa.normality.pairwise import bhep, energy, epps_pulley_all_directions, henze_zirkler
+from isojepa.normality.pairwise import (
+    bhep,
+    energy,
+    epps_pulley_all_directions,
+    henze_zirkler,
+)
 from isojepa.normality.samples import multivariate_sample, product, whiten
 from isojepa.normality.statistic import Null, Statistic
 from isojepa.normality.univariate import UNIVARIATE

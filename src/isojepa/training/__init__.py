@@ -1,1 +1,1 @@
-"""Batches in, checkpoints out."""
+"""Batches -> updates: devices, the loop, signals, records. Knows neither images nor worlds."""

@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnvironment
 
 from isojepa.boundaries import reason
+from isojepa.devices import Device
 from isojepa.errors import UserError
 
 
@@ -47,7 +48,7 @@ def started_by(environment: Mapping[str, str]) -> Started | None:
     return None
 
 
-def start_fabric(device: str, devices: int, precision: str) -> Fabric:
+def start_fabric(device: Device, devices: int, precision: str) -> Fabric:
     """Lightning Fabric on the device, and with the precision, asked for or found.
 
     Raises:
@@ -56,9 +57,8 @@ def start_fabric(device: str, devices: int, precision: str) -> Fabric:
     """
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
-    accelerator = {"auto": "auto", "gpu": "cuda"}.get(device, device)
     settled: Any = precision
-    on_gpu = torch.cuda.is_available() and device in {"auto", "gpu"}
+    on_gpu = torch.cuda.is_available() and device in {"auto", "cuda"}
     if precision == "auto":
         settled = "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported() else "32-true"
     on_mps = torch.backends.mps.is_available() and device in {"auto", "mps"}
@@ -70,7 +70,7 @@ def start_fabric(device: str, devices: int, precision: str) -> Fabric:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="lightning_fabric")
-            fabric = Fabric(accelerator=accelerator, precision=settled, **place)
+            fabric = Fabric(accelerator=device, precision=settled, **place)
             fabric.launch()
     except (RuntimeError, ValueError) as error:
         if type(error).__module__.startswith("lightning") or "accelerator" in str(error).lower():

@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 
 from isojepa.errors import UserError
 from isojepa.progress import bar, set_up_logging
-from isojepa.run_folder import make_run_folder
+from isojepa.runs.folder import make_run_folder
 from isojepa.training.interrupted import Interrupted
 from isojepa.training.memory import kept_memory
 from isojepa.training.ranks import largest, on_first, together

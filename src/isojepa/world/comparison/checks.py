@@ -7,17 +7,23 @@ from typing import Any
 import numpy as np
 
 from isojepa.boundaries import shown
-from isojepa.data.trajectories import open_trajectories
+from isojepa.devices import choose_device
 from isojepa.errors import UserError
-from isojepa.evaluation.evaluate import choose_device
-from isojepa.training.settings import as_json
+from isojepa.runs.settings import as_json
 from isojepa.world.comparison.config import CompareConfig, contenders_of, plan_config
-from isojepa.world.environments import close, make_environments
+from isojepa.world.control.config import environment_of, recipe_of
+from isojepa.world.control.scoring import pairs_of
+from isojepa.world.environments.environments import close, make_environments
+from isojepa.world.episodes.trajectories import open_trajectories
 from isojepa.world.learning.config import WorldTrainConfig, model_spec
-from isojepa.world.learning.split import Recorded, divide, find, fingerprints, read_record
+from isojepa.world.learning.split import (
+    Recorded,
+    divide,
+    find,
+    fingerprints,
+    read_record,
+)
 from isojepa.world.model.encoders import FrozenFeatures
-from isojepa.world.planning.plan_config import environment_of, recipe_of
-from isojepa.world.planning.scoring import pairs_of
 
 log = logging.getLogger(__name__)
 SHAPES_TRAINING = ("camera", "preset", "steps", "frozen_encoder", "frozen_pretrained")

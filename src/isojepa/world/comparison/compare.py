@@ -7,11 +7,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from isojepa.evaluation.evaluate import choose_device
+from isojepa.devices import choose_device
 from isojepa.progress import console
-from isojepa.run_folder import make_run_folder, provenance, read_metrics, read_run, write_json
+from isojepa.runs.folder import (
+    make_run_folder,
+    provenance,
+    read_metrics,
+    read_run,
+    write_json,
+)
+from isojepa.runs.settings import as_json
 from isojepa.training.interrupted import Interrupted
-from isojepa.training.settings import as_json
 from isojepa.world.comparison.checks import check, check_same
 from isojepa.world.comparison.config import (
     CLONING,
@@ -22,13 +28,19 @@ from isojepa.world.comparison.config import (
     plan_config,
 )
 from isojepa.world.comparison.show import draw, show
+from isojepa.world.control.config import Prepared, prepare
+from isojepa.world.control.pairs import paired_difference, rate
+from isojepa.world.control.policies import ClonedPolicy
+from isojepa.world.control.recipes import describe
+from isojepa.world.control.scoring import (
+    BASELINES,
+    Scored,
+    baseline_of,
+    score,
+    success_of,
+)
 from isojepa.world.learning import baselines, train
 from isojepa.world.learning.split import write_record
-from isojepa.world.planning.pairs import paired_difference, rate
-from isojepa.world.planning.plan_config import Prepared, prepare
-from isojepa.world.planning.policies import ClonedPolicy
-from isojepa.world.planning.recipes import describe
-from isojepa.world.planning.scoring import BASELINES, Scored, baseline_of, score, success_of
 
 log = logging.getLogger(__name__)
 MEASURES = ("held_out_prediction", "held_out_rollout_1", "effective_rank", "deviation")
@@ -155,4 +167,4 @@ def measures_of(folder: Path) -> dict[str, float | None]:
 
 def described(config: CompareConfig) -> dict[str, Any]:
     """The command, versions, hardware and time."""
-    return provenance(choose_device(config.torch_device))
+    return provenance(choose_device(config.device))

@@ -4,12 +4,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from isojepa.training.settings import require, require_at_least_one
+from isojepa.devices import Device
+from isojepa.runs.settings import require, require_at_least_one
+from isojepa.world.control.config import PlanConfig
+from isojepa.world.control.pairs import Protocol
 from isojepa.world.learning import baselines
 from isojepa.world.learning.config import WorldTrainConfig
 from isojepa.world.model.presets import preset
-from isojepa.world.planning.pairs import Protocol
-from isojepa.world.planning.plan_config import PlanConfig
 
 OURS, CLONING, FROZEN = "sigreg", "cloning", "frozen"
 LABELS = {
@@ -59,7 +60,7 @@ class CompareConfig:
     without: tuple[Literal["no-regulariser", "vicreg", "frozen", "cloning"], ...] = ()
     """Baselines to leave out."""
 
-    device: Literal["auto", "cpu", "gpu", "mps"] = "auto"
+    device: Device = "auto"
     """Where to train and plan."""
     resume: bool = False
     """Go on with an interrupted comparison: what is trained is kept; all goals are played anew."""
@@ -71,11 +72,6 @@ class CompareConfig:
         require_at_least_one(self, ("steps", "seeds", "pairs", "offset", "budget"))
         require(self.seed >= 0, "--seed must not be negative")
         require(not (self.resume and self.overwrite), "give --resume or --overwrite, not both")
-
-    @property
-    def torch_device(self) -> Literal["auto", "cpu", "cuda", "mps"]:
-        """The device in PyTorch's word."""
-        return "cuda" if self.device == "gpu" else self.device
 
 
 def contenders_of(config: CompareConfig, seed: int) -> dict[str, WorldTrainConfig]:
@@ -110,7 +106,7 @@ def plan_config(config: CompareConfig, folder: Path, seed: int) -> PlanConfig:
         budget=config.budget,
         seed=seed,
         films=0,
-        device=config.torch_device,
+        device=config.device,
     )
 
 

@@ -11,8 +11,16 @@ from rich.table import Table
 
 from isojepa.boundaries import writing
 from isojepa.errors import UserError
-from isojepa.look.style import BLUE, GREY, GRID, INK, LINE, PURPLE, SOFT
 from isojepa.progress import console
+from isojepa.theme.style import (
+    BLUE,
+    GREY,
+    GRID,
+    INK,
+    LINE,
+    PURPLE,
+    SOFT,
+)
 
 COLUMNS = ("", "goals reached, %", "less LeWM's, points", "rank", "error", "seconds")
 NOTE = (

@@ -14,15 +14,19 @@ from jaxtyping import Float, Shaped
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from isojepa.data.trajectories import Clips
 from isojepa.errors import UserError
 from isojepa.files import write_atomically
 from isojepa.objective.lewm import LeWMTerms, mean_squared_error
 from isojepa.progress import bar
-from isojepa.randomness import seed_from
-from isojepa.run_folder import make_run_folder, provenance, read_run, write_json
+from isojepa.randomness import Stream, seed_from
+from isojepa.runs.folder import (
+    make_run_folder,
+    provenance,
+    read_run,
+    write_json,
+)
 from isojepa.training.launch import start_fabric
-from isojepa.training.prepare import MODEL_SEED
+from isojepa.world.episodes.trajectories import Clips
 from isojepa.world.learning.config import WorldTrainConfig
 from isojepa.world.learning.loop import make_optimiser, optimise, scheduled_rate
 from isojepa.world.learning.split import write_record
@@ -144,7 +148,7 @@ def train_policy(config: WorldTrainConfig) -> GoalPolicy:
     if fabric.global_rank == 0:
         write_json(config.out / "config.json", described)
         write_record(config.out, windows.recorded)
-    torch.manual_seed(seed_from(config.seed, MODEL_SEED))
+    torch.manual_seed(seed_from(config.seed, Stream.WEIGHTS))
     policy = GoalPolicy(spec).to(memory_format=torch.channels_last)
     model, optimiser = fabric.setup(policy, make_optimiser(policy, plan))
 

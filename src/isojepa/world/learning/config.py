@@ -4,9 +4,10 @@ from dataclasses import InitVar, dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from isojepa.devices import Device
 from isojepa.objective.directions import Directions
 from isojepa.objective.sigreg import Scale
-from isojepa.training.settings import (
+from isojepa.runs.settings import (
     Said,
     as_paths,
     remembers,
@@ -94,7 +95,7 @@ class WorldTrainConfig:
     seed: int = 0
     """Of everything random: split, order, weights, directions, dropout."""
 
-    device: Literal["auto", "cpu", "gpu", "mps"] = "auto"
+    device: Device = "auto"
     """Where to train."""
     devices: int = 1
     """Number of devices, each a process; --batch-size is shared among them. Under srun or torchrun,

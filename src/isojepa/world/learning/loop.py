@@ -8,9 +8,14 @@ from jaxtyping import Float
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from isojepa.data.trajectories import Clips
 from isojepa.objective.lewm import LeWMLoss, LeWMTerms
-from isojepa.training.loop import begin_update, end_update, learning_rate, parameter_groups
+from isojepa.training.optimise import (
+    begin_update,
+    end_update,
+    learning_rate,
+    parameter_groups,
+)
+from isojepa.world.episodes.trajectories import Clips
 from isojepa.world.learning.config import WorldPlan
 
 

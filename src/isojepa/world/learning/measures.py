@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from isojepa.data.trajectories import Clips
-from isojepa.evaluation.label_free import effective_rank
+from isojepa.embeddings.label_free import effective_rank
+from isojepa.world.episodes.trajectories import Clips
 from isojepa.world.model.world_model import WorldModel
 
 ENCODED_AT_ONCE = 256  # frames

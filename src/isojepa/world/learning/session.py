@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from isojepa.data.trajectories import Clips
-from isojepa.training.record import Record
+from isojepa.training.recorder import Record
 from isojepa.training.trackers import Trackers
+from isojepa.world.episodes.trajectories import Clips
 from isojepa.world.learning.config import WorldPlan
 from isojepa.world.learning.loop import Update, scheduled_rate
 from isojepa.world.learning.measures import measure

@@ -17,9 +17,9 @@ import numpy as np
 from jaxtyping import Int64
 
 from isojepa.boundaries import reading, shown
-from isojepa.data.trajectories import Trajectories, split_episodes
 from isojepa.errors import UserError
-from isojepa.run_folder import write_json
+from isojepa.runs.folder import write_json
+from isojepa.world.episodes.trajectories import Trajectories, split_episodes
 
 log = logging.getLogger(__name__)
 RECORD = "episodes.json"

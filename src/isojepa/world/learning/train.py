@@ -14,7 +14,14 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from isojepa.boundaries import shown
-from isojepa.data.trajectories import (
+from isojepa.errors import UserError
+from isojepa.objective.lewm import LeWMLoss, LeWMTerms
+from isojepa.randomness import Stream, generator, seed_from
+from isojepa.runs.settings import as_json, resumed
+from isojepa.training.launch import start_fabric
+from isojepa.training.process import follow_updates, open_run, require_shares
+from isojepa.training.ranks import on_first, together
+from isojepa.world.episodes.trajectories import (
     Clips,
     Trajectories,
     clip_batches,
@@ -22,14 +29,6 @@ from isojepa.data.trajectories import (
     fit_action_scale,
     open_trajectories,
 )
-from isojepa.errors import UserError
-from isojepa.objective.lewm import LeWMLoss, LeWMTerms
-from isojepa.randomness import generator, seed_from
-from isojepa.training.launch import start_fabric
-from isojepa.training.prepare import MODEL_SEED
-from isojepa.training.process import follow_updates, open_run, require_shares
-from isojepa.training.ranks import on_first, together
-from isojepa.training.settings import as_json, resumed
 from isojepa.world.learning.config import (
     MAY_DIFFER_ON_RESUME,
     WorldPlan,
@@ -57,7 +56,6 @@ from isojepa.world.model.world_model import WorldModel
 log = logging.getLogger(__name__)
 MEASURED = 256  # held-out clips
 BLOCKS = 5  # blocks ahead in the held-out rollouts, where the episodes are long enough
-SAMPLE_STREAM = 6  # the stream of the held-out clips and of frozen features' frames
 
 
 class Windows(NamedTuple):
@@ -90,7 +88,7 @@ def run(config: WorldTrainConfig) -> Path:
     )
     together(lambda: require_shares(fabric, plan.batch_size))
     described = describe_data(windows.trajectories) if stored is None else stored["data"]
-    torch.manual_seed(seed_from(config.seed, MODEL_SEED))
+    torch.manual_seed(seed_from(config.seed, Stream.WEIGHTS))
     world = together(lambda: WorldModel(spec, pretrained=config.pretrained))
     world = world.to(memory_format=torch.channels_last)
     if config.frozen is not None:
@@ -243,7 +241,7 @@ def sample_held_out(windows: Windows, world: WorldModel, *, seed: int) -> Clips 
             )
         except UserError:
             continue
-        order = torch.randperm(len(index), generator=generator(seed, SAMPLE_STREAM)).numpy()
+        order = torch.randperm(len(index), generator=generator(seed, Stream.MEASURED_CLIPS)).numpy()
         return windows.trajectories.clips(
             index[np.sort(order[:MEASURED])],
             frames=world.history + blocks,
@@ -255,7 +253,9 @@ def sample_held_out(windows: Windows, world: WorldModel, *, seed: int) -> Clips 
 
 def fit_frozen(world: WorldModel, windows: Windows, *, seed: int) -> None:
     """Choose the axes of frozen features from frames of the training episodes."""
-    order = torch.randperm(len(windows.positions), generator=generator(seed, SAMPLE_STREAM)).numpy()
+    order = torch.randperm(
+        len(windows.positions), generator=generator(seed, Stream.MEASURED_CLIPS)
+    ).numpy()
     needed = max(1024, 4 * world.embedding_dim)
     clips = windows.trajectories.clips(
         windows.positions[np.sort(order[:needed])],

@@ -1,18 +1,16 @@
 """A trained world model, and the data set it was trained on or another that fits it."""
 
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from isojepa.boundaries import shown
-from isojepa.data.trajectories import Trajectories, open_trajectories
+from isojepa.devices import Device, choose_device
 from isojepa.errors import UserError
-from isojepa.evaluation.evaluate import choose_device
-from isojepa.run_folder import read_run
+from isojepa.runs.folder import read_run
+from isojepa.world.episodes.trajectories import Trajectories, open_trajectories
 from isojepa.world.learning.split import Split, known_split, say
 from isojepa.world.learning.train import check_fits
 from isojepa.world.model.world_model import load_world_model
-
-Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
 class Trained(NamedTuple):

@@ -13,8 +13,8 @@ from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from isojepa.backbones.networks import build_network, output_of, refused
 from isojepa.errors import UserError
-from isojepa.models.networks import build_network, output_of, refused
 
 Features = Literal["pooled", "grid"]
 GRID = 4  # rows and columns to which frozen feature maps are averaged

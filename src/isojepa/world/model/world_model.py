@@ -13,11 +13,16 @@ from torch import Tensor, nn
 from isojepa.boundaries import writing
 from isojepa.errors import UserError
 from isojepa.files import write_atomically
-from isojepa.run_folder import write_json
+from isojepa.runs.folder import write_json
 from isojepa.world.model.encoders import FrameEncoder, FrozenFeatures, standardise
 from isojepa.world.model.predictor import ActionEncoder, Predictor
 from isojepa.world.model.presets import WorldModelSpec
-from isojepa.world.model.rollout import AT_ONCE, evaluating, folded, imagine
+from isojepa.world.model.rollout import (
+    AT_ONCE,
+    evaluating,
+    folded,
+    imagine,
+)
 
 
 class Predictions(NamedTuple):

@@ -1,0 +1,1 @@
+"""A network's name -> a module of timm's, or one made for CPUs."""

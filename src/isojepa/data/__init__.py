@@ -1,1 +1,0 @@
-"""Disk in, batches of views out."""

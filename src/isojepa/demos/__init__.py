@@ -1,0 +1,1 @@
+"""The whole jobs, on data that come with the package."""

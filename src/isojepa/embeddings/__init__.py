@@ -1,0 +1,1 @@
+"""Any embeddings -> measurements -> findings -> verdict."""

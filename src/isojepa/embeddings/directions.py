@@ -1,0 +1,321 @@
+"""Directions along which the samples look least like N(0, 1), and the samples that make it so.
+
+Directions are chosen on one half of the samples and tested on the other. Along a direction that
+does not depend on them, Gaussian samples are Gaussian, so that the tests of one sample apply as
+they are, however many directions were tried: only those that were tested count.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from scipy import stats
+
+from isojepa.embeddings.clusters import (
+    LEAST_SHARE,
+    Gap,
+    count_gap,
+    deepest_valley,
+    separating_directions,
+)
+from isojepa.normality.calibration import Calibration, null_distribution
+from isojepa.normality.characteristic_function import trapezoid
+from isojepa.normality.samples import standardise
+from isojepa.normality.statistic import Null
+from isojepa.normality.univariate import epps_pulley
+
+RANDOM = 128
+STARTS = 48
+"""Starting points of the search for extreme kurtosis."""
+LEAST_HALF = 32
+"""Samples in a half, below which no search is made."""
+PROMISING = 24
+"""Directions of lowest kurtosis, and of least normal moments, that are searched for gaps."""
+GAPS = 3
+"""Directions in which a gap is tested: those with the clearest one in the first half."""
+ALIKE = 0.9
+"""Cosine from which two directions count as the same."""
+
+
+class Direction(NamedTuple):
+    """Samples along one direction, in the target's standard deviations; held out of its choice."""
+
+    title: str
+    """What it is, such as Principal axis 1."""
+    why: str
+    """Why it was chosen, such as widest."""
+    vector: Float[np.ndarray, " d"]
+    """Of length 1, in the file's coordinates."""
+    rows: Int64[np.ndarray, " b"]
+    """Numbers of the samples' rows."""
+    values: Float[np.ndarray, " b"]
+    """The samples along the direction: N(0, 1) if they are what SIGReg asks for."""
+    mean: float
+    deviation: float
+    skewness: float
+    """0 for a normal law."""
+    lopsided_z: float
+    """Skewness of the deciles in standard errors: one that far samples do not make."""
+    kurtosis: float
+    """Excess: 0 for a normal law, -2 for two points."""
+    statistic: float
+    """Epps-Pulley against N(0, 1)."""
+    p_value: float
+    """Of the statistic."""
+    shape_p: float
+    """Of Epps-Pulley of the standardised samples: mean and deviation do not count."""
+    kurtosis_p: float
+    """Anscombe and Glynn's test; two-sided."""
+    kurtosis_error: float
+    """Standard error of the kurtosis, of any law."""
+    gap: Gap | None
+    """Of the deepest valley; None if other directions promised deeper ones."""
+    drivers: tuple[tuple[int, float], ...]
+    """Rows without which the statistic would fall most, with their values."""
+
+
+class Search(NamedTuple):
+    """The worst of many directions."""
+
+    directions: tuple[Direction, ...]
+    """The largest Epps-Pulley statistic first."""
+    tried: int
+    """Directions looked at on the one half."""
+    n: int
+    """Samples in the other half."""
+
+
+class Candidates(NamedTuple):
+    """Directions of one kind; the best of each kind are tested."""
+
+    title: str
+    kind: str
+    vectors: Float[np.ndarray, "d m"]
+
+
+def worst_directions(
+    x: Float[np.ndarray, "m d"],
+    rows: Int64[np.ndarray, " m"],
+    *,
+    unit: float = 1.0,
+    columns: Callable[[int], str] = "column {}".format,
+    n_null: int = 1999,
+    seed: int = 0,
+) -> Search:
+    """Search half of the samples for telling directions and test the other half along them.
+
+    Args:
+        x: samples, finite.
+        rows: their numbers in the file.
+        unit: standard deviation that the target has in every direction.
+        columns: name of a coordinate.
+        n_null: simulated samples behind each p-value.
+    """
+    order = np.random.default_rng(seed).permutation(len(x))
+    search, test = np.sort(order[: len(x) // 2]), np.sort(order[len(x) // 2 :])
+    if len(search) < LEAST_HALF:
+        return Search((), 0, len(test))
+    scaled = x.astype(np.float64) / unit
+    first, second = scaled[search], scaled[test]
+    candidates = list(_candidates(first, columns, seed))
+    chosen = list(_choose(first, candidates))
+    valleys = [deepest_valley(first @ vector) for _, _, vector in chosen]
+    promise = [_gap_score(first @ vector) for _, _, vector in chosen]
+    clearest = sorted(range(len(chosen)), key=promise.__getitem__)[:GAPS]
+    directions = []
+    for i, (title, why, vector) in enumerate(chosen):
+        values = second @ vector
+        gap = count_gap(values, valleys[i]) if i in clearest else None
+        directions.append(_measure(title, why, vector, rows[test], values, gap, n_null))
+    directions.sort(key=lambda direction: -direction.statistic)
+    tried = sum(c.vectors.shape[1] for c in candidates)
+    return Search(tuple(directions), tried, len(test))
+
+
+# Candidates, from the first half
+
+
+def _candidates(
+    x: Float[np.ndarray, "a d"], columns: Callable[[int], str], seed: int
+) -> Iterator[Candidates]:
+    n, d = x.shape
+    if d == 1:
+        yield Candidates("The only dimension", "axis", np.ones((1, 1)))
+        return
+    mean = x.mean(0)
+    centred = x - mean
+    _, lengths, axes = np.linalg.svd(centred, full_matrices=False)
+    axes = axes[lengths > 1e-6 * max(lengths[0], 1e-30)].T  # columns, the widest first
+    k = max(2, min(axes.shape[1], n // 8))
+    scores = centred @ axes[:, :k]
+    spread = scores.std(0)
+    random = np.random.default_rng(seed).standard_normal((d, RANDOM))
+    yield Candidates("A random direction", "random", _unit(random))
+    yield Candidates("Towards the mean", "mean", _unit(mean[:, None]))
+    last = [axes.shape[1] - 1] if axes.shape[1] == d < n / 2 else []
+    for i in sorted({*range(min(8, axes.shape[1])), *last}):
+        yield Candidates(f"Principal axis {i + 1}", "axis", axes[:, [i]])
+    for i in _telling_coordinates(centred):
+        along = np.zeros((d, 1))
+        along[i] = 1
+        yield Candidates(f"The file's {columns(i)}", "coordinate", along)
+    separating = separating_directions(scores, seed)
+    yield Candidates("Between clusters", "cluster", _unit(axes[:, :k] @ separating))
+    pursued = _extreme_kurtosis(scores / spread, seed) / spread[:, None]
+    yield Candidates("A mixture of axes", "pursuit", _unit(axes[:, :k] @ pursued))
+
+
+def _telling_coordinates(centred: Float[np.ndarray, "a d"]) -> list[int]:
+    """The widest, narrowest, most and least peaked, and most lopsided coordinates, two of each."""
+    deviation = centred.std(0)
+    z = centred / np.where(deviation > 0, deviation, np.inf)
+    kurtosis, skewness = (z**4).mean(0), (z**3).mean(0)
+    scores = (deviation, -deviation, kurtosis, -kurtosis, np.abs(skewness))
+    return list(dict.fromkeys(int(i) for score in scores for i in np.argsort(-score)[:2]))
+
+
+def _extreme_kurtosis(
+    white: Float[np.ndarray, "a k"], seed: int, steps: int = 15
+) -> Float[np.ndarray, "k m"]:
+    """Directions of locally extreme kurtosis: Hyvarinen and Oja's fixed-point iteration (1997).
+
+    Low kurtosis shows two groups, high kurtosis tails (Pena and Prieto 2001).
+    """
+    w = np.random.default_rng(seed).standard_normal((white.shape[1], STARTS))
+    for _ in range(steps):
+        w = _unit(w)
+        w = white.T @ (white @ w) ** 3 / len(white) - 3 * w
+    return w
+
+
+def _unit(directions: Float[np.ndarray, "d m"]) -> Float[np.ndarray, "d m"]:
+    return directions / np.maximum(np.linalg.norm(directions, axis=0), 1e-30)
+
+
+# The choice, on the first half
+
+
+def _choose(
+    x: Float[np.ndarray, "a d"], candidates: list[Candidates]
+) -> Iterator[tuple[str, str, Float[np.ndarray, " d"]]]:
+    """Title, reason and vector of the directions to test: of each kind the worst by each measure.
+
+    Kinds are kept apart because directions fitted to the samples always look worse on these.
+    """
+    vectors = np.concatenate([c.vectors for c in candidates], axis=1)
+    owner = [c for c in candidates for _ in range(c.vectors.shape[1])]
+    along = x @ vectors
+    deviation = along.std(0)
+    z = (along - along.mean(0)) / np.where(deviation > 0, deviation, np.inf)
+    statistics = epps_pulley(torch.from_numpy(np.ascontiguousarray(along.T))).numpy()
+    skewness, kurtosis = (z**3).mean(0), (z**4).mean(0)
+    gaps = np.ones(len(owner))
+    # Equal groups have the lowest kurtosis, unequal ones a skewness or a high kurtosis.
+    bent = skewness**2 + (kurtosis - 3) ** 2 / 4
+    peaked = np.flatnonzero([c.kind in _PEAKED for c in owner])
+    for score in (kurtosis, -bent):
+        for i in peaked[np.argsort(score[peaked])[:PROMISING]]:
+            gaps[i] = _gap_score(along[:, i])
+    # The least is the worst. Which measures suit which kinds:
+    rankings = (
+        ("furthest from N(0, 1)", -statistics, ("random", "mean", "axis", "coordinate")),
+        ("widest", -deviation, ("axis",)),
+        ("narrowest", deviation, ("axis",)),
+        ("two peaks", gaps, _PEAKED),
+        ("heaviest tails", -kurtosis, ("axis", "coordinate", "pursuit")),
+        ("lightest tails", kurtosis, ("axis", "coordinate", "pursuit")),
+        ("most lopsided", -np.abs(skewness), ("axis", "coordinate")),
+    )
+    taken: list[int] = []
+    for why, score, kinds in rankings:
+        for kind in kinds:
+            of_kind = [i for i, c in enumerate(owner) if c.kind == kind]
+            best = min(of_kind, key=score.__getitem__, default=None)
+            if best is None or (why == "two peaks" and score[best] > 0.05):
+                continue
+            if all(abs(vectors[:, best] @ vectors[:, i]) < ALIKE for i in taken):
+                taken.append(best)
+                yield owner[best].title, why, vectors[:, best]
+
+
+_PEAKED = ("axis", "coordinate", "cluster", "pursuit")
+"""Kinds of directions in which gaps are looked for."""
+
+
+def _gap_score(x: Float[np.ndarray, " a"]) -> float:
+    gap = count_gap(x, deepest_valley(x))
+    return gap.p_value if gap.share > LEAST_SHARE else 1.0
+
+
+# The test, on the second half
+
+
+def _measure(
+    title: str,
+    why: str,
+    vector: Float[np.ndarray, " d"],
+    rows: Int64[np.ndarray, " b"],
+    values: Float[np.ndarray, " b"],
+    gap: Gap | None,
+    n_null: int,
+) -> Direction:
+    flat = float(values.std()) <= 1e-6 * float(np.abs(values).max())
+    sample = torch.from_numpy(values)
+    statistic = epps_pulley(sample)
+    shape = epps_pulley(standardise(sample))
+    return Direction(
+        title=title,
+        why=why,
+        vector=vector,
+        rows=rows,
+        values=values,
+        mean=float(values.mean()),
+        deviation=float(values.std(ddof=1)),
+        skewness=0.0 if flat else float(stats.skew(values)),
+        lopsided_z=0.0 if flat else _decile_skewness(values) * len(values) ** 0.5,
+        kurtosis=0.0 if flat else float(stats.kurtosis(values)),
+        statistic=float(statistic),
+        p_value=_p_value(statistic, len(values), "simple", n_null),
+        shape_p=1.0 if flat else _p_value(shape, len(values), "composite", n_null),
+        kurtosis_p=1.0 if flat else float(stats.kurtosistest(values).pvalue),
+        kurtosis_error=0.0 if flat else _kurtosis_error(values),
+        gap=gap,
+        drivers=_drivers(values, rows),
+    )
+
+
+def _decile_skewness(x: Float[np.ndarray, " b"]) -> float:
+    """(q90 + q10 - 2 q50) / (q90 - q10) over 1.03, its error for n = 1 normal sample."""
+    low, middle, high = np.quantile(x, [0.1, 0.5, 0.9])
+    return float((high + low - 2 * middle) / max(high - low, 1e-30) / 1.03)
+
+
+def _kurtosis_error(x: Float[np.ndarray, " b"]) -> float:
+    """By the influence function of the kurtosis, z^4 - k - 2 k (z^2 - 1) - 4 skewness z."""
+    z = stats.zscore(x)
+    skewness, kurtosis = (z**3).mean(), (z**4).mean()
+    influence = z**4 - kurtosis - 2 * kurtosis * (z**2 - 1) - 4 * skewness * z
+    return float(influence.std() / len(x) ** 0.5)
+
+
+def _p_value(statistic: torch.Tensor, n: int, null: Null, n_null: int) -> float:
+    calibration = Calibration(statistic="epps_pulley", n=n, d=1, null=null, n_null=n_null)
+    return float(calibration.p_values(statistic, null_distribution(calibration)))
+
+
+def _drivers(
+    x: Float[np.ndarray, " b"], rows: Int64[np.ndarray, " b"], most: int = 5
+) -> tuple[tuple[int, float], ...]:
+    """By the statistic's influence function, 2 int Re[(e - c) conj(c - g)] over the window.
+
+    e = exp(i t x) of one sample, c the mean over all, g the normal characteristic function.
+    """
+    rule = trapezoid(dtype=torch.float64)
+    t, target, weights = (part.numpy() for part in rule)
+    waves = np.exp(1j * np.outer(x, t))
+    mean = waves.mean(0)
+    influence = ((waves - mean) * np.conj(mean - target)).real @ weights
+    order = np.argsort(-influence, kind="stable")[:most]
+    return tuple((int(rows[i]), float(x[i])) for i in order)

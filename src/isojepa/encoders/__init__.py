@@ -1,0 +1,1 @@
+"""Unlabelled data -> encoder -> scores."""

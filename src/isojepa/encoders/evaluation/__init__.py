@@ -1,0 +1,1 @@
+"""A frozen encoder -> scores, beside those of its baselines."""

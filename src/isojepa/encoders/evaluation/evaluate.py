@@ -1,0 +1,247 @@
+"""Score a trained encoder, and the baselines it has to beat, on labelled images."""
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+from rich import box
+from rich.table import Table
+
+from isojepa.boundaries import shown, trying
+from isojepa.devices import Device, choose_device
+from isojepa.encoders.evaluation.features import embed
+from isojepa.encoders.evaluation.few_shot import FewShot
+from isojepa.encoders.evaluation.scores import (
+    Features,
+    Scores,
+    baselines,
+    evaluate_representations,
+)
+from isojepa.encoders.evaluation.split import (
+    as_in_run,
+    as_recomputed,
+    repeated_tests,
+    run_data,
+    with_run_labels,
+)
+from isojepa.encoders.modalities.images.encoder import Encoder, load_encoder
+from isojepa.encoders.modalities.images.images import ImageSet, read_images
+from isojepa.encoders.modalities.images.survey import say
+from isojepa.encoders.modalities.images.views import centre_parameters, render
+from isojepa.encoders.sources.fingerprints import with_fingerprints
+from isojepa.encoders.sources.folder import UNLABELLED, list_folder, why_no_scores
+from isojepa.encoders.sources.held_out import HeldOut, read_held_out
+from isojepa.errors import UserError
+from isojepa.progress import bar, console, track
+from isojepa.randomness import epoch_order, seed_from
+from isojepa.runs.folder import read_run, write_json, write_skipped
+
+log = logging.getLogger(__name__)
+UNTRAINED_SEED = 5  # the stream of the untrained encoder's weights
+NAMES = {
+    "encoder": "this encoder",
+    "untrained": "untrained",
+    "pca": "PCA of pixels",
+    "pixels": "pixels",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Score a frozen encoder with linear, k-NN, kernel and few-shot classifiers."""
+
+    run: tyro.conf.Positional[Path]
+    """Run folder of `isojepa pretrain`."""
+    data: Path | None = None
+    """Folder of labelled images. Default: the run's own, with the run's own held-out images."""
+    labels: Path | None = None
+    """Table with the columns path and label, in place of class folders: .csv, .tsv, .txt, .gz or
+    .parquet."""
+    holdout: float = 0.2
+    """Share held out for the scores, in (0, 1), where neither the run nor folders say so."""
+    max_images: int = 20_000
+    """Images used at most, of the training and of the held-out ones each."""
+    device: Device = "auto"
+    """Where to compute the embeddings."""
+    seed: int = 0
+    """Of the choice of images, the validation splits and the few-shot draws."""
+    out: Path | None = None
+    """JSON file for the scores. Default: RUN/scores.json."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.holdout < 1:
+            raise UserError("--holdout must lie in (0, 1)")
+        if self.max_images < 1:
+            raise UserError("--max-images must be at least 1")
+
+
+def read_for(
+    encoder: Encoder,
+    data: Path,
+    labels: Path | None,
+    out: Path,
+    leave_out: tuple[Path, ...] = (),
+) -> ImageSet:
+    """The images of a folder as the encoder needs them, with fingerprints of their contents.
+
+    Args:
+        out: file to be written, beside which the files that were skipped are listed.
+        leave_out: files and folders that are none of the images.
+    """
+    spec = encoder.spec
+    listing = list_folder(data, labels, (out, *leave_out))
+    images = read_images(
+        listing, side=spec.side, channels=spec.channels, bits=spec.bits, track=track
+    )
+    for note in (*listing.notes, *images.notes):
+        say(listing.root, note)
+    images = replace(images, skipped=[*listing.unreachable, *images.skipped])
+    if images.skipped:
+        name, reason = images.skipped[0]
+        example = f"for example '{shown(name)}': {shown(reason)}"
+        log.warning("%d files skipped, %s", len(images.skipped), example)
+        with trying("the list of skipped files"):
+            log.warning("all are listed in %s", shown(write_skipped(out, images.skipped)))
+    return replace(images, listing=with_fingerprints(images.listing, track))
+
+
+def run(config: EvaluateConfig) -> dict[str, Scores]:
+    """Score the run's encoder and its baselines, print the table and write the JSON file."""
+    made, out = read_run(config.run), config.out or config.run / "scores.json"
+    encoder, record = load_on(config.run, choose_device(config.device)), read_held_out(config.run)
+    data = config.data or run_data(made, config.run)
+    labels = config.labels
+    table = made["config"].get("labels") if labels is None else None
+    if table and config.data is None and (Path(table).is_file() or record is None):
+        labels, table = Path(table), None
+    images = read_for(encoder, data, labels, out, (config.run,))
+    if table and record is not None:
+        images = with_run_labels(images, record)
+    images = split(config, images, made, record)
+    repeated = repeated_tests(images, record)
+    if repeated:
+        log.warning(
+            "%d of the held-out images are byte for byte images that were trained on: the scores "
+            "are too good by them",
+            repeated,
+        )
+    scores = dict(evaluate(encoder, images, max_images=config.max_images, seed=config.seed))
+    for row in scores.values():
+        row["n_repeated"] = repeated
+    show(scores)
+    write_json(out, scores)
+    return scores
+
+
+def evaluate(
+    encoder: Encoder, images: ImageSet, *, max_images: int = 20_000, seed: int = 0
+) -> Iterator[tuple[str, Scores]]:
+    """Yield (name, scores) for the encoder and each baseline, on the images held out.
+
+    Args:
+        encoder: on the device to use.
+        images: labelled, with the held-out ones marked.
+
+    Raises:
+        UserError: if no labels exist on either side of the split.
+    """
+    missing = why_no_scores(images.labels, images.held_out)
+    if missing is not None or images.labels is None:
+        raise UserError(f"--data {shown(images.listing.root)}: no scores: {missing}")
+    train, test = (
+        _choose(np.flatnonzero((images.labels != UNLABELLED) & which), max_images, seed)
+        for which in (~images.held_out, images.held_out)
+    )
+    representations: dict[str, Features] = {}
+    both = np.concatenate([train, test])
+    for name, network in (("encoder", encoder), ("untrained", _untrained(encoder))):
+        if network is not None:
+            x = embed(network, images, both, track=track).cpu().numpy()
+            representations[name] = (x[: len(train)], x[len(train) :])
+    squares = _pictures(images, both)
+    representations |= baselines(squares[: len(train)], squares[len(train) :])
+    ordered = {name: representations[name] for name in NAMES if name in representations}
+    y = images.labels
+    with bar(len(ordered), "scoring") as advance:
+        for name, scores in evaluate_representations(ordered, y[train], y[test], seed=seed):
+            advance(1, NAMES[name])
+            yield name, scores
+
+
+def split(config: EvaluateConfig, images: ImageSet, made: dict, record: HeldOut | None) -> ImageSet:
+    """Mark the held-out images: as in the run, if these are its images, else by `holdout`."""
+    share, seed = config.holdout, config.seed
+    asked = config.data is not None
+    if record is not None:
+        return as_in_run(images, record, asked=asked, holdout=share, seed=seed)
+    names = b"\n".join(map(os.fsencode, images.listing.names))
+    own = (
+        config.data is None
+        or config.data.resolve() == Path(made["config"]["data"]).resolve()
+        or hashlib.sha256(names).hexdigest()[:16] == made["data"].get("fingerprint")
+    )
+    return as_recomputed(images, made, own=own, holdout=share, seed=seed)
+
+
+def show(scores: dict[str, Scores]) -> None:
+    """Print the table of scores."""
+    shots = sorted({s for row in scores.values() for s in row["shots"]}, key=int)
+    first = next(iter(scores.values()))
+    table = Table(
+        title=f"Accuracy in % on {first['n_test']} held-out images",
+        caption=f"Learnt from {first['n_train']} labels; n-shot: from n per class, with the 95 % "
+        "interval of the mean over 100 draws.",
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+    )
+    for column in ("", "linear", "k-NN", "kernel", *(f"{s}-shot" for s in shots)):
+        table.add_column(column, justify="right" if column else "left", no_wrap=True)
+    for name, row in scores.items():
+        cells = [f"{100 * x:.1f}" for x in (row["linear"], row["knn"], row["kernel"])]
+        cells += [_few(row["shots"].get(s)) for s in shots]
+        table.add_row(NAMES[name], *cells, style="bold" if name == "encoder" else "")
+    console.print(table)
+
+
+def _few(shot: FewShot | None) -> str:
+    if shot is None:
+        return "–"
+    low, high = shot["interval"]
+    return f"{100 * shot['mean']:.1f} ±{50 * (high - low):.1f}"
+
+
+def _choose(indices: np.ndarray, most: int, seed: int) -> np.ndarray:
+    if len(indices) <= most:
+        return indices
+    return np.sort(indices[epoch_order(len(indices), seed=seed, epoch=0).numpy()[:most]])
+
+
+def _untrained(encoder: Encoder) -> Encoder | None:
+    """The same network with its initial weights; a module passed from Python has no recipe."""
+    if encoder.spec.model == "custom":
+        return None
+    torch.manual_seed(seed_from(0, UNTRAINED_SEED))
+    fresh = Encoder(encoder.spec).to(next(encoder.parameters()).device)
+    return fresh.eval()
+
+
+def _pictures(images: ImageSet, indices: np.ndarray) -> np.ndarray:
+    """The central squares at 32 px at most, (n, h, w, c) uint8, for the baselines on pixels."""
+    size = min(32, images.side)
+    parts = []
+    for part in torch.from_numpy(indices).split(512):
+        view = render(images.read(part), centre_parameters(images.aspects[part]), size)[0]
+        parts.append((view * 255).round().byte().permute(0, 2, 3, 1).numpy())
+    return np.concatenate(parts)
+
+
+def load_on(run: Path, device: torch.device) -> Encoder:
+    """The run's encoder, in eval mode, on the device."""
+    return load_encoder(run).to(device)

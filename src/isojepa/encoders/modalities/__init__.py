@@ -1,0 +1,1 @@
+"""All that differs between kinds of data: how they are read, viewed and embedded."""

@@ -1,0 +1,1 @@
+"""Images: files in, batches of views out, and the network that reads them."""

@@ -1,0 +1,232 @@
+"""Encoder: a timm backbone, or anyone's module, with the preprocessing it was trained for."""
+
+import json
+import logging
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from isojepa.backbones.micro import MICRO_NAMES, SMALL_IMAGE, keep_resolution
+from isojepa.backbones.networks import (
+    architecture_of,
+    build_network,
+    output_of,
+    refused,
+)
+from isojepa.boundaries import reason, writing
+from isojepa.encoders.modalities.images.views import centre_view
+from isojepa.errors import UserError
+from isojepa.files import write_atomically
+from isojepa.pixels.square import to_square
+from isojepa.runs.checkpoints import contiguous
+
+log = logging.getLogger(__name__)
+Stem = Literal["auto", "own", "small"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSpec:
+    """All that is needed to rebuild an encoder, its weights apart."""
+
+    model: str
+    """A timm model name, or "custom" for a module passed from Python."""
+    image_size: int
+    """Side of the images it reads, in pixels."""
+    channels: int
+    """1 (grey) or 3 (RGB)."""
+    mean: list[float]
+    """Per channel, of pixels in [0, 1]; likewise `std`."""
+    std: list[float]
+    side: int
+    """Side of the squares to which whole images are resized before the view is cut, in pixels."""
+    bits: int | None = 16
+    """Integer pixels of more than 8 bits are scaled such that 2^bits - 1 is white; None where none
+    were seen in training: the range of the images at hand is taken."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Further arguments of the timm network's constructor, from a hub's page or a folder."""
+    stem: Stem = "auto"
+    """small: a ResNet's first layer is a 3 x 3 convolution of stride 1 without pooling. auto: small
+    for ResNets of timm up to 64 px that start without published weights, else the network's own."""
+    embedding: Literal["auto", "class_tokens", "pooled"] = "auto"
+    """class_tokens: of the last two blocks, concatenated; pooled: what the network itself gives.
+    auto: the former where timm's network hands out its class tokens. Settled when it is built."""
+
+
+class Encoder(nn.Module):
+    """Images in, one embedding per image out.
+
+    The embedding of a vision transformer with a class token is that token after the last two
+    blocks, concatenated (2 x width); of any other network its pooled features.
+
+    Args:
+        spec: what to build and how images are prepared for it.
+        backbone: a module (n, c, h, w) -> (n, d) to use in place of the timm model.
+        pretrained: start from timm's published weights, downloaded by timm.
+
+    Raises:
+        UserError: for a name that timm does not know, or a backbone of another output shape.
+    """
+
+    def __init__(
+        self, spec: EncoderSpec, backbone: nn.Module | None = None, *, pretrained: bool = False
+    ) -> None:
+        super().__init__()
+        if backbone is None:
+            spec, backbone = _timm_backbone(spec, pretrained)
+        self.backbone = backbone
+        if spec.embedding == "auto":
+            two = _gives_class_tokens(backbone, spec)
+            spec = replace(spec, embedding="class_tokens" if two else "pooled")
+        self.spec = spec
+        size = f"{spec.channels} x {spec.image_size} x {spec.image_size}"
+        with refused(
+            f"--model {spec.model} cannot read {size} images", "; try another --image-size"
+        ):
+            self.embedding_dim = self._width_at(spec.image_size)
+
+    def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
+        """Embed normalised images, as `preprocess` makes them."""
+        return self._embed(images)
+
+    def _embed(self, images: Tensor) -> Tensor:
+        if self.spec.embedding == "pooled":
+            return self.backbone(images)
+        return class_tokens(self.backbone, images)
+
+    def patch_tokens(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n p e"]:
+        """Embeddings of the patches after the last block of a transformer, row by row.
+
+        Raises:
+            UserError: if the network is not a transformer.
+        """
+        tokens = getattr(self.backbone, "num_prefix_tokens", None)
+        if tokens is None:
+            raise UserError(f"{self.spec.model} has no patch tokens: it is not a transformer")
+        return self.backbone.forward_features(images)[:, tokens:]  # type: ignore[operator]
+
+    def preprocess(self, image: Image.Image) -> Float[Tensor, "c h w"]:
+        """Turn a Pillow image of any size and mode into the input of `forward`, on the CPU."""
+        square = to_square(image, self.spec.side, self.spec.channels, self.spec.bits)
+        pixels = torch.from_numpy(square.pixels).unsqueeze(0)
+        return self.prepare(pixels, torch.tensor([square.aspect]))[0]
+
+    def prepare(self, squares: Tensor, aspects: Tensor) -> Float[Tensor, "n c h w"]:
+        """The evaluation view of squares that `read_images` made, on their device."""
+        spec = self.spec
+        return centre_view(squares, aspects, spec.image_size, spec.mean, spec.std)
+
+    def accepts(self, size: int) -> bool:
+        """Whether the network also reads images of this side, as local views need."""
+        return self.refusal(size) is None
+
+    def refusal(self, size: int) -> str | None:
+        """Why the network cannot read images of this side; None if it can."""
+        try:
+            with refused("shown such an image"):
+                width = self._width_at(size)
+        except UserError as error:
+            return reason(error.__cause__ or error)
+        if width != self.embedding_dim:
+            return f"its embedding would have {width} numbers, not {self.embedding_dim}"
+        return None
+
+    def _width_at(self, size: int) -> int:
+        shape = output_of(self, self._embed, self.spec.channels, size)
+        if len(shape) != 2:
+            raise UserError(f"the backbone must return (n, d) embeddings, not {tuple(shape)}")
+        return shape[1]
+
+
+def load_encoder(path: str | Path, backbone: nn.Module | None = None) -> Encoder:
+    """Load a trained encoder, in eval mode, on the CPU.
+
+    Args:
+        path: a run folder, its `encoder` folder, or a copy of the latter.
+        backbone: the module that was trained, if it was passed from Python rather than named.
+
+    Raises:
+        UserError: if there is no encoder, or its files are damaged.
+    """
+    folder = Path(path)
+    if (folder / "encoder" / "config.json").is_file():
+        folder = folder / "encoder"
+    if not (folder / "config.json").is_file() or not (folder / "model.safetensors").is_file():
+        raise UserError(f"{path}: no trained encoder here (encoder/config.json is missing)")
+    try:
+        spec = _spec_of(json.loads((folder / "config.json").read_text()))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{folder / 'config.json'}: not an encoder's settings ({error})") from error
+    if spec.model == "custom" and backbone is None:
+        raise UserError(f"{path}: trained from a module of your own; pass it as backbone=...")
+    encoder = Encoder(spec, backbone)
+    try:
+        encoder.load_state_dict(load((folder / "model.safetensors").read_bytes()))
+    except Exception as error:  # safetensors raises its own, undocumented, exception type
+        raise UserError(f"{folder / 'model.safetensors'}: damaged ({error})") from error
+    return encoder.eval()
+
+
+def _spec_of(stored: dict[str, Any]) -> EncoderSpec:
+    """The specification; settings that a later version added are passed over."""
+    known = {setting.name for setting in fields(EncoderSpec)}
+    return EncoderSpec(**{name: value for name, value in stored.items() if name in known})
+
+
+def export_encoder(folder: Path, encoder: Encoder) -> None:
+    """Write the encoder so that `load_encoder(folder)` rebuilds it."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "model.safetensors", save(contiguous(encoder.state_dict())))
+    write_atomically(folder / "config.json", json.dumps(asdict(encoder.spec), indent=2))
+
+
+def class_tokens(backbone: nn.Module, images: Tensor) -> Float[Tensor, "n d"]:
+    """The class tokens after the last two blocks of one of timm's transformers, concatenated."""
+    layers = backbone.forward_intermediates(  # type: ignore[operator]
+        images,
+        indices=2,
+        return_prefix_tokens=True,
+        norm=True,
+        output_fmt="NLC",
+        intermediates_only=True,
+    )
+    return torch.cat([prefix[:, 0] for _, prefix in layers], -1)
+
+
+def _gives_class_tokens(backbone: nn.Module, spec: EncoderSpec) -> bool:
+    """Whether `class_tokens` works: asked of the network, since families of timm differ."""
+    if getattr(backbone, "cls_token", None) is None:
+        return False
+    if not getattr(backbone, "num_prefix_tokens", 0):
+        return False
+    try:
+        with refused("class tokens"):
+            embed = partial(class_tokens, backbone)
+            return len(output_of(backbone, embed, spec.channels, spec.image_size)) == 2
+    except UserError:
+        return False
+
+
+def _timm_backbone(spec: EncoderSpec, pretrained: bool) -> tuple[EncoderSpec, nn.Module]:
+    """The network, and the specification with its stem settled and no place outside named."""
+    name, options = architecture_of(spec.model)
+    options |= spec.options
+    backbone = build_network(
+        spec.model if pretrained else name,
+        size=spec.image_size,
+        channels=spec.channels,
+        pretrained=pretrained,
+        options=options,
+    )
+    small = spec.image_size <= SMALL_IMAGE and name not in MICRO_NAMES and not pretrained
+    wanted = spec.stem == "small" or (spec.stem == "auto" and small)
+    swapped = wanted and keep_resolution(backbone)
+    stem: Stem = "small" if swapped else "own"
+    return replace(spec, model=name, options=options, stem=stem), backbone

@@ -1,0 +1,55 @@
+"""A picture of what the model will see."""
+
+import io
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from isojepa.encoders.modalities.images.images import ImageSet
+from isojepa.encoders.modalities.images.views import (
+    Recipe,
+    ViewParameters,
+    centre_parameters,
+    draw_parameters,
+    render,
+)
+from isojepa.files import write_atomically
+
+MARGIN = 4
+TILE = 112  # smallest side of a picture in the grid, in pixels
+
+
+def write_preview(
+    path: Path, images: ImageSet, indices: Tensor, recipe: Recipe, *, seed: int, rows: int = 8
+) -> None:
+    """Write a PNG: a row per image, the image first, then its global and its local views.
+
+    Local views are drawn at their true size relative to the global ones.
+    """
+    chosen = indices[torch.linspace(0, len(indices) - 1, min(rows, len(indices))).long()]
+    squares, aspects = images.read(chosen), images.aspects[chosen]
+    parameters = draw_parameters(recipe, aspects, seed=seed, step=0, first=0, total=len(chosen))
+    large = ViewParameters(*(x[: recipe.n_global] for x in parameters))
+    local = ViewParameters(*(x[recipe.n_global :] for x in parameters))
+    size = recipe.global_size
+    columns = [render(squares, centre_parameters(aspects), size), render(squares, large, size)]
+    if recipe.n_local:
+        views = render(squares, local, recipe.local_size)
+        pad = size - recipe.local_size
+        columns.append(nn.functional.pad(views, (pad // 2, pad - pad // 2) * 2, value=1.0))
+    write_atomically(path, _png(torch.cat(columns)))
+
+
+def _png(tiles: Tensor) -> bytes:
+    """Tiles (columns, rows, c, h, w) in [0, 1] on a white sheet, enlarged where they are tiny."""
+    enlarge = max(1, TILE // tiles.shape[-1])
+    tiles = tiles.repeat_interleave(enlarge, -1).repeat_interleave(enlarge, -2)
+    tiles = nn.functional.pad(tiles, (MARGIN,) * 4, value=1.0)
+    v, n, c, h, w = tiles.shape
+    sheet = tiles.permute(1, 3, 0, 4, 2).reshape(n * h, v * w, c)
+    pixels = (sheet * 255).round().byte().cpu().numpy()
+    buffer = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if c == 1 else pixels).save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,1 +1,0 @@
-"""Batches of images in, embeddings out."""

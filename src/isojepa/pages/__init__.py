@@ -1,0 +1,1 @@
+"""Run folders in, one self-contained page each out."""

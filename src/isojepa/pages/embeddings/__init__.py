@@ -1,0 +1,1 @@
+"""Embeddings -> the page, and the lines on the screen, of their diagnosis."""

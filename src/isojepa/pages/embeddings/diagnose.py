@@ -1,0 +1,112 @@
+"""The verb `diagnose`: a file of embeddings in, a verdict and an illustrated page out."""
+
+import logging
+import os
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from isojepa.boundaries import shown, writing
+from isojepa.embeddings.evidence import LEAST_ROWS, gather
+from isojepa.embeddings.reading import open_samples
+from isojepa.embeddings.verdict import Verdict, judge
+from isojepa.errors import UserError
+from isojepa.files import write_atomically
+from isojepa.pages.embeddings.page import page
+from isojepa.pages.embeddings.screen import summary
+from isojepa.progress import console
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiagnoseConfig:
+    """Is this an isotropic Gaussian, and if not, how does it fail? Writes an illustrated page."""
+
+    file: tyro.conf.Positional[Path]
+    """Embeddings, one sample a row: .npy, .npz, .csv, .tsv, .txt, .parquet, .feather, .jsonl,
+    .safetensors, .pt, .h5 or .mat; tables of text also as .csv.gz."""
+    key: str | None = None
+    """Name of the array, in a file that holds several."""
+    columns: tuple[str, ...] = ()
+    """Columns of a table to use, names or patterns such as emb_*; by default those of numbers that
+    neither count rows nor name classes."""
+    any_scale: bool = False
+    """Accept any common mean and standard deviation: judge the shape, as of an encoder's output."""
+    drop_nonfinite: bool = False
+    """Leave out rows with NaN, infinite numbers or, in tables, cells that are no numbers, in place
+    of refusing them."""
+    max_samples: int = 8192
+    """Rows drawn for tests and directions; moments, distances and duplicates are of all rows."""
+    seed: int = 0
+    """Of the rows drawn, the directions and the simulated Gaussian samples."""
+    out: Path | None = None
+    """Page to write; FILE.diagnosis.html beside the file by default."""
+
+    def __post_init__(self) -> None:
+        if self.max_samples < LEAST_ROWS:
+            raise UserError(f"--max-samples must be at least {LEAST_ROWS}")
+        if self.seed < 0:
+            raise UserError("--seed must not be negative")
+
+    @property
+    def page(self) -> Path:
+        """Where the page goes."""
+        return self.out or self.file.with_name(f"{self.file.name}.diagnosis.html")
+
+    @property
+    def command(self) -> str:
+        """The line that asks for this again."""
+        words = [f"isojepa diagnose {_quoted(self.file)}"]
+        words += [f"--key {_quoted(self.key)}"] if self.key else []
+        words += [f"--columns {' '.join(map(_quoted, self.columns))}"] if self.columns else []
+        words += ["--any-scale"] if self.any_scale else []
+        words += ["--drop-nonfinite"] if self.drop_nonfinite else []
+        words += [f"--max-samples {self.max_samples}"] if self.max_samples != 8192 else []
+        return " ".join([*words, *([f"--seed {self.seed}"] if self.seed else [])])
+
+
+def run(config: DiagnoseConfig) -> Verdict:
+    """Diagnose a file, print what was found and write the page; returns the verdict.
+
+    Raises:
+        UserError: if the file cannot be read or holds no usable samples, or the page cannot be
+            written.
+    """
+    with writing(config.page):
+        usable = config.page.parent.is_dir() and not config.page.is_dir()
+    if not usable and config.file.exists():
+        raise UserError(f"--out {shown(config.page)}: give a file name in a folder that exists")
+    samples = open_samples(
+        config.file, key=config.key, columns=config.columns, missing=config.drop_nonfinite
+    )
+    evidence = gather(
+        samples,
+        any_scale=config.any_scale,
+        drop_nonfinite=config.drop_nonfinite,
+        max_samples=config.max_samples,
+        seed=config.seed,
+        cache=cache_folder(),
+    )
+    verdict = judge(evidence)
+    console.print(summary(evidence, verdict), highlight=False)
+    write_atomically(config.page, page(evidence, verdict, config.command, config.seed))
+    log.info("page: %s", shown(config.page))
+    return verdict
+
+
+def _quoted(word: object) -> str:
+    """A word of a command line as a shell reads it."""
+    return shlex.quote(shown(str(word)))
+
+
+def cache_folder() -> Path | None:
+    """Where simulated null distributions stay from run to run; None if it cannot be made."""
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "isojepa"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # RuntimeError: a user without a home
+        return None
+    return folder if os.access(folder, os.W_OK) else None

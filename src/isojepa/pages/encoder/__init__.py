@@ -1,0 +1,1 @@
+"""An encoder's run -> its report."""

@@ -1,0 +1,248 @@
+"""What a verdict rests on: a run, the geometry of its projections, the trend of its curves."""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from isojepa.embeddings.evidence import LEAST_ROWS
+from isojepa.embeddings.evidence import Evidence as Diagnosis
+from isojepa.embeddings.evidence import gather as diagnose
+from isojepa.embeddings.samples import from_array
+from isojepa.pages.encoder.statistics import (
+    Geometry,
+    SliceTest,
+    geometry,
+    sigreg_at_a_point,
+    sigreg_floor,
+    slice_test,
+)
+from isojepa.pages.run import Curve, Run
+from isojepa.theme import wording
+
+# SIGReg asks for a spread of 1. A small convolutional network on the scikit-learn digits, projected
+# to 64 dimensions, reached 0.8 in 60 steps and 0.92 in 300 with lambda 0.05; without SIGReg it fell
+# to 0.02 and 0.007.
+COLLAPSED_SPREAD, SHRUNKEN_SPREAD = 0.1, 0.4
+# How far SIGReg is from its floor, as a share of the way to a point. That network ended at 0.04. An
+# isotropic Gaussian of spread 0.4 has 0.54, so a share below 0.25 rules such a spread out.
+GAUSSIAN_SHARE, ROUGH_SHARE = 0.05, 0.25
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A run and what its projections measure; `gather` makes it."""
+
+    run: Run
+    projections: Geometry | None = None
+    """Of the projector's output, where SIGReg acts; None without a usable sample."""
+    slices: SliceTest | None = None
+    """Normality test of the same."""
+    diagnosis: Diagnosis | None = None
+    """What `isojepa diagnose` measures of the same; None of fewer than 20 samples."""
+    finite: bool = True
+    """Whether every embedding and projection of the sample is finite."""
+
+    @property
+    def lambd(self) -> float | None:
+        lambd = self.run.settings.get("lambd")
+        return None if lambd is None else float(lambd)
+
+    @property
+    def batch_size(self) -> int | None:
+        return self.run.settings.get("batch_size")
+
+    @property
+    def knots(self) -> tuple[int, float]:
+        """Number of knots and the largest."""
+        return self.run.settings.get("knots", 17), float(self.run.settings.get("t_max", 3.0))
+
+    @property
+    def floor(self) -> float:
+        """SIGReg of a perfect Gaussian."""
+        return sigreg_floor(*self.knots)
+
+    @property
+    def point(self) -> float | None:
+        """SIGReg of a batch that has collapsed to a point; None if the batch size is unknown."""
+        return sigreg_at_a_point(self.batch_size, *self.knots) if self.batch_size else None
+
+    @property
+    def sigreg_share(self) -> float | None:
+        """Where SIGReg ended between its floor (0) and a point (1)."""
+        sigreg = self.last("sigreg")
+        if sigreg is None or self.point is None or self.point <= self.floor:
+            return None
+        return (sigreg - self.floor) / (self.point - self.floor)
+
+    @property
+    def lags(self) -> bool:
+        """Whether the sample is narrow although SIGReg shows that training batches were not.
+
+        The sample is taken in evaluation mode, whose batch-norm averages trail the weights: after
+        30 steps that network had a spread of 0.28, and of 0.95 once they were taken anew.
+        """
+        if self.projections is None or self.sigreg_share is None:
+            return False
+        return self.projections.spread < SHRUNKEN_SPREAD and self.sigreg_share < ROUGH_SHARE
+
+    @property
+    def same_pictures(self) -> bool:
+        """Whether all pictures of the sample are one: alike, and with the same embedding."""
+        sample = self.run.sample
+        if sample is None or len(sample.thumbnails) < 2:
+            return False
+        pictures, z = sample.thumbnails, sample.embeddings
+        same = (pictures == pictures[:1]).all()
+        return bool(same and np.ptp(z, axis=0).max() <= 1e-3 * np.abs(z).max())
+
+    def last(self, key: str) -> float | None:
+        """Median of the last tenth of a curve; None if it was never logged."""
+        values = self.run.curve(key)[1]
+        return float(np.median(values[-math.ceil(len(values) / 10) :])) if len(values) else None
+
+
+def gather(run: Run, *, test: bool = True) -> Evidence:
+    """Measure the projections of a run; with `test`, their shape too, in about three seconds."""
+    if run.sample is None or len(run.sample.projections) < 2:
+        return Evidence(run)
+    z = run.sample.projections
+    if not (np.isfinite(z).all() and np.isfinite(run.sample.embeddings).all()):
+        return Evidence(run, finite=False)
+    knots, t_max = Evidence(run).knots
+    if not test:
+        return Evidence(run, geometry(z))
+    tested = slice_test(z, knots=knots, t_max=t_max)
+    if len(z) < LEAST_ROWS:
+        return Evidence(run, geometry(z), tested)
+    found = diagnose(from_array(z, "sample.npz, projections"), n_null=99, test=False)
+    return Evidence(run, geometry(z), tested, diagnosis=found)
+
+
+# What the curves say
+
+
+class Trend(NamedTuple):
+    """Straight line through the end of a curve."""
+
+    steps: int
+    """Length of the stretch."""
+    change: float
+    """Fitted change over it."""
+    error: float
+    """Standard error of the change."""
+    end: float
+    """Fitted value at the end."""
+
+
+def trend(curve: Curve, at_least: int = 8) -> Trend | None:
+    """Fit the last quarter of training, or the last `at_least` points if those reach further back.
+
+    None if the curve has fewer points, or numbers that are not finite.
+    """
+    steps, values = curve
+    if len(steps) < at_least:
+        return None
+    since = steps[-1] - (steps[-1] - steps[0]) / 4
+    start = min(int(np.searchsorted(steps, since)), len(steps) - at_least)
+    steps, values = steps[start:], values[start:]
+    span = steps[-1] - steps[0]
+    if span <= 0 or not np.isfinite(values).all():
+        return None
+    fit = stats.linregress(steps, values)
+    return Trend(
+        steps=round(span),
+        change=float(fit.slope * span),
+        error=float(fit.stderr * span),
+        end=float(fit.intercept + fit.slope * steps[-1]),
+    )
+
+
+def improvements(evidence: Evidence) -> list[str]:
+    """What was still getting better by more than its noise when training ended."""
+    found = []
+    if evidence.lags:
+        found.append("the averages of batch normalisation had not caught up with the weights")
+    loss = trend(evidence.run.curve("loss"))
+    if loss is not None:
+        # Only the part above what a perfect Gaussian would still pay can fall.
+        excess = loss.end - (evidence.lambd or 0.0) * evidence.floor
+        if excess > 0 and -loss.change > max(3 * loss.error, 0.05 * excess):
+            fall = f"by {wording.number(-loss.change)} to {wording.number(loss.end)}"
+            found.append(f"the loss was falling ({fall} over the last {loss.steps:,} steps)")
+    for key, name in (("probe_accuracy", "linear probe"), ("knn_accuracy", "k-NN")):
+        accuracy = trend(evidence.run.curve(key), at_least=4)
+        if accuracy is not None and accuracy.change > max(0.01, 2 * accuracy.error):
+            rise = f"by {100 * accuracy.change:.1f} points over the last {accuracy.steps:,} steps"
+            found.append(f"the {name} was rising ({rise})")
+    return found
+
+
+class Fall(NamedTuple):
+    """A curve that ended below its best by more than its noise."""
+
+    key: str
+    name: str
+    best: float
+    step: int
+    """Of the best value."""
+    end: float
+
+
+WATCHED = {
+    "probe_accuracy": "linear probe",
+    "knn_accuracy": "k-NN",
+    "effective_rank": "effective rank",
+}
+
+
+def falls(evidence: Evidence) -> list[Fall]:
+    """What was better earlier in the run than at its end.
+
+    Accuracies count from a fall of 2 points, the effective rank from a fall by a third and only
+    after the first quarter of training, before which it depends on the initial weights. Where the
+    curve has points enough, both its height and its end are means of three, and the fall has to be
+    above the noise from point to point.
+    """
+    found = []
+    for key, name in WATCHED.items():
+        steps, values = evidence.run.curve(key)
+        if key == "effective_rank" and len(steps):
+            late = steps >= steps[-1] / 4
+            steps, values = steps[late], values[late]
+        if len(values) < 4 or not np.isfinite(values).all():
+            continue
+        smooth, noise = values, 0.0
+        if len(values) >= 8:
+            smooth = np.convolve(values, np.full(3, 1 / 3), "valid")
+            change = np.diff(values)
+            spread = np.median(np.abs(change - np.median(change)))
+            noise = 1.4826 * float(spread) / math.sqrt(2)
+        least = 0.02 if key != "effective_rank" else float(smooth.max()) / 3
+        if smooth.max() - smooth[-1] > max(least, 2.5 * noise):
+            at = int(np.flatnonzero(values == values.max())[-1])
+            end = float(values[-1])
+            found.append(Fall(key, name, float(values[at]), int(steps[at]), end))
+    return found
+
+
+# What the scores say
+
+MEASURES = {"linear": "linear probe", "knn": "k-NN", "kernel": "kernel machine"}
+
+
+def probes_are_fine(run: Run) -> bool:
+    """Whether training made the encoder no worse by any measure, and better by one.
+
+    False without the scores of both. The untrained encoder is the fair comparison: a linear probe
+    rescales its input, so it reads a collapsed encoder as well as an untrained one.
+    """
+    encoder, untrained = run.scores.get("encoder", {}), run.scores.get("untrained", {})
+    gains = [
+        encoder[key] - untrained[key]
+        for key in MEASURES
+        if encoder.get(key) is not None and untrained.get(key) is not None
+    ]
+    return bool(gains) and min(gains) >= -0.005 and max(gains) > 0

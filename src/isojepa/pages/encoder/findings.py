@@ -1,0 +1,286 @@
+"""Evidence -> findings in plain words, each with its level."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+from isojepa.embeddings import findings as shapes
+from isojepa.embeddings.evidence import Evidence as Diagnosis
+from isojepa.embeddings.findings import Finding, Level
+from isojepa.pages.encoder.evidence import (
+    COLLAPSED_SPREAD,
+    GAUSSIAN_SHARE,
+    MEASURES,
+    ROUGH_SHARE,
+    SHRUNKEN_SPREAD,
+    Evidence,
+    falls,
+    improvements,
+    trend,
+)
+from isojepa.pages.encoder.statistics import Geometry, SliceTest
+from isojepa.pages.run import Run
+from isojepa.theme.wording import listed, number, percent
+
+# The network of `evidence.COLLAPSED_SPREAD` filled 14 of 64 directions, a rank share of 0.22; with
+# lambda 0.002 it filled one.
+SINGLE_DIRECTION_RANK, NARROW_RANK_SHARE = 1.5, 0.1
+
+
+BEHIND_BASELINE = "The encoder is worse than a baseline"
+
+
+# The projections
+
+
+def scale(projections: Geometry, lags: bool) -> Finding:
+    """`lags`: see `Evidence.lags`."""
+    detail = f"Each coordinate has a standard deviation of {number(projections.spread)}"
+    if lags:
+        return Finding(
+            "warning",
+            "The projections are narrower than in training",
+            f"{detail}, yet SIGReg shows that training batches came close to 1. The averages of "
+            "batch normalisation, which replace the batch's own here, trail the weights when "
+            "training is short.",
+        )
+    if projections.spread < COLLAPSED_SPREAD:
+        return Finding(
+            "problem",
+            "The projections have shrunk to a point",
+            f"{detail}, where SIGReg asks for 1: whatever goes in, nearly the same comes out.",
+        )
+    if projections.spread < SHRUNKEN_SPREAD:
+        return Finding(
+            "warning",
+            "The projections are narrow",
+            f"{detail}, where SIGReg asks for 1: halfway to a collapse.",
+        )
+    if projections.spread > 2:
+        title = "The projections are too wide"
+        return Finding("warning", title, f"{detail}, where SIGReg asks for 1.")
+    return Finding("good", "The projections keep their scale", f"{detail}; SIGReg asks for 1.")
+
+
+def rank(projections: Geometry, *, fine: bool, lags: bool) -> Iterator[Finding]:
+    """`fine`: the encoder scores above the untrained one, so a low rank need not be a loss."""
+    effective, d = projections.effective_rank, projections.d
+    detail = (
+        f"The effective rank of the projections is {effective:.1f} of {d}; {projections.n:,} "
+        f"samples of an isotropic Gaussian would show {projections.isotropic_rank:.1f}."
+    )
+    if projections.spread < COLLAPSED_SPREAD and not lags:
+        blind = "It compares directions with each other and is blind to their scale"
+        title = f"Effective rank {effective:.1f} means little here"
+        yield Finding("note", title, f"{detail} {blind}: what it counts is noise around a point.")
+        return
+    if d > 2 and effective < SINGLE_DIRECTION_RANK and not fine:
+        yield Finding(
+            "problem",
+            "The projections lie along one line",
+            f"{detail} All but one direction have collapsed.",
+        )
+    elif projections.rank_share < NARROW_RANK_SHARE and not fine:
+        yield Finding(
+            "warning",
+            "Most directions are empty",
+            f"{detail} The rest carries almost no variance: they have collapsed, or training was "
+            "too short to open them.",
+        )
+    elif projections.rank_share < 0.5:
+        yield Finding(
+            "warning" if projections.rank_share < NARROW_RANK_SHARE else "note",
+            f"The projections use about {effective:.0f} of {d} directions",
+            f"{detail} Data of few factors cannot fill more; a longer run or a narrower projector "
+            "brings the two closer.",
+        )
+    else:
+        yield Finding("good", "The projections fill their space", detail)
+
+
+def shape(evidence: Diagnosis) -> Iterator[Finding]:
+    """What `isojepa diagnose` finds in the projections beyond their scale and rank.
+
+    Nothing here condemns a run: a short one is rarely Gaussian, and its encoder may still be good.
+    """
+    for finding in (
+        *shapes.table(evidence),
+        *shapes.duplicates(evidence),
+        *shapes.isotropy(evidence),
+        *shapes.outliers(evidence),
+        *shapes.gaps(evidence),
+        *shapes.symmetry(evidence),
+        *shapes.tails(evidence),
+    ):
+        level: Level = "warning" if finding.level == "problem" else finding.level
+        yield replace(finding, level=level, detail=f"{finding.detail} {finding.change}".strip())
+
+
+def slices(test: SliceTest) -> Finding:
+    worst = (
+        f"The worst of {test.slices} directions scores {number(test.worst)}, where {test.n:,} "
+        f"Gaussian samples stay below {number(test.null_worst_95)} in 95 % of draws "
+        f"(p {'≤' if test.p_value <= test.least_p else '='} {test.p_value:.3g}). "
+    )
+    typical = (
+        f"The median direction scores {number(test.median)}, where a Gaussian slice stays below "
+        f"{number(test.null_slice_95)} in 95 % of draws."
+    )
+    if test.p_value > 0.05:
+        title = f"{test.n:,} samples cannot be told from a Gaussian"
+        return Finding("good", title, worst + typical)
+    size = " So large a sample shows departures that a training batch hides."
+    return Finding(
+        "note", f"{test.n:,} samples can be told from a Gaussian", worst + typical + size
+    )
+
+
+# The curves
+
+
+def sigreg(evidence: Evidence) -> Iterator[Finding]:
+    value, share = evidence.last("sigreg"), evidence.sigreg_share
+    if value is None or share is None:
+        return
+    detail = (
+        f"It ended at {number(value)}. Batches of {evidence.batch_size} from a perfect Gaussian "
+        f"score {evidence.floor:.2f} (never 0), batches collapsed to a point "
+        f"{number(evidence.point)}."
+    )
+    if share < GAUSSIAN_SHARE:
+        yield Finding("good", "SIGReg is near its floor", detail)
+    elif share < ROUGH_SHARE:
+        yield Finding("note", "SIGReg is above its floor", f"{detail} The shape is roughly right.")
+    else:
+        yield Finding(
+            "warning", "SIGReg is far from its floor", f"{detail} The shape is not Gaussian."
+        )
+
+
+def progress(evidence: Evidence) -> Iterator[Finding]:
+    run = evidence.run
+    found, fallen = improvements(evidence), falls(evidence)
+    rates = run.curve("lr")[1]
+    annealed = len(rates) > 1 and rates[-1] < 0.05 * rates.max()
+    for fall in fallen:
+        show = number if fall.key == "effective_rank" else percent
+        yield Finding(
+            "warning",
+            f"The {fall.name} has fallen from its best",
+            f"It reached {show(fall.best)} at step {fall.step:,} and ended at {show(fall.end)}.",
+        )
+    if found:
+        detail = f"When training ended, {listed(found)}."
+        yield Finding("note", "Training was not finished", detail)
+    elif trend(run.curve("loss")) is not None and not fallen:
+        yield Finding(
+            "good",
+            "Training has settled",
+            "Neither the loss nor the probes were still improving by more than their noise."
+            + (
+                " The learning rate had run out, so only a longer run could show more."
+                if annealed
+                else ""
+            ),
+        )
+
+
+# The scores
+
+BASELINES = {"pixels": "raw pixels", "pca": "PCA", "untrained": "the untrained encoder"}
+
+
+def scores(run: Run) -> Iterator[Finding]:
+    """The encoder's linear probe and k-NN against the same on each baseline."""
+    encoder = run.scores.get("encoder", {})
+    behind: list[str] = []
+    level: list[str] = []
+    ahead: list[str] = []
+    for name, title in BASELINES.items():
+        for key in ("linear", "knn"):
+            ours, theirs = encoder.get(key), run.scores.get(name, {}).get(key)
+            if ours is None or theirs is None:
+                continue
+            # Two standard errors of the difference of two shares of the test set.
+            variance = ours * (1 - ours) + theirs * (1 - theirs)
+            margin = 2 * math.sqrt(variance / max(encoder.get("n_test", 1000), 1))
+            text = f"{title} by {MEASURES[key]} ({percent(ours)} against {percent(theirs)})"
+            (behind if ours < theirs - margin else ahead if ours > theirs else level).append(text)
+    if behind:
+        yield Finding(
+            "problem",
+            BEHIND_BASELINE,
+            f"It is behind {listed(behind)}, by more than the test set's noise.",
+        )
+    elif level:
+        yield Finding(
+            "note",
+            "The encoder is level with a baseline",
+            f"It is level with {listed(level)}, within the test set's noise.",
+        )
+    elif ahead:
+        yield Finding(
+            "good", "The encoder beats every baseline", f"It is ahead of {listed(ahead)}."
+        )
+
+
+# The configuration and the data
+
+
+def settings(evidence: Evidence) -> Iterator[Finding]:
+    lambd, batch = evidence.lambd, evidence.batch_size
+    if lambd == 0:
+        yield Finding(
+            "warning",
+            "Nothing prevents collapse",
+            "λ is 0: the loss only asks that views agree, and its perfect optimum is to put every "
+            "picture on one point.",
+        )
+    elif lambd is not None and not 0.001 <= lambd <= 0.5:
+        yield Finding(
+            "note",
+            f"λ = {lambd:g} is unusual",
+            "0.05 is the recommended value; 0.01 to 0.1 works well.",
+        )
+    if batch is not None and batch < 64:
+        yield Finding(
+            "note",
+            "The batches are small",
+            f"SIGReg tests {batch} samples at a time and sees little but noise in them; at least "
+            "128 are recommended.",
+        )
+
+
+SAME_PICTURES = "All pictures are the same"
+
+
+def pictures(evidence: Evidence) -> Iterator[Finding]:
+    if evidence.same_pictures:
+        yield Finding(
+            "problem",
+            SAME_PICTURES,
+            "Every picture of the sample has the same pixels, so there is nothing to tell apart: "
+            "one point is all that an encoder can make of them.",
+        )
+
+
+def skipped_files(run: Run) -> Iterator[Finding]:
+    data = run.config.get("data") or {}
+    skipped = data.get("skipped") or len(run.skipped)
+    if skipped:
+        total = skipped + (data.get("images") or 0)
+        yield Finding(
+            "warning" if skipped > 0.05 * total else "note",
+            f"{skipped:,} file{' was' if skipped == 1 else 's were'} skipped",
+            f"{skipped:,} of {total:,} files could not be used; the reasons are listed below.",
+        )
+    repeated, missing = data.get("repeated"), data.get("no_scores")
+    if repeated:
+        yield Finding(
+            "warning",
+            f"{repeated:,} held-out images are trained on too",
+            f"{repeated:,} of {data.get('test') or 0:,} held-out images are, byte for byte, images "
+            "that were trained on: scores on them say nothing of new images.",
+        )
+    if missing and not run.scores and data.get("classes"):
+        yield Finding("note", "There are no scores", f"{missing[0].upper()}{missing[1:]}.")

@@ -1,0 +1,262 @@
+"""Findings -> one verdict: the state of a run, why, and what to change."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from isojepa.pages.encoder import findings
+from isojepa.pages.encoder.evidence import (
+    COLLAPSED_SPREAD,
+    SHRUNKEN_SPREAD,
+    Evidence,
+    falls,
+    improvements,
+    probes_are_fine,
+)
+from isojepa.pages.encoder.findings import (
+    BEHIND_BASELINE,
+    NARROW_RANK_SHARE,
+    SINGLE_DIRECTION_RANK,
+    Finding,
+    Level,
+)
+from isojepa.runs.checkpoints import list_checkpoints
+from isojepa.theme.wording import (
+    listed,
+    lower_first,
+    number,
+    percent,
+)
+
+State = Literal[
+    "healthy",
+    "still improving",
+    "past its best",
+    "partly collapsed",
+    "collapsed",
+    "diverged",
+    "not judged",
+]
+
+
+ALIVE = ("healthy", "still improving", "past its best")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The state of a run, why it is judged so, what to change, and all findings."""
+
+    state: State
+    summary: str
+    why: str
+    change: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    """The worst first."""
+
+
+def judge(evidence: Evidence) -> Verdict:
+    """Weigh the evidence.
+
+    Collapse is read off the projections, where SIGReg acts: their scale, then their effective
+    rank. A small scale that SIGReg contradicts is a lag of batch normalisation, not a collapse. A
+    low rank alone never condemns a run whose encoder scores above the untrained one: data of few
+    factors cannot fill a wide projector. Without a sample, SIGReg and the invariance decide.
+    """
+    state = _state(evidence)
+    found = _findings(state, evidence)
+    return Verdict(
+        state=state,
+        summary=_summary(state, evidence, found),
+        why=" ".join(_reasons(state, evidence)),
+        change=tuple(_changes(state, evidence, found)),
+        findings=tuple(found),
+    )
+
+
+def _findings(state: State, evidence: Evidence) -> list[Finding]:
+    run, projections = evidence.run, evidence.projections
+    found = list(findings.scores(run))
+    if state == "diverged":
+        detail = "The last loss, or embeddings in the sample, are NaN or infinite."
+        found.append(Finding("problem", "Some numbers are not finite", detail))
+    else:
+        found += findings.sigreg(evidence)
+    if projections is not None:
+        fine = probes_are_fine(run)
+        found.append(findings.scale(projections, evidence.lags))
+        found += findings.rank(projections, fine=fine, lags=evidence.lags)
+    found += findings.settings(evidence)
+    found += findings.pictures(evidence)
+    if state == "collapsed":  # nothing else that looks good, or could improve, matters then
+        found = [finding for finding in found if finding.level != "good"]
+    else:
+        found += [findings.slices(evidence.slices)] if evidence.slices is not None else []
+        found += findings.shape(evidence.diagnosis) if evidence.diagnosis is not None else []
+        found += findings.progress(evidence)
+    found += findings.skipped_files(run)
+    severity: tuple[Level, ...] = ("problem", "warning", "note", "good")
+    return sorted(found, key=lambda finding: severity.index(finding.level))
+
+
+def _state(evidence: Evidence) -> State:
+    projections, loss = evidence.projections, evidence.run.curve("loss")[1]
+    if not evidence.finite or (len(loss) and not np.isfinite(loss[-1])):
+        return "diverged"
+    if projections is None and not len(loss):
+        return "not judged"
+    fine, improving = probes_are_fine(evidence.run), bool(improvements(evidence))
+    if projections is None:
+        if _sits_at_a_point(evidence):
+            return "collapsed"
+    else:
+        spread = 1.0 if evidence.lags else projections.spread
+        one_line = projections.d > 2 and projections.effective_rank < SINGLE_DIRECTION_RANK
+        few = projections.rank_share < NARROW_RANK_SHARE
+        if spread < COLLAPSED_SPREAD or (one_line and not fine):
+            return "collapsed"
+        if spread < SHRUNKEN_SPREAD or (few and not fine and not improving):
+            return "partly collapsed"
+    if falls(evidence):
+        return "past its best"
+    return "still improving" if improving else "healthy"
+
+
+def _sits_at_a_point(evidence: Evidence) -> bool:
+    """Whether the curves alone say so: SIGReg as at a point, and views that agree to 1 %."""
+    share, invariance = evidence.sigreg_share, evidence.last("invariance")
+    if share is None or invariance is None:
+        return False
+    return 0.8 < share < 1.2 and invariance < 0.01
+
+
+SUMMARIES: dict[State, str] = {
+    "healthy": "The embeddings are spread out and training has settled.",
+    "still improving": "The embeddings are spread out, and were still improving at the end.",
+    "past its best": "The embeddings are spread out, but were better earlier in training.",
+    "partly collapsed": "Part of the embedding space is lost.",
+    "collapsed": "The embeddings have collapsed: all pictures land on nearly the same {place}.",
+    "diverged": "Training produced numbers that are not finite: the embeddings are of no use.",
+    "not judged": "This folder holds neither curves nor a sample to judge the run by.",
+}
+
+
+def _summary(state: State, evidence: Evidence, found: list[Finding]) -> str:
+    projections = evidence.projections
+    on_a_line = projections is not None and projections.spread >= COLLAPSED_SPREAD
+    summary = SUMMARIES[state].format(place="line" if on_a_line else "point")
+    if state in ALIVE:
+        linear = evidence.run.scores.get("encoder", {}).get("linear")
+        if linear is not None:
+            summary += f" A linear probe on them is right {percent(linear)} of the time."
+        problems = [lower_first(f.title) for f in found if f.level == "problem"]
+        summary += f" But {listed(problems)}." if problems else ""
+    return summary
+
+
+def _reasons(state: State, evidence: Evidence) -> Iterator[str]:
+    projections, sigreg = evidence.projections, evidence.last("sigreg")
+    if state in ("diverged", "not judged"):
+        return
+    if projections is not None:
+        yield (
+            f"The projections have a standard deviation of {number(projections.spread)} per "
+            f"coordinate, where SIGReg asks for 1, and an effective rank of "
+            f"{projections.effective_rank:.1f} in {projections.d} dimensions."
+        )
+    if sigreg is not None and evidence.point is not None:
+        yield (
+            f"SIGReg ended at {number(sigreg)}, on a scale from {evidence.floor:.2f} for a perfect "
+            f"Gaussian to {number(evidence.point)} for a single point."
+        )
+    if state == "past its best":
+        for fall in falls(evidence):
+            show = number if fall.key == "effective_rank" else percent
+            yield (
+                f"The {fall.name} was {show(fall.best)} at step {fall.step:,} and "
+                f"{show(fall.end)} at the end."
+            )
+    if state == "still improving":
+        yield f"When training ended, {listed(improvements(evidence))}."
+
+
+def _changes(state: State, evidence: Evidence, found: list[Finding]) -> Iterator[str]:
+    lambd, steps = evidence.lambd, evidence.run.settings.get("steps")
+    behind = any(finding.title == BEHIND_BASELINE for finding in found)
+    if state == "diverged":
+        yield "Lower the learning rate, or train in float32, and start again."
+    if evidence.same_pictures:
+        yield "Train on pictures that differ: look at --data, and at how they were made."
+    elif state in ("collapsed", "partly collapsed"):
+        if not lambd:
+            yield "Switch SIGReg on: --lambd 0.05."
+        elif lambd < 0.05:
+            yield f"Give SIGReg more weight than {lambd:g}: --lambd 0.05."
+        else:
+            yield "Lower the learning rate, and use batches of at least 128."
+    if state == "partly collapsed":
+        yield "Narrow the projector: it may be wider than the data can fill."
+    projections = evidence.projections
+    narrow = projections is not None and projections.rank_share < NARROW_RANK_SHARE
+    if state == "past its best":
+        yield from _go_back(evidence)
+    if state in ALIVE and narrow and lambd is not None and lambd < 0.05:
+        yield f"Give SIGReg more weight than {lambd:g}, to open more directions: --lambd 0.05."
+    if state == "still improving" or (state == "healthy" and behind):
+        yield f"Train longer{f': --steps {2 * steps}' if isinstance(steps, int) else ''}."
+    if state in ALIVE and behind:
+        yield (
+            "Look at the views below. Weaken those that crop, blur or recolour away what tells the "
+            "classes apart."
+        )
+
+
+def _go_back(evidence: Evidence) -> Iterator[str]:
+    """Which checkpoint to take, and how to end a training in time."""
+    fall = falls(evidence)[0]
+    best = evidence.run.best
+    if best is not None:
+        yield (
+            f"Use the encoder of step {best.step:,}, which had the best online probe and is kept: "
+            f'load_encoder("{evidence.run.path / "checkpoints" / "best"}").'
+        )
+    kept = [int(p.name[5:]) for p in list_checkpoints(evidence.run.path / "checkpoints")]
+    if kept and best is None:
+        nearest = min(kept, key=lambda step: abs(step - fall.step))
+        yield (
+            f"The checkpoint nearest to step {fall.step:,} that is kept is step-{nearest:08d}; "
+            "--keep keeps more of them."
+        )
+    yield f"End training near step {fall.step:,}, or lower the learning rate."
+
+
+def compare(this: Evidence, other: Evidence) -> str:
+    """What sets another run apart, in plain words that hold for these numbers."""
+    name, state, loss = other.run.name, judge(other).state, other.last("loss")
+    if other.lambd is not None:
+        name += f" (λ = {other.lambd:g})"
+    if loss is None:
+        return f"{name} has no curves to compare."
+    ours = this.last("loss")
+    text = f"The loss of {name} ended at {number(loss)}"
+    text += "." if ours is None else f", that of {this.run.name} at {number(ours)}."
+    if state == "collapsed" and loss < 0.01 * other.run.curve("loss")[1][0]:
+        text += (
+            " A loss near zero looks like success and is the opposite: the views of a picture agree"
+            " because all pictures agree."
+        )
+    if other.projections is not None:
+        text += (
+            f" Its projections have a standard deviation of {number(other.projections.spread)} and "
+            f"an effective rank of {other.projections.effective_rank:.1f} in "
+            f"{other.projections.d} dimensions."
+        )
+        if state == "collapsed" and other.projections.effective_rank < SINGLE_DIRECTION_RANK:
+            text += " One direction is all that is left; 1 is the least an effective rank can be."
+        elif state == "collapsed":
+            text += (
+                " Effective rank is blind to scale: with the one point that is left at the origin, "
+                "it counts the noise around it."
+            )
+    return text

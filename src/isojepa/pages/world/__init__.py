@@ -1,0 +1,1 @@
+"""A world model's run -> its report."""

@@ -1,0 +1,1 @@
+"""Image files of any depth, orientation and mode -> squares of bytes."""

@@ -1,1 +1,0 @@
-"""Scores, embeddings and curves -> findings -> one self-contained page."""

@@ -1,0 +1,195 @@
+"""Checkpoints with checksums, and the exported encoder."""
+
+import hashlib
+import io
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from isojepa.boundaries import reading, shown, writing
+from isojepa.errors import UserError
+from isojepa.files import write_atomically
+
+Export = Callable[[Path], None]
+BEST = "best"
+FILES = {"model.safetensors", "training_state.pt", "meta.json"}
+
+
+class Damaged(UserError):
+    """A checkpoint that is not what was written; the message says in which way."""
+
+
+class Checkpoint(NamedTuple):
+    """What a resumed run needs."""
+
+    step: int
+    """Number of updates made."""
+    weights: dict[str, Tensor]
+    state: dict[str, Any]
+    """Optimisers and the like; tensors and plain containers only."""
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> Path:
+    """Write checkpoints/step-00001000 below `folder` and remove all but the newest `keep`.
+
+    Only what this function wrote is ever removed: complete checkpoints under exactly such a name
+    that are older than this one. Copies under other names stay, and so do newer ones.
+
+    Returns:
+        The checkpoint's folder: model.safetensors, training_state.pt and meta.json with checksums.
+    """
+    target = folder / _name(checkpoint.step)
+    _write(target, checkpoint)
+    older = [p for p in list_checkpoints(folder) if _step(p) < checkpoint.step and _is_ours(p)]
+    for old in older[: max(0, len(older) - keep + 1)]:
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def save_best(
+    folder: Path, checkpoint: Checkpoint, scores: dict[str, float], export: Export
+) -> Path:
+    """Write checkpoints/best: a checkpoint that no pruning removes, with its scores.
+
+    Args:
+        export: writes what else belongs into the folder, such as the encoder.
+
+    Returns:
+        Its folder, which `load_checkpoint`, `read_best` and `load_encoder` read.
+    """
+    target = folder / BEST
+    _write(target, checkpoint, scores=scores, export=export)
+    return target
+
+
+class Best(NamedTuple):
+    """What is known of the best checkpoint."""
+
+    step: int
+    scores: dict[str, float]
+
+
+def read_best(folder: Path) -> Best | None:
+    """Update and scores of checkpoints/best below `folder`; None without a readable one."""
+    try:
+        meta = json.loads((folder / BEST / "meta.json").read_text())
+        scores = {str(name): float(score) for name, score in meta["scores"].items()}
+        return Best(int(meta["step"]), scores)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        return None
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what a process that was killed while it saved has left in a checkpoints folder."""
+    for part in folder.glob(".part-*"):
+        names = {p.name for p in part.iterdir()} if part.is_dir() else {part.name}
+        if all(name in FILES | {"encoder"} or name.startswith(".part-") for name in names):
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints below the folder, oldest first: folders named exactly as they are written."""
+    found = [p for p in folder.glob("step-*") if re.fullmatch(r"step-\d{8,}", p.name)]
+    return sorted((p for p in found if p.is_dir() and p.name == _name(_step(p))), key=_step)
+
+
+def _name(step: int) -> str:
+    return f"step-{step:08d}"
+
+
+def _step(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
+
+
+def _is_ours(path: Path) -> bool:
+    return not path.is_symlink() and {p.name for p in path.iterdir()} == FILES
+
+
+def _write(
+    target: Path,
+    checkpoint: Checkpoint,
+    *,
+    scores: dict[str, float] | None = None,
+    export: Export | None = None,
+) -> None:
+    """A checkpoint's folder, whole or not at all; one of that name before is replaced."""
+    folder = target.parent
+    with writing(target):
+        folder.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(dir=folder, prefix=".part-"))
+        try:
+            state = io.BytesIO()
+            torch.save(checkpoint.state, state)
+            files = {
+                "model.safetensors": save(contiguous(checkpoint.weights)),
+                "training_state.pt": state.getvalue(),
+            }
+            checksums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+            meta: dict[str, Any] = {"step": checkpoint.step, "sha256": checksums}
+            if scores is not None:
+                meta["scores"] = scores
+            files["meta.json"] = json.dumps(meta, indent=2).encode()
+            for name, data in files.items():
+                write_atomically(part / name, data)
+            if export is not None:
+                export(part)
+            part.chmod(0o755)
+            shutil.rmtree(target, ignore_errors=True)
+            part.replace(target)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read one checkpoint and check it against its checksums.
+
+    Raises:
+        Damaged: if a file is missing, cut short or edited.
+    """
+    with reading(path, "a checkpoint", lambda why: Damaged(f"{shown(path)} is damaged: {why}")):
+        meta = json.loads((path / "meta.json").read_text())
+        for name in sorted(FILES - {"meta.json"}):
+            expected = meta["sha256"][name]
+            if hashlib.sha256((path / name).read_bytes()).hexdigest() != expected:
+                raise Damaged(f"{shown(path / name)} was cut short or edited: its checksum differs")
+        weights = load((path / "model.safetensors").read_bytes())
+        state = torch.load(path / "training_state.pt", map_location="cpu", weights_only=True)
+        if not isinstance(state, dict):
+            raise Damaged(f"{shown(path)} holds no training state")
+        step = int(meta["step"])
+        if path.name.startswith("step-") and path in list_checkpoints(path.parent):
+            step = _step(path)
+        if step != meta["step"] or step < 0:
+            raise Damaged(f"{shown(path / 'meta.json')} was edited: it is of update {meta['step']}")
+        return Checkpoint(step, weights, state)
+
+
+def newest_intact(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest checkpoint that passes its checks, and what is wrong with the newer ones."""
+    complaints: list[str] = []
+    for path in reversed(list_checkpoints(folder)):
+        try:
+            return load_checkpoint(path), complaints
+        except Damaged as error:
+            complaints.append(str(error))
+    return None, complaints
+
+
+def contiguous(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies on the CPU; safetensors takes no two that share memory, as layers used twice do."""
+    seen: set[int] = set()
+    copies: dict[str, Tensor] = {}
+    for name, x in weights.items():
+        copy = x.detach().cpu().contiguous()
+        copies[name] = copy.clone() if copy.data_ptr() in seen else copy
+        seen.add(copy.data_ptr())
+    return copies

@@ -1,0 +1,208 @@
+"""What a run writes while it trains: config.json, metrics.jsonl, trackers and checkpoints."""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Float
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from isojepa.boundaries import reading, shown, trying
+from isojepa.errors import UserError
+from isojepa.runs.checkpoints import (
+    Best,
+    Checkpoint,
+    Export,
+    clear_leftovers,
+    newest_intact,
+    read_best,
+    save_best,
+    save_checkpoint,
+)
+from isojepa.runs.folder import Metrics, provenance, write_json
+from isojepa.runs.settings import ASKED
+from isojepa.training.ranks import on_first, together
+from isojepa.training.trackers import Trackers
+
+log = logging.getLogger(__name__)
+
+
+class Diverged(UserError):
+    """The loss is no longer a number."""
+
+
+class Record:
+    """The folder of one run; on other ranks than the first it only watches the loss.
+
+    Args:
+        out: the run's folder.
+        model: whose weights are saved.
+        others: what else is saved and restored, by name: each has a `state_dict`.
+        rate: learning rate of an update, counted from 0, to name when the run diverges.
+        keep: checkpoints kept.
+        hint: what else may make the loss infinite, for the message.
+        trackers: where the metrics also go; opened by `open_run`.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        model: nn.Module,
+        others: dict[str, Any],
+        fabric: Fabric,
+        *,
+        rate: Callable[[int], float],
+        keep: int = 2,
+        hint: str = "",
+        trackers: Trackers | None = None,
+    ) -> None:
+        self.out, self.model, self.others, self.fabric = out, model, others, fabric
+        self.rate, self.keep, self.hint = rate, keep, hint
+        self.step = 0
+        self.seconds = 0.0
+        self._metrics: Metrics | None = None
+        self._trackers = Trackers([]) if trackers is None else trackers
+        self._best: Best | None = None
+        self._description: dict[str, Any] = {}
+        self._since_log: list[tuple[int, Tensor, Tensor]] = []
+        self._clock = time.perf_counter()
+
+    def begin(self, description: dict[str, Any], stored: dict[str, Any] | None) -> int:
+        """Restore what `stored` describes, or begin anew; returns the number of updates made.
+
+        Args:
+            description: config.json but for the versions and the machine: the settled
+                configuration as `config`, and `data`.
+            stored: config.json of a run to go on with.
+        """
+        if stored is not None:
+            together(self._restore)
+        made_by = provenance(self.fabric.device)
+        kept = made_by if stored is None else {k: stored[k] for k in made_by if k in stored}
+        self._description = {**description, **kept}
+        if stored is not None and ASKED in stored["config"]:
+            self._description["config"] = {ASKED: stored["config"][ASKED], **description["config"]}
+        if self._trackers.identity is not None:
+            self._description["wandb"] = self._trackers.identity
+        on_first(self._open)
+        self._clock = time.perf_counter()
+        return self.step
+
+    def _open(self) -> None:
+        clear_leftovers(self.out / "checkpoints")
+        self._best = read_best(self.out / "checkpoints") if self.step else None
+        write_json(self.out / "config.json", self._description)
+        self._metrics = Metrics(self.out, start=self.step)
+        self._trackers.begin(self._description["config"], purge_step=self.step)
+
+    def note(self, step: int, loss: Float[Tensor, ""], grad_norm: Float[Tensor, ""]) -> None:
+        """Remember an update, without waiting for its loss to be computed."""
+        self.step = step
+        self._since_log.append((step, loss, grad_norm))
+
+    def lap(self) -> tuple[int, float]:
+        """Updates since the last line of metrics, and the seconds they took."""
+        self._check_finite()
+        seconds = time.perf_counter() - self._clock
+        self.seconds += seconds
+        updates = len(self._since_log)
+        self._since_log.clear()
+        return updates, seconds
+
+    def append(self, line: dict[str, Any]) -> None:
+        """Add a line to the metrics, and start the clock of the next."""
+        if self._metrics is not None:
+            self._metrics.append(line)
+            self._trackers(line)
+        self._clock = time.perf_counter()
+
+    def save(self, step: int) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            Diverged: if the weights, or a loss since the last line, are no longer numbers.
+        """
+        self._check_finite()
+        weights = self.model.state_dict()
+        if not all(x.isfinite().all() for x in weights.values() if x.is_floating_point()):
+            raise Diverged(self._diagnosis(step, "the weights"))
+        if self.fabric.global_rank == 0:
+            save_checkpoint(self.out / "checkpoints", self._checkpoint(step), keep=self.keep)
+
+    def keep_best(self, step: int, scores: dict[str, float], export: Export) -> None:
+        """Keep this update's state apart, where its scores, the first before the next, are best.
+
+        The later of equals is kept, as it was trained for longer.
+        """
+        if self.fabric.global_rank != 0 or not scores:
+            return
+        if self._best is None or tuple(scores.values()) >= tuple(self._best.scores.values()):
+            save_best(self.out / "checkpoints", self._checkpoint(step), scores, export)
+            self._best = Best(step, scores)
+
+    @property
+    def best(self) -> Best | None:
+        """The update whose state is kept apart, on the first rank."""
+        return self._best
+
+    def _checkpoint(self, step: int) -> Checkpoint:
+        state = {name: other.state_dict() for name, other in self.others.items()}
+        return Checkpoint(step, self.model.state_dict(), {**state, "seconds": self.seconds})
+
+    def close(self) -> None:
+        """Close the trackers."""
+        self._trackers.close()
+
+    def finish(self) -> None:
+        """Write the time it took, and close the trackers."""
+        if self.fabric.global_rank != 0:
+            return
+        self._description["seconds"] = round(self.seconds, 1)
+        write_json(self.out / "config.json", self._description)
+        self.close()
+
+    def _restore(self) -> None:
+        checkpoint, complaints = newest_intact(self.out / "checkpoints")
+        for complaint in complaints:
+            log.warning("checkpoint left aside: %s", complaint)
+        if checkpoint is None:
+            if complaints:
+                raise UserError(
+                    f"--resume {shown(self.out)}: no intact checkpoint is left ({complaints[-1]}); "
+                    "start again with --overwrite"
+                )
+            log.info("no checkpoint yet: starting from the first update")
+            return
+        with reading(self.out / "checkpoints", "a checkpoint of what config.json describes"):
+            self.model.load_state_dict(checkpoint.weights)
+            for name, other in self.others.items():
+                if checkpoint.state.get(name) is not None:
+                    other.load_state_dict(checkpoint.state[name])
+            self.step, self.seconds = checkpoint.step, float(checkpoint.state["seconds"])
+        log.info("resumed at update %d", self.step)
+
+    def _check_finite(self) -> None:
+        for step, loss, _ in self._since_log:
+            if not math.isfinite(loss.item()):
+                raise Diverged(self._diagnosis(step, "the loss"))
+
+    def _diagnosis(self, step: int, what: str) -> str:
+        checkpoint, _ = newest_intact(self.out / "checkpoints")
+        kept = "there is no earlier checkpoint"
+        if checkpoint is not None:
+            kept = f"the checkpoint of update {checkpoint.step} is kept"
+        cause = f"the learning rate, {self.rate(step - 1):.3g} at that update, is likely too high"
+        norms = [norm.item() for at, _, norm in self._since_log if at < step]
+        if self.hint:
+            cause += f", or {self.hint}"
+        if norms:
+            cause += f"; the gradient norm before it was {norms[-1]:.3g}"
+        words = f"{what} became infinite or NaN at update {step}: {cause}. Training stopped; {kept}"
+        if checkpoint is None and self.fabric.global_rank == 0:  # the folder may be used again
+            with trying("the note in config.json that the run stopped"):
+                write_json(self.out / "config.json", {**self._description, "stopped": words})
+        return words

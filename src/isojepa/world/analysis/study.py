@@ -1,0 +1,153 @@
+"""A trained world model beside the episodes to study it on: embeddings of chosen frames."""
+
+import logging
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64, UInt8
+from PIL import Image
+from torch import Tensor
+
+from isojepa.boundaries import shown
+from isojepa.devices import Device
+from isojepa.errors import UserError
+from isojepa.progress import track
+from isojepa.world.environments.environments import ENVIRONMENTS, Environment
+from isojepa.world.episodes.trajectories import Trajectories, split_episodes
+from isojepa.world.learning.measures import encode
+from isojepa.world.learning.split import Split
+from isojepa.world.learning.trained import open_trained
+from isojepa.world.model.world_model import WorldModel
+
+log = logging.getLogger(__name__)
+HELD_OUT = 0.2
+"""Share of the episodes to hold out where training held out none."""
+AT_ONCE = 256  # frames
+
+
+class Study(NamedTuple):
+    """A trained model and a data set, its episodes split."""
+
+    run: Path
+    data: Path
+    model: WorldModel
+    """In eval mode, on its device."""
+    trajectories: Trajectories
+    train: Int64[np.ndarray, " m"]
+    """Episodes to fit readers on."""
+    held_out: Int64[np.ndarray, " k"]
+    """Episodes to report on."""
+    unseen: bool
+    """Whether the model has never seen the held-out episodes."""
+    known: Environment | None
+    """What is known of the data set's environment."""
+
+
+def open_study(
+    run: Path,
+    data: Path | None = None,
+    *,
+    device: Device = "auto",
+    cache: Path | None = None,
+    new: bool = False,
+) -> Study:
+    """Read a run and a data set, by default the run's own, split as it was for training.
+
+    Args:
+        new: report on episodes that were added since, too.
+
+    Raises:
+        UserError: if either cannot be read, they do not fit, or there is but one episode.
+    """
+    trained = open_trained(run, data, device=device, cache=cache, new=new)
+    settings, model, path, trajectories, split = trained
+    train, held_out, unseen = reader_split(split, seed=int(settings.get("seed", 0)), new=new)
+    if not len(held_out):
+        raise UserError(
+            f"{shown(path)}: holds a single episode, and some must be held out; collect more"
+        )
+    if not unseen:
+        log.warning("%s was trained on all episodes: those held out now are not new to it", run)
+    known = ENVIRONMENTS.get(trajectories.env_id or "")
+    return Study(run, path, model, trajectories, train, held_out, unseen, known)
+
+
+def reader_split(
+    split: Split, *, seed: int, new: bool
+) -> tuple[Int64[np.ndarray, " m"], Int64[np.ndarray, " k"], bool]:
+    """Episodes to fit readers on, those to report on, and whether the model never saw the latter.
+
+    Fitted on what the model was trained on, reported on what it never saw; where there is only one
+    kind, that is split. Both ascending.
+    """
+    unseen = split.unseen(new=new)
+    if len(unseen) and len(split.train):
+        return np.sort(split.train), np.sort(unseen), True
+    only = np.sort(unseen if len(unseen) else split.train)
+    train, held_out = split_episodes(len(only), held_out=HELD_OUT, seed=seed)
+    return only[train], only[held_out], len(unseen) > 0
+
+
+def episode_rows(
+    trajectories: Trajectories, episodes: Int64[np.ndarray, " m"]
+) -> Int64[np.ndarray, " n"]:
+    """The rows of whole episodes, counted over the data set."""
+    starts = np.cumsum(trajectories.lengths) - trajectories.lengths
+    return np.concatenate([starts[e] + np.arange(trajectories.lengths[e]) for e in episodes])
+
+
+def locate(
+    trajectories: Trajectories, rows: Int64[np.ndarray, " n"]
+) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
+    """Episode and environment step of each row."""
+    ends = np.cumsum(trajectories.lengths)
+    episode = np.searchsorted(ends, rows, side="right")
+    return episode, rows - (ends - trajectories.lengths)[episode]
+
+
+def spread(values: np.ndarray, most: int, *, seed: int) -> np.ndarray:
+    """At most so many of the values, in their order, drawn without replacement."""
+    if len(values) <= most:
+        return values
+    chosen = np.random.default_rng(seed).choice(len(values), most, replace=False)
+    return values[np.sort(chosen)]
+
+
+def embed_rows(
+    model: WorldModel,
+    trajectories: Trajectories,
+    rows: Int64[np.ndarray, " n"],
+    *,
+    words: str = "embedding frames",
+) -> Float32[np.ndarray, "n d"]:
+    """Embeddings of the frames of some rows, read and encoded a few at a time."""
+    parts = np.array_split(rows, max(1, -(-len(rows) // AT_ONCE)))
+    done = [
+        encode(model, channels_first(trajectories.rows(part))[:, None])[:, 0].cpu().numpy()
+        for part in track(parts, len(parts), words)
+    ]
+    return np.concatenate(done)
+
+
+def channels_first(frames: UInt8[np.ndarray, "*n y x c"]) -> UInt8[Tensor, "*n c y x"]:
+    """Frames as the model takes them: a view of the same memory, copied only if read-only."""
+    tensor = torch.from_numpy(frames if frames.flags.writeable else frames.copy())
+    return tensor.movedim(-1, -3)
+
+
+def shrink(frames: UInt8[np.ndarray, "n y x c"], size: int) -> UInt8[np.ndarray, "n s t c"]:
+    """Frames brought down to squares of `size` pixels, as thumbnails are."""
+    if frames.shape[1:3] == (size, size):
+        return frames
+    small = (
+        Image.fromarray(np.ascontiguousarray(f)).resize((size, size), Image.Resampling.BOX)
+        for f in frames
+    )
+    return np.stack([np.asarray(image) for image in small])
+
+
+def plain(value: float) -> float | None:
+    """A number as JSON can hold it: None in place of NaN and infinities."""
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,1 @@
+"""Policies acting in environments -> episodes on disk."""

@@ -1,0 +1,332 @@
+"""`isojepa world collect`: episodes of an environment, by a policy, into one data set."""
+
+import json
+import logging
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from importlib import metadata
+from io import BytesIO
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from isojepa.boundaries import reading, shown, writing
+from isojepa.errors import UserError
+from isojepa.files import write_atomically
+from isojepa.machine import cores
+from isojepa.progress import bar
+from isojepa.randomness import Stream, seed_from
+from isojepa.world.collection.collected import (
+    FORMATS,
+    count_frames,
+    put_back,
+    read_record,
+    size_in_bytes,
+    write_data_set,
+)
+from isojepa.world.control.goal_seeker import load_policy
+from isojepa.world.environments.environments import (
+    environment,
+    explained,
+    make_environments,
+    platform,
+    quiet,
+    reset,
+    seeded,
+)
+
+log = logging.getLogger(__name__)
+# Durations, random names, images that repeat, and what an episode's own order says
+LEFT_OUT = {"render_time", "id", "goal", "env_name", "step_idx"}
+Episode = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectConfig:
+    """Record episodes of one environment."""
+
+    env: str
+    """Id of the environment, such as swm/TwoRoom-v1."""
+    out: Path
+    """The data set to write: .h5 (frames kept exactly) or .lance (frames as JPEG)."""
+    episodes: int = 1000
+    """How many."""
+    policy: str = "scripted"
+    """random, scripted (the platform's policy for this environment), or the folder of a run."""
+    frame_size: int = 64
+    """Side of the stored frames in pixels; the published models see 224."""
+    workers: int = 0
+    """Processes; 0 is one per processor allowed. The data does not depend on it."""
+    seed: int = 0
+    """Episode k is a function of (seed, k)."""
+    steps: int | None = None
+    """Longest episode; by default that of the published data."""
+    action_noise: float | None = None
+    """Deviation of the noise on scripted actions, in units of the action; by default the published
+    one."""
+    resume: bool = False
+    """Go on with an interrupted collection, or add episodes to a finished one."""
+    overwrite: bool = False
+    """Replace an existing data set."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("episodes", 1), ("frame_size", 8), ("workers", 0), ("seed", 0),
+                            ("steps", 1), ("action_noise", 0)):  # fmt: skip
+            given = getattr(self, name)
+            if given is not None and given < least:
+                raise UserError(f"--{name.replace('_', '-')} {given}: expected at least {least}")
+        if self.out.suffix not in FORMATS:
+            raise UserError(f"--out {self.out}: expected a name ending in .h5, .hdf5 or .lance")
+        if self.resume and self.overwrite:
+            raise UserError("--resume and --overwrite exclude one another")
+
+
+class Collected(NamedTuple):
+    """What a collection came to."""
+
+    out: Path
+    episodes: int
+    frames: int
+    """In the whole data set."""
+    frames_per_second: float
+    """Of those recorded now, over all workers; NaN when there was nothing to do."""
+    size: int
+    """In bytes."""
+
+
+def run(config: CollectConfig) -> Collected:
+    """Collect the episodes and write the data set, in place of nothing or of the old one.
+
+    Episodes are kept one by one in `OUT.parts` until all are there; an interruption loses only
+    those in progress, and `resume` goes on from them.
+
+    Raises:
+        UserError: for an unknown environment or policy, an existing data set, a collection
+            that was begun otherwise, or an interruption.
+    """
+    if config.out.is_symlink():  # it stays one: its target is written
+        config = replace(config, out=config.out.resolve())
+    plan = _plan(config)
+    parts = config.out.with_name(config.out.name + ".parts")
+    done = _prepare(config, plan, parts)
+    if done >= config.episodes:
+        log.info("%s already holds %d episodes", config.out, done)
+        frames, size = count_frames(config.out), size_in_bytes(config.out)
+        return Collected(config.out, done, frames, float("nan"), size)
+    missing = [k for k in range(done, config.episodes) if not _part(parts, k).is_file()]
+    kept = config.episodes - done - len(missing)
+    if kept:
+        log.info("%d episodes of an earlier run are kept", kept)
+    began, frames = time.monotonic(), 0
+    with _interruptible(config, parts), bar(config.episodes, config.env, done=done + kept) as tick:
+        for n in _record_all(config, parts, missing):
+            frames += n
+            tick(1, f"{frames / (time.monotonic() - began):.0f} frames/s")
+    speed = frames / (time.monotonic() - began) if missing else float("nan")
+    episodes = (_load(_part(parts, k)) for k in range(done, config.episodes))
+    write_data_set(
+        config.out,
+        episodes,
+        after=done,
+        record={"plan": plan, "episodes": config.episodes},
+        env_id=config.env,
+        workplace=parts,
+    )
+    shutil.rmtree(parts, ignore_errors=True)
+    total, size = count_frames(config.out), size_in_bytes(config.out)
+    log.info(
+        "%s: %d episodes, %d frames at %d pixels, %.1f MB, %.0f frames/s",
+        *(config.out, config.episodes, total, config.frame_size, size / 1e6, speed),
+    )
+    return Collected(config.out, config.episodes, total, speed, size)
+
+
+def record(config: CollectConfig, k: int) -> Episode:
+    """Episode k, as columns: a function of (config, k), whatever came before in this process.
+
+    Row i holds what is seen after i steps, and the action taken then; the last action is NaN.
+    """
+    world, loaded = _world(config), _loaded_policy(config)
+    policy = _scripted(config, k) if loaded is None else loaded
+    seed = seed_from(config.seed, k, Stream.EPISODE_RESET)
+    rows: list[dict[str, Any]] = []
+    actions: list[np.ndarray] = []
+    reset(world, [seed])
+    with quiet(), seeded(seed_from(config.seed, k, Stream.EPISODE_POLICY)):
+        world.set_policy(policy)
+        if hasattr(policy, "set_seed"):
+            policy.set_seed(seed_from(config.seed, k, Stream.EPISODE_POLICY) % 2**31)
+        rows.append(_row(world.infos))
+        for _ in range(config.steps or environment(config.env).steps):
+            action = np.asarray(policy.get_action(world.infos), np.float32)
+            _, _, terminated, truncated, world.infos = world.envs.step(action)
+            actions.append(action[0])
+            rows.append(_row(world.infos))
+            if terminated[0] or truncated[0]:
+                break
+    names = [name for name in rows[0] if all(name in row for row in rows)]
+    episode = {name: np.stack([row[name] for row in rows]) for name in names}
+    episode["action"] = np.stack([*actions, np.full_like(actions[0], np.nan)])
+    return episode
+
+
+def _plan(config: CollectConfig) -> dict[str, Any]:
+    """What the episodes depend on; the same for every part of one data set."""
+    known = environment(config.env)
+    if config.policy == "scripted" and known.scripted is None:
+        raise UserError(
+            f"--policy scripted: {config.env} has no scripted policy ({known.no_script}); "
+            "use --policy random or the folder of a trained run"
+        )
+    if config.policy not in {"random", "scripted"} and not Path(config.policy).is_dir():
+        raise UserError(
+            f"--policy {config.policy}: expected random, scripted or the folder of a trained run"
+        )
+    plan = asdict(config)
+    for name in ("out", "episodes", "workers", "resume", "overwrite"):
+        del plan[name]
+    plan["steps"] = config.steps or known.steps
+    plan["platform"] = metadata.version("stable-worldmodel")
+    return plan
+
+
+def _prepare(config: CollectConfig, plan: dict[str, Any], parts: Path) -> int:
+    """Refuse or clear what is there; the number of episodes the data set already holds."""
+    if config.resume:
+        put_back(config.out, parts)
+    else:
+        kept = config.out.exists() or any(parts.glob("episode-*.npz"))
+        if kept and not config.overwrite:
+            raise UserError(
+                f"{config.out if config.out.exists() else parts} exists; add --resume to go on "
+                "with it or --overwrite to replace it"
+            )
+        shutil.rmtree(parts, ignore_errors=True)
+    done = 0
+    if config.resume and config.out.exists():
+        earlier = read_record(config.out)
+        _same_plan(config.out, earlier.get("plan", {}), plan)
+        done = int(earlier["episodes"])
+    with writing(parts):
+        parts.mkdir(parents=True, exist_ok=True)
+    begun = parts / "plan.json"
+    if begun.is_file():
+        with reading(begun, "the plan of a collection; use --overwrite"):
+            earlier = dict(json.loads(begun.read_text()))
+        _same_plan(parts, earlier, plan)
+    write_atomically(begun, json.dumps(plan, indent=2))
+    return done
+
+
+def _same_plan(place: Path, earlier: dict[str, Any], plan: dict[str, Any]) -> None:
+    for name, value in plan.items():
+        if earlier.get(name) != value:
+            raise UserError(
+                f"{place} was collected with {name} = {earlier.get(name)}, not {value}; "
+                "use the same settings, or --overwrite"
+            )
+
+
+def _record_all(config: CollectConfig, parts: Path, missing: list[int]) -> Iterator[int]:
+    """Record the missing episodes, yielding the frames of each as it is kept."""
+    workers = min(config.workers or cores(), max(1, len(missing)))
+    if workers == 1:
+        for k in missing:
+            yield _record_part(config, parts, k)
+        return
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=_one_thread
+    ) as pool:
+        waiting: list[Future[int]] = [pool.submit(_record_part, config, parts, k) for k in missing]
+        try:
+            for ready in as_completed(waiting):
+                yield ready.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _record_part(config: CollectConfig, parts: Path, k: int) -> int:
+    episode = record(config, k)
+    content = BytesIO()
+    np.savez_compressed(content, allow_pickle=False, **episode)
+    write_atomically(_part(parts, k), content.getvalue())
+    return len(episode["action"])
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+    logging.getLogger("isojepa").setLevel(logging.WARNING)
+
+
+@contextmanager
+def _interruptible(config: CollectConfig, parts: Path) -> Iterator[None]:
+    def kept() -> str:
+        n = len(list(parts.glob("episode-*.npz")))
+        return f"{n} episodes are kept in {parts}; go on with --resume"
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        log.info("interrupted: %s", kept())
+        raise
+    except BrokenProcessPool as error:
+        raise UserError(
+            f"{config.env}: a worker process died, perhaps for lack of memory; try fewer "
+            f"--workers; {kept()}"
+        ) from error
+
+
+@lru_cache(maxsize=1)
+def _world(config: CollectConfig) -> Any:
+    """The one environment of this process, kept from episode to episode."""
+    return make_environments(config.env, 1, frame_size=config.frame_size, collecting=True)
+
+
+@lru_cache(maxsize=1)
+def _loaded_policy(config: CollectConfig) -> Any | None:
+    if config.policy in {"random", "scripted"}:
+        return None
+    return load_policy(Path(config.policy), config.env, config.seed)
+
+
+def _scripted(config: CollectConfig, k: int) -> Any:
+    seed = seed_from(config.seed, k, Stream.EPISODE_POLICY) % 2**31
+    scripted = environment(config.env).scripted
+    with explained(config.env):
+        if config.policy == "random" or scripted is None:
+            return platform().policy.RandomPolicy(seed=seed)
+        return scripted(config.action_noise, seed)
+
+
+def _row(infos: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The columns of the platform's infos that are worth keeping, of the only environment."""
+    row = {}
+    for name, values in infos.items():
+        if name in LEFT_OUT or name.startswith("_") or name == "action":
+            continue
+        values = values.numpy() if isinstance(values, torch.Tensor) else values
+        if isinstance(values, np.ndarray) and values.dtype.kind in "biuf":
+            row[re.sub(r"[./]", "_", name)] = np.array(values[0, 0])
+    return row
+
+
+def _load(part: Path) -> dict[str, list[Any]]:
+    def damaged(why: str) -> UserError:
+        return UserError(f"{shown(part)}: damaged ({why}); delete it and go on with --resume")
+
+    with reading(part, "an episode", damaged), np.load(part, allow_pickle=False) as columns:
+        return {name: list(columns[name]) for name in columns.files}
+
+
+def _part(parts: Path, k: int) -> Path:
+    return parts / f"episode-{k:06d}.npz"

@@ -1,0 +1,1 @@
+"""A world model, a planner and goals -> actions, and how often they succeed."""

@@ -1,0 +1,188 @@
+"""What a user may say about planning, and what evaluation needs, read and checked."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+
+from isojepa.devices import Device
+from isojepa.errors import UserError
+from isojepa.runs.settings import require_at_least_one
+from isojepa.world.control.pairs import Protocol
+from isojepa.world.control.recipes import (
+    RECIPES,
+    Aggregate,
+    Metric,
+    PlannerName,
+    Recipe,
+    RecipeName,
+    adapted,
+    build_graph,
+)
+from isojepa.world.environments.environments import Environment, environment
+from isojepa.world.episodes.trajectories import Trajectories
+from isojepa.world.learning.trained import open_trained
+from isojepa.world.planners.costs import EmbeddingGraph
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanConfig:
+    """Reach image goals by planning with a trained world model, and score it beside baselines."""
+
+    run: Path
+    """Run folder of `isojepa world train`."""
+    data: Path | None = None
+    """Data set from which starts and goals are taken. Default: the run's own."""
+    new_episodes: bool = False
+    """Take them from episodes added since training too, not only from those held out."""
+    env: str | None = None
+    """Id of the environment. Default: the one the data set recorded."""
+
+    protocol: Protocol = "strict"
+    """strict: from episodes the model has not seen, and no pair solved at the start. published: any
+    episode, any pair; a random policy then succeeds on a quarter of TwoRoom's."""
+    pairs: int = 200
+    """Start and goal pairs, per seed."""
+    offset: int = 25
+    """Environment steps from start to goal in the data set."""
+    budget: int = 50
+    """Environment steps allowed."""
+    seeds: int = 1
+    """Evaluations, each with other pairs and other draws of the planner; pooled."""
+    seed: int = 0
+    """Of the first of them."""
+
+    recipe: RecipeName = "ours"
+    """Where the settings below start from; published: CEM of 300 x 10, last step, all executed."""
+    planner: PlannerName | None = None
+    """cem, icem, mppi, gradient, or random shooting."""
+    cost: Aggregate | None = None
+    """Distance to the goal at the last step, the least at any step, the mean along the path, or
+    approach: the least at any step plus a tenth of that mean."""
+    distance: Metric | None = None
+    """Squared, Euclidean, or geodesic: along the graph of the training frames' embeddings."""
+    horizon: int | None = None
+    """Blocks planned."""
+    execute: int | None = None
+    """Blocks executed before planning anew."""
+    history: int | None = None
+    """Most frames a plan starts from. Default: 1, as published."""
+    candidates: int | None = None
+    """Sequences drawn per iteration."""
+    iterations: int | None = None
+    """Iterations at most."""
+    tolerance: float | None = None
+    """Stop once the elites' mean spread falls below this, in units of the first; 0: never."""
+    improvement: float | None = None
+    """Stop once the elites' cost falls by less than this share in an iteration; 0: never."""
+    action_penalty: float | None = None
+    """Weight of the mean square of the normalised actions in the cost."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the model's rollouts; the encoder stays in float32."""
+
+    baselines: bool = True
+    """Also play random actions, a straight line and the scripted policy without noise."""
+    films: int = 4
+    """Episodes to film, into control.gif beside the result."""
+    device: Device = "auto"
+    """Where to plan."""
+    out: Path | None = None
+    """JSON file for the result. Default: RUN/control.json."""
+
+    def __post_init__(self) -> None:
+        require_at_least_one(
+            self,
+            ("pairs", "offset", "budget", "seeds", "horizon", "execute", "history", "candidates",
+             "iterations"),
+        )  # fmt: skip
+        for name in ("seed", "films", "tolerance", "improvement", "action_penalty"):
+            given = getattr(self, name)
+            if given is not None and given < 0:
+                raise UserError(f"--{name.replace('_', '-')} must not be negative")
+
+
+class Prepared(NamedTuple):
+    """All that evaluation needs, read and checked."""
+
+    config: PlanConfig
+    model: Any
+    """For planning: it shares the trained one's encoder."""
+    trajectories: Trajectories
+    known: Environment
+    episodes: Int64[np.ndarray, " e"]
+    """Pairs are drawn from these."""
+    recipe: Recipe
+    graph: EmbeddingGraph | None
+
+
+def prepare(config: PlanConfig) -> Prepared:
+    """Read the run and the data, and check that they belong together."""
+    _, model, data, trajectories, split = open_trained(
+        config.run, config.data, device=config.device, new=config.new_episodes
+    )
+    if model.action_dim == 0:
+        raise UserError(f"--run {config.run}: the model knows no actions, so it cannot plan")
+    recipe = recipe_of(config, model)
+    known = environment_of(config, trajectories)
+    everything = np.arange(len(trajectories))
+    episodes = everything
+    if config.protocol == "strict":
+        episodes = split.unseen(new=config.new_episodes)
+        if not len(episodes):
+            raise UserError(
+                f"--protocol strict: {config.run} was trained on all episodes of {data}; give "
+                "--data with others, or train with --held-out"
+            )
+    train = split.train if len(split.train) else everything
+    planning = model.for_planning(getattr(torch, config.precision))
+    graph = None
+    if recipe.distance == "geodesic":
+        graph = build_graph(
+            planning, trajectories, train, nodes=recipe.graph_nodes, seed=config.seed
+        )
+    return Prepared(config, planning, trajectories, known, episodes, recipe, graph)
+
+
+def recipe_of(config: PlanConfig, model: Any) -> Recipe:
+    """How to plan, for a model, or its spec, of this `frame_skip` and `history`.
+
+    Raises:
+        UserError: if the options do not fit together, the model or the budget.
+    """
+    names = ("planner", "cost", "distance", "horizon", "execute", "history", "candidates",
+             "iterations", "tolerance", "improvement", "action_penalty")  # fmt: skip
+    options = {name: getattr(config, name) for name in names}
+    recipe = adapted(RECIPES[config.recipe], options, frame_skip=model.frame_skip)
+    steps = recipe.horizon * model.frame_skip
+    if steps > config.budget:
+        raise UserError(
+            f"--horizon {recipe.horizon}: {recipe.horizon} blocks of {model.frame_skip} steps are "
+            f"{steps}, beyond the budget of {config.budget}; lower --horizon or raise --budget"
+        )
+    if recipe.history > model.history:
+        raise UserError(f"--history {recipe.history}: the model sees at most {model.history}")
+    return recipe
+
+
+def environment_of(config: PlanConfig, trajectories: Trajectories) -> Environment:
+    """The environment asked for, or recorded with the data.
+
+    Raises:
+        UserError: if neither says, or it cannot be played as the configuration asks.
+    """
+    env_id = config.env or trajectories.env_id
+    if env_id is None:
+        raise UserError(
+            f"{trajectories.path}: does not say which environment it is from; give --env"
+        )
+    known = environment(env_id)
+    if known.set_start is None or known.set_goal is None:
+        raise UserError(f"--env {env_id}: the platform cannot set its state; choose another")
+    if config.protocol == "strict" and known.solved is None:
+        raise UserError(
+            f"--protocol strict: when {env_id} is solved at the start is not known; use published"
+        )
+    return known

@@ -1,0 +1,1 @@
+"""Environments to collect episodes in, and to act in."""

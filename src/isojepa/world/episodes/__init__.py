@@ -1,0 +1,1 @@
+"""Data sets of episodes -> clips of frames and actions."""

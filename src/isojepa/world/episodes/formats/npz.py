@@ -1,0 +1,75 @@
+"""NumPy's .npz archives of columns, such as OGBench's: frames are read from them piece by piece."""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isojepa.boundaries import contents, reason, shown
+from isojepa.errors import UserError
+from isojepa.world.episodes.formats.flat import read_flat
+from isojepa.world.episodes.formats.source import Source
+
+
+def read_npz(path: Path, camera: str | None = None) -> Source:
+    """Open an archive of columns with a row per step, episodes told as in HDF5 files.
+
+    Raises:
+        UserError: if it cannot be read, or what it holds contradicts itself.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.endswith(".npy")]
+        found = {name.removesuffix(".npy"): Member(path, name) for name in names}
+    except Exception as error:
+        why = contents(path) or reason(error)
+        raise UserError(
+            f"{shown(path)}: not a readable .npz archive, or a truncated one ({why})"
+        ) from error
+    return read_flat(path, found, camera)
+
+
+class Member:
+    """An array in an archive: shape and type at once, rows in order without reading all."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._path, self._name = path, name
+        self._file: Any = None
+        self._at = 0
+        with self._open() as file:
+            self.shape, self._fortran, self.dtype = self._header(file)
+
+    def _open(self) -> Any:
+        return zipfile.ZipFile(self._path).open(self._name)
+
+    @staticmethod
+    def _header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
+        version = np.lib.format.read_magic(file)
+        if version == (1, 0):
+            return np.lib.format.read_array_header_1_0(file)
+        return np.lib.format.read_array_header_2_0(file)
+
+    def __getitem__(self, rows: slice | tuple[()]) -> np.ndarray:
+        if not isinstance(rows, slice) or self._fortran or not self.shape:
+            with self._open() as file:
+                whole = np.lib.format.read_array(file, allow_pickle=False)
+            return whole[rows]
+        start, stop, _ = rows.indices(self.shape[0])
+        row = int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
+        if self._file is None or start < self._at:
+            self._file, self._at = self._open(), 0
+            self._header(self._file)
+        while self._at < start:
+            n = min(start - self._at, max(1, 2**24 // max(1, row)))
+            self._read(n * row)
+            self._at += n
+        content = self._read((stop - start) * row)
+        self._at = stop
+        return np.frombuffer(content, self.dtype).reshape(stop - start, *self.shape[1:])
+
+    def _read(self, size: int) -> bytes:
+        content = self._file.read(size)
+        if len(content) < size:
+            raise EOFError("the archive ends too early")
+        return content

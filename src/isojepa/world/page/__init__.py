@@ -1,1 +1,0 @@
-"""A world-model run -> one self-contained page."""

@@ -1,0 +1,1 @@
+"""Costs of candidate actions -> the cheapest actions found."""

@@ -1,1 +1,0 @@
-"""A world model and a goal image -> actions."""

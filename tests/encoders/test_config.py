@@ -1,0 +1,110 @@
+"""What follows from the images and the machine when the user says nothing."""
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+
+from isojepa.encoders.config import (
+    MAY_DIFFER_ON_RESUME,
+    Plan,
+    PretrainConfig,
+    derive,
+)
+from isojepa.encoders.modalities.images.images import Headers
+from isojepa.errors import UserError
+from isojepa.runs.settings import as_json, merge_for_resume
+
+CONFIG = PretrainConfig(data=Path("photos"), out=Path("run"))
+
+
+def plan(short_side: int, channels: int = 3, n: int = 10_000, gpu: bool = False, **said) -> Plan:
+    return derive(
+        replace(CONFIG, **said), Headers(short_side, channels), n_train=n, labelled=True, gpu=gpu
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ((8, 1), {"image_size": 16, "model": "resnet_nano", "recipe": "glyph"}),
+        ((32, 3), {"image_size": 32, "model": "resnet_micro", "recipe": "small"}),
+        ((3000, 3), {"image_size": 64, "model": "resnet_micro", "recipe": "small"}),
+        (
+            (3000, 3, 10_000, True),
+            {"image_size": 224, "model": "vit_small_patch16_224", "recipe": "photo", "lr": 5e-4},
+        ),
+    ],
+)
+def test_size_decides(settings: tuple, expected: dict) -> None:
+    derived = plan(*settings)._asdict()
+    assert derived == derived | expected
+
+
+def test_views_follow_network_and_recipe() -> None:
+    vit = plan(3000, gpu=True)
+    assert (vit.global_views, vit.local_views) == (2, 6)
+    convolutional = plan(3000, gpu=True, model="resnet50")
+    assert (convolutional.global_views, convolutional.local_views) == (4, 0)
+
+
+@pytest.mark.parametrize(("n", "batch"), [(2, 2), (9, 2), (48, 8), (1000, 128), (10**6, 256)])
+def test_batch_fits_the_images(n: int, batch: int) -> None:
+    assert plan(32, n=n).batch_size == batch
+
+
+def test_steps_are_bounded() -> None:
+    assert plan(32, n=100).steps >= 500
+    assert plan(32, n=10**8).steps == 100_000
+    assert plan(32, steps=7).steps == 7
+
+
+def test_one_image_is_not_enough() -> None:
+    with pytest.raises(UserError, match="at least 2"):
+        plan(32, n=1)
+
+
+def test_what_is_said_is_kept() -> None:
+    said = {"image_size": 48, "model": "resnet18", "recipe": "none", "batch_size": 33, "lr": 0.1}
+    derived = plan(8, **said)._asdict()
+    assert derived == derived | said
+
+
+def test_json_round_trip_for_resuming() -> None:
+    asked = replace(CONFIG, lambd=0.02, global_scale=(0.2, 0.9))
+    stored = as_json(asked, plan(32))
+    merged = merge_for_resume(
+        replace(CONFIG, resume=True, device="cpu"), stored, MAY_DIFFER_ON_RESUME
+    )
+    assert merged.lambd == 0.02
+    assert merged.steps == plan(32).steps
+    assert merged.device == "cpu"
+    with pytest.raises(UserError, match="--seed is 3 but the run has 0"):
+        merge_for_resume(replace(CONFIG, seed=3), stored, MAY_DIFFER_ON_RESUME)
+
+
+def test_every_open_field_is_settled_by_the_plan() -> None:
+    may_stay_open = {"labels", "global_scale", "wandb", "preview", "micro_batch"}
+    open_fields = {f.name for f in fields(PretrainConfig) if f.default is None}
+    assert open_fields - may_stay_open <= set(Plan._fields)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"lambd": 1.5},
+        {"knots": 1},
+        {"t_max": 0.0},
+        {"holdout": 1.0},
+        {"batch_size": 0},
+        {"micro_batch": 0},
+        {"global_scale": (0.5, 0.2)},
+        {"resume": True, "overwrite": True},
+        {"local_views": -1},
+        {"seed": -1},
+    ],
+)
+def test_values_out_of_range_are_named(wrong: dict) -> None:
+    name = next(iter(wrong)).replace("_", "-")
+    with pytest.raises(UserError, match=f"--{name}"):
+        replace(CONFIG, **wrong)

@@ -1,0 +1,241 @@
+"""Whole runs: what they write, that they resume exactly, and how they stop."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from isojepa import load_encoder
+from isojepa.encoders import pretrain
+from isojepa.encoders.config import PretrainConfig
+from isojepa.errors import UserError
+from isojepa.runs.checkpoints import load_checkpoint, newest_intact
+from isojepa.runs.folder import read_metrics
+from isojepa.training.interrupted import Interrupted
+from isojepa.training.recorder import Diverged
+
+
+def final(out: Path) -> dict[str, torch.Tensor]:
+    checkpoint, _ = newest_intact(out / "checkpoints")
+    return checkpoint.weights
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_a_run_folder_holds_everything(quick: PretrainConfig) -> None:
+    out = pretrain.run(replace(quick, tensorboard=True))
+    made = json.loads((out / "config.json").read_text())
+    assert made["config"]["steps"] == 8
+    assert made["data"]["classes"] == ["across", "upright"]
+    assert (made["data"]["train"], made["data"]["test"]) == (38, 10)
+    assert {p.name for p in out.iterdir()} == {
+        *("config.json", "metrics.jsonl", "log.txt", "skipped.tsv", "views.png", "sample.npz"),
+        *("checkpoints", "encoder", "tensorboard", "held_out.tsv"),
+    }
+    lines = read_metrics(out)
+    assert [line["step"] for line in lines] == [1, 2, 4, 6, 8]
+    assert {"loss", "invariance", "sigreg", "effective_rank", "probe_accuracy"} <= lines[-1].keys()
+    assert [p.name for p in (out / "checkpoints").iterdir()].sort() is None
+    assert len(list((out / "tensorboard").iterdir())) == 1
+    encoder = load_encoder(out)
+    assert encoder(torch.zeros(1, 1, 16, 16)).shape == (1, 128)
+    with Image.open(out / "views.png") as picture:
+        assert picture.width > 400
+
+
+@pytest.mark.parametrize("options", [{}, {"micro_batch": 5, "directions": "exact"}], ids=str)
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
+    quick: PretrainConfig, options: dict
+) -> None:
+    quick = replace(quick, **options)
+    quick = replace(quick, steps=12, probe_every=5)  # update 5, where it stops, is to be probed
+    whole = pretrain.run(quick)
+    cut = replace(quick, out=quick.out.with_name("cut"))
+    original = pretrain.Session.follow
+
+    def stop_at_5(self: pretrain.Session, update: object) -> str:
+        words = original(self, update)
+        if update.step == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return words
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pretrain.Session, "follow", stop_at_5)
+        with pytest.raises(Interrupted) as stopped:
+            pretrain.run(cut)
+    assert stopped.value.number == signal.SIGTERM
+    assert newest_intact(cut.out / "checkpoints")[0].step == 5
+    pretrain.run(replace(cut, resume=True))
+    assert same(final(whole), final(cut.out))
+    timing = {"images_per_second"}
+    a, b = (
+        [{k: v for k, v in line.items() if k not in timing} for line in read_metrics(out)]
+        for out in (whole, cut.out)
+    )
+    assert a == b
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(quick: PretrainConfig) -> None:
+    first = final(pretrain.run(quick))
+    again = final(pretrain.run(replace(quick, out=quick.out.with_name("again"))))
+    other = final(pretrain.run(replace(quick, out=quick.out.with_name("other"), seed=1)))
+    assert same(first, again)
+    assert not same(first, other)
+
+
+def test_lambda_zero_collapses_the_spread(quick: PretrainConfig) -> None:
+    settings = {"steps": 40, "lr": 1e-2}
+    kept = pretrain.run(replace(quick, **settings))
+    lost = pretrain.run(replace(quick, **settings, lambd=0.0, out=quick.out.with_name("lost")))
+    kept, lost = read_metrics(kept)[-1], read_metrics(lost)[-1]
+    assert lost["invariance"] < 0.1 * kept["invariance"]
+    assert lost["sigreg"] > 2 * kept["sigreg"]
+
+
+def test_a_module_passed_from_python(quick: PretrainConfig) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(256, 12))
+    out = pretrain.run(replace(quick, model=None), network)
+    encoder = load_encoder(out, nn.Sequential(nn.Flatten(), nn.Linear(256, 12)))
+    assert encoder.embedding_dim == 12
+
+
+def test_local_views_and_a_transformer(quick: PretrainConfig) -> None:
+    settings = {"model": "test_vit", "image_size": 32, "recipe": "photo", "steps": 2}
+    out = pretrain.run(replace(quick, **settings))
+    made = json.loads((out / "config.json").read_text())["config"]
+    assert (made["global_views"], made["local_views"]) == (2, 6)
+
+
+def test_preview_writes_the_picture_and_nothing_else(quick: PretrainConfig, tmp_path: Path) -> None:
+    picture = tmp_path / "look.png"
+    assert pretrain.run(replace(quick, preview=picture)) == picture
+    assert picture.is_file()
+    assert not quick.out.exists()
+
+
+def test_fewer_images_than_the_batch(quick: PretrainConfig) -> None:
+    with pytest.raises(UserError, match=r"batch-size 100: there are only 38 training images"):
+        pretrain.run(replace(quick, batch_size=100))
+    out = pretrain.run(replace(quick, batch_size=None))
+    assert json.loads((out / "config.json").read_text())["config"]["batch_size"] == 8
+
+
+def test_unknown_model(quick: PretrainConfig) -> None:
+    with pytest.raises(UserError, match="did you mean resnet18"):
+        pretrain.run(replace(quick, model="resnt18"))
+    assert not quick.out.exists()
+
+
+def test_an_existing_run_is_refused_and_may_be_replaced(quick: PretrainConfig) -> None:
+    pretrain.run(replace(quick, steps=2))
+    with pytest.raises(UserError, match=r"--resume.*--overwrite"):
+        pretrain.run(quick)
+    pretrain.run(replace(quick, steps=3, overwrite=True))
+    assert read_metrics(quick.out)[-1]["step"] == 3
+
+
+def test_what_is_no_run_is_never_overwritten(quick: PretrainConfig) -> None:
+    quick.out.mkdir()
+    (quick.out / "thesis.tex").write_text("years of work")
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match="choose another"):
+            pretrain.run(replace(quick, overwrite=overwrite))
+    assert (quick.out / "thesis.tex").exists()
+
+
+def test_resuming_with_other_settings_names_them(quick: PretrainConfig, pictures: Path) -> None:
+    pretrain.run(quick)
+    other = replace(quick, resume=True, lambd=0.2, steps=9)
+    with pytest.raises(UserError, match=r"--lambd is 0.2 but the run has 0.05; --steps is 9"):
+        pretrain.run(other)
+    with pytest.raises(UserError, match="no run there"):
+        pretrain.run(replace(quick, out=quick.out.with_name("none"), resume=True))
+    # Left out, the run's own settings hold.
+    pretrain.run(PretrainConfig(data=pictures, out=quick.out, resume=True, device="cpu"))
+
+
+def test_resuming_on_other_data_is_refused(quick: PretrainConfig, tmp_path: Path) -> None:
+    pretrain.run(quick)
+    (tmp_path / "other").mkdir()
+    Image.new("L", (20, 20)).save(tmp_path / "other" / "a.png")
+    with pytest.raises(UserError, match="data have changed"):
+        pretrain.run(replace(quick, resume=True, data=tmp_path / "other"))
+
+
+def test_a_damaged_checkpoint_is_passed_over(quick: PretrainConfig) -> None:
+    whole = final(pretrain.run(quick))
+    newest = quick.out / "checkpoints" / "step-00000008"
+    (newest / "model.safetensors").write_bytes(b"cut short")
+    pretrain.run(replace(quick, resume=True))
+    assert same(whole, load_checkpoint(newest).weights)
+    for path in (quick.out / "checkpoints").glob("*/meta.json"):
+        path.write_text("{}")
+    with pytest.raises(UserError, match="no intact checkpoint is left"):
+        pretrain.run(replace(quick, resume=True))
+
+
+def test_too_many_unreadable_files(quick: PretrainConfig, tmp_path: Path) -> None:
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    for i in range(20):
+        Image.new("L", (20, 20), 10 * i).save(folder / f"{i}.png")
+    for i in range(3):
+        (folder / f"bad{i}.jpg").write_text("no image")
+    settings = replace(quick, data=folder, steps=2, batch_size=4)
+    with pytest.raises(UserError, match=r"3 of 23 files skipped.*--max-skipped 0.14"):
+        pretrain.run(settings)
+    assert (quick.out / "skipped.tsv").read_text().count("not an image") == 3
+    pretrain.run(replace(settings, max_skipped=0.14))
+    assert json.loads((quick.out / "config.json").read_text())["data"]["skipped"] == 3
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(
+    quick: PretrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = pretrain.make_views
+
+    def poisoned(images: torch.Tensor, *rest: object) -> object:
+        views = original(images, *rest)
+        poisoned.calls += 1
+        return views._replace(large=views.large * float("nan")) if poisoned.calls == 6 else views
+
+    poisoned.calls = 0
+    monkeypatch.setattr(pretrain, "make_views", poisoned)
+    with pytest.raises(Diverged, match=r"update 6.*learning rate.*update 4 is kept"):
+        pretrain.run(quick)
+    kept, _ = newest_intact(quick.out / "checkpoints")
+    assert kept.step == 4
+    assert all(x.isfinite().all() for x in kept.weights.values())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_save_and_exit_with_their_code(
+    quick: PretrainConfig, pictures: Path, number: signal.Signals
+) -> None:
+    command = [
+        *(sys.executable, "-m", "isojepa.cli", "pretrain", "--data", pictures, "--out", quick.out),
+        *("--steps", "100000", "--batch-size", "16", "--slices", "16", "--device", "cpu"),
+    ]
+    process = subprocess.Popen([str(c) for c in command], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not read_metrics(quick.out) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, said
+    assert "go on with --resume" in said
+    assert "Traceback" not in said
+    checkpoint, complaints = newest_intact(quick.out / "checkpoints")
+    assert checkpoint.step >= 1
+    assert complaints == []
