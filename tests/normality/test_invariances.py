@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor
 
-from isojepa.normality.multivariate import MULTIVARIATE, random_directions, sliced
+from isojepa.normality.multivariate import MULTIVARIATE, henze_visagie, random_directions, sliced
 from isojepa.normality.samples import (
     multivariate_sample,
     standardise,
@@ -17,9 +18,10 @@ from isojepa.normality.samples import (
     whiten,
 )
 from isojepa.normality.statistic import Statistic
-from isojepa.normality.univariate import UNIVARIATE
+from isojepa.normality.univariate import UNIVARIATE, epps_pulley, epps_pulley_hermite
 
 N, D = 24, 3
+CLOSE = {"rtol": 1e-4, "atol": 1e-4}
 LOCATION_SCALE_ONLY = {"mean_and_variance", "negative_log_likelihood"}
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
@@ -30,6 +32,11 @@ class Case(NamedTuple):
     statistic: Statistic
     shape: tuple[int, ...]
     """Of one sample."""
+
+    @property
+    def scale_free(self) -> bool:
+        own = self.statistic.null == "composite" and self.statistic.simple is None
+        return own or self.label.endswith("-composite")
 
 
 def cases():
@@ -174,6 +181,65 @@ def test_sparse_gradients_pass_through_one_sample(name):
     x = sample(N).requires_grad_()
     UNIVARIATE[name].function(x).backward()
     assert (x.grad.count_nonzero() == 1) == (UNIVARIATE[name].gradient == "sparse")
+
+
+@every
+@pytest.mark.parametrize(
+    ("dtype", "scale"),
+    [(torch.float32, 2.0**k) for k in (-130, -100, -19, 100, 123)]
+    + [(torch.float64, 2.0**k) for k in (-1030, -660, 660, 1020)],
+)
+def test_powers_of_two_change_nothing_that_is_scale_free(case, dtype, scale):
+    if not case.scale_free:
+        return
+    usual = sample(2, *case.shape, dtype=dtype).requires_grad_()
+    far = (usual.detach() * scale).requires_grad_()
+    values = [case.function(x) for x in (usual, far)]
+    subnormal = scale < torch.finfo(dtype).tiny  # has lost digits
+    close = {"rtol": 1e-3 if subnormal else 4 * torch.finfo(dtype).eps, "atol": 0}
+    torch.testing.assert_close(values[1], values[0], **close)
+    for value in values:
+        value.sum().backward()
+    if not subnormal:  # else the gradient is beyond the largest number
+        grown = far.grad.double() * scale
+        torch.testing.assert_close(grown, usual.grad.double(), rtol=1e-4, atol=1e-6)
+
+
+@every
+@pytest.mark.parametrize("power", range(-30, 31, 6))
+def test_single_precision_is_right_at_any_scale_or_says_so(case, power):
+    """Against float64: a number beyond float32 may come out as none, never as a wrong one."""
+    x = (sample(*case.shape) * 10.0**power).float()
+    # A grid of frequencies aliases what lies far beyond its reach; Henze-Visagie's exponents are
+    # clipped at half the range of the type: numbers of the type, not of the sample.
+    of_the_type = epps_pulley, epps_pulley_hermite, henze_visagie
+    if power > 0 and case.statistic.function in of_the_type and not case.scale_free:
+        return
+    value, exact = case.function(x), case.function(x.double())
+    if value.isfinite() or case.scale_free:
+        torch.testing.assert_close(value, exact.float(), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_scipy_agrees_at_any_scale(scale):
+    x = (sample(60) * scale).float()
+    y = x.double().numpy() / scale
+    torch.testing.assert_close(
+        UNIVARIATE["shapiro_wilk"].function(x).item(), stats.shapiro(y).statistic, **CLOSE
+    )
+    torch.testing.assert_close(
+        UNIVARIATE["jarque_bera"].function(x).item(), float(stats.jarque_bera(y).statistic), **CLOSE
+    )
+    lilliefors = UNIVARIATE["kolmogorov_smirnov"].under("composite")(x).item()
+    expected = stats.kstest(y, stats.norm(y.mean(), y.std(ddof=1)).cdf).statistic
+    torch.testing.assert_close(lilliefors, float(expected), **CLOSE)
+
+
+@pytest.mark.parametrize("to_standard", [standardise, whiten])
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_standardising_can_be_mapped(to_standard, scale):
+    x = sample(4, N, D, dtype=torch.float32) * scale
+    torch.testing.assert_close(torch.vmap(to_standard)(x), to_standard(x))
 
 
 @univariate

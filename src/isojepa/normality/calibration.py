@@ -28,7 +28,7 @@ from isojepa.normality.multivariate import (
     random_directions,
     sliced,
 )
-from isojepa.normality.samples import at_usual_scale, whiten
+from isojepa.normality.samples import whiten
 from isojepa.normality.statistic import Null, Statistic
 from isojepa.normality.univariate import UNIVARIATE
 from isojepa.randomness import Stream, generator
@@ -115,12 +115,9 @@ class Calibration:
         """The statistic of each sample."""
         if self.sliced:
             directions = random_directions(self.d, self.slices, seed=self.seed)
-            z = whiten(at_usual_scale(z)) if self.null == "composite" else z
+            z = whiten(z) if self.null == "composite" else z
             return sliced(z, directions, self.statistic, self.reduction)
         function = self.properties.under(self.null)
-        p = self.properties
-        if self.null == "composite" or (p.null == "composite" and p.simple is None):
-            z = at_usual_scale(z)  # it does not depend on the scale
         return function(z if self.statistic in MULTIVARIATE else z[..., 0])
 
     def p_values(self, values: Float[Tensor, "..."], null: Float[Tensor, " r"]) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from isojepa.normality.samples import univariate_sample
+from isojepa.normality.samples import at_usual_scale, univariate_sample
 
 
 def vasicek_entropy(x: Float[Tensor, "... n"], m: int | None = None) -> Float[Tensor, "..."]:
@@ -47,7 +47,7 @@ def vasicek(x: Float[Tensor, "... n"], m: int | None = None) -> Float[Tensor, ".
     Raises:
         ValueError: for fewer than 5 samples or `m` out of range.
     """
-    x = univariate_sample(x, at_least=5)
+    x = at_usual_scale(univariate_sample(x, at_least=5), axes=(-1,))
     variance = (x - x.mean(-1, keepdim=True)).square().mean(-1)
     log_deviation = variance.clamp_min(torch.finfo(x.dtype).tiny).log() / 2
     return torch.exp(vasicek_entropy(x, m) - log_deviation)

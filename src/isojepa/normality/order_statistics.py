@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from isojepa.normality.samples import univariate_sample
+from isojepa.normality.samples import at_usual_scale, univariate_sample
 
 # Royston (1995), algorithm AS R94: the two outermost weights as polynomials in 1/sqrt(n).
 _OUTERMOST = (0.0, 0.221157, -0.147981, -2.071190, 4.434685, -2.706056)
@@ -72,6 +72,7 @@ def royston_weights(n: int) -> Float[Tensor, " n"]:
 
 
 def _squared_correlation(x: Tensor, weights: Tensor) -> Tensor:
+    x = at_usual_scale(x, axes=(-1,))
     centred = x - x.mean(-1, keepdim=True)
     slope = (centred.sort(-1).values * weights.to(x)).sum(-1)
     total = centred.square().sum(-1)

@@ -41,17 +41,22 @@ def product(a: Float[Tensor, "... p q"], b: Float[Tensor, "... q r"]) -> Float[T
         return a @ b
 
 
-def at_usual_scale(z: Float[Tensor, "... n d"]) -> Float[Tensor, "... n d"]:
+def at_usual_scale(
+    x: Float[Tensor, "..."], axes: tuple[int, ...] = (-2, -1)
+) -> Float[Tensor, "..."]:
     """Each sample by a power of two, if its squares would overflow or vanish otherwise.
 
     What does not depend on the scale does not change by it, to the last bit: a power of two only
     moves the exponent. Samples between 2^-20 and 2^20 stay as they are.
+
+    Args:
+        axes: those of one sample.
     """
-    largest = z.detach().abs().amax((-2, -1), keepdim=True)
-    _, exponent = torch.frexp(largest)
+    largest = x.detach().abs().amax(axes, keepdim=True)
+    mantissa, exponent = torch.frexp(largest)
     far = (exponent.abs() > 20) & largest.isfinite() & (largest > 0)
-    half = torch.where(far, exponent, 0) // 2  # in two steps: 2^-149 has no reciprocal
-    return torch.ldexp(torch.ldexp(z, -half), half - torch.where(far, exponent, 0))
+    tiny = torch.finfo(x.dtype).tiny  # 2^-149 has no reciprocal
+    return x * torch.where(far, mantissa / largest, 1).clamp(tiny, 1 / tiny)
 
 
 def standardise(x: Float[Tensor, "... n"], ddof: int = 1) -> Float[Tensor, "... n"]:
@@ -62,7 +67,7 @@ def standardise(x: Float[Tensor, "... n"], ddof: int = 1) -> Float[Tensor, "... 
     Raises:
         ValueError: for fewer than ddof + 1 samples.
     """
-    x = univariate_sample(x, at_least=ddof + 1)
+    x = at_usual_scale(univariate_sample(x, at_least=ddof + 1), axes=(-1,))
     centred = x - x.mean(-1, keepdim=True)
     variance = centred.square().sum(-1, keepdim=True) / (x.shape[-1] - ddof)
     return centred / variance.clamp_min(torch.finfo(x.dtype).tiny).sqrt()
@@ -82,6 +87,7 @@ def whiten(z: Float[Tensor, "... n d"]) -> Float[Tensor, "... n d"]:
     n, d = z.shape[-2:]
     if n <= d:
         raise ValueError(f"whitening needs more samples than dimensions, got n={n}, d={d}")
+    z = at_usual_scale(z)
     centred = z - z.mean(-2, keepdim=True)
     covariance = product(centred.mT, centred) / n
     precision = torch.finfo(z.dtype)
