@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,16 @@ def describe_machine(device: torch.device) -> str:
         return torch.cuda.get_device_name(device)
     name = "Apple GPU" if device.type == "mps" else "CPU"
     return f"{name}, {torch.get_num_threads()} threads, {platform.machine()} {platform.system()}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """How a result came about: what `provenance` records, as far as an older version did."""
+
+    command: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    hardware: str | None = None
+    started: str | None = None
 
 
 def provenance(device: torch.device) -> dict[str, Any]:

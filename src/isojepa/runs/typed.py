@@ -1,0 +1,221 @@
+"""Dataclasses <-> JSON by their annotations: what one stage writes and another reads.
+
+A dataclass is an object with a key per field and a NamedTuple an array, nested as they are. Keys
+that no field asks for are passed over, and a key that is missing gives the field's default: files
+of older and of newer versions load. Numbers that are not finite are written as null.
+"""
+
+import json
+import math
+from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    NoReturn,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from isojepa.boundaries import reading, shown
+from isojepa.errors import UserError
+from isojepa.runs.folder import write_json
+
+T = TypeVar("T")
+LARGEST = 1e300
+INLINE, SPARSE, OTHERS = "inline", "sparse", "others"
+Inline = Annotated[T, INLINE]
+"""A dataclass whose keys stand beside those of the one that holds it."""
+Sparse = Annotated[T, SPARSE]
+"""Without its key in the file while it is None."""
+Others = Annotated[dict[str, object], OTHERS]
+"""All keys that the other fields do not take."""
+
+
+class Key(NamedTuple):
+    """The name in the file of a field that cannot have it: `Annotated[float, Key("from")]`."""
+
+    name: str
+
+
+def to_json(value: object) -> Any:
+    """A dataclass, or a container of them, as plain JSON values."""
+    if isinstance(value, dict):
+        return {str(key): to_json(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Path):
+        return str(value)
+    if not is_dataclass(value):
+        return value
+    made: dict[str, Any] = {}
+    kind: Any = type(value)
+    for entry in _entries(kind):
+        part = getattr(value, entry.field.name)
+        if entry.mark in (INLINE, OTHERS):
+            made |= to_json(part)
+        elif part is not None or entry.mark != SPARSE:
+            made[entry.key] = to_json(part)
+    return made
+
+
+def from_json(kind: type[T], content: object, path: Path) -> T:
+    """A dataclass of JSON values.
+
+    Args:
+        kind: its annotations may be numbers, strings, bools, paths, literals, optionals, tuples,
+            dicts, named tuples, dataclasses, and `object` for what is taken as it is.
+        path: the file, for the message.
+
+    Raises:
+        UserError: naming the file and the entry that is missing or cannot be one.
+    """
+    return _read(kind, content, _Place(path))
+
+
+def read_result(kind: type[T], path: Path) -> T:
+    """A dataclass from a file that `write_result` wrote.
+
+    Raises:
+        UserError: if the file cannot be read, or holds something else.
+    """
+    with reading(path, "JSON"):
+        content = json.loads(path.read_text(encoding="utf-8"))
+    return from_json(kind, content, path)
+
+
+def write_result(path: Path, result: object) -> None:
+    """Write a dataclass as indented JSON, whole or not at all."""
+    write_json(path, to_json(result))
+
+
+class _Entry(NamedTuple):
+    field: Field[Any]
+    hint: Any
+    key: str
+    mark: object
+
+
+@cache
+def _entries(kind: type) -> tuple[_Entry, ...]:
+    hints = get_type_hints(kind, include_extras=True)
+    entries = []
+    for one in fields(kind):
+        hint, mark = hints[one.name], None
+        if get_origin(hint) is Annotated:
+            hint, mark, *_ = get_args(hint)
+        entries.append(_Entry(one, hint, mark.name if isinstance(mark, Key) else one.name, mark))
+    return tuple(entries)
+
+
+class _Place(NamedTuple):
+    """An entry of a file."""
+
+    path: Path
+    entry: str = ""
+
+    def inside(self, key: object) -> "_Place":
+        return _Place(self.path, f"{self.entry}.{key}" if self.entry else str(key))
+
+    def damaged(self, value: object) -> NoReturn:
+        self.fail(f"is {shown(str(value)[:60])}" if self.entry else "is not an object")
+
+    def fail(self, why: str) -> NoReturn:
+        raise UserError(f"{shown(self.path)}: damaged ({shown(self.entry or 'it')} {why})")
+
+
+def _read(hint: Any, value: object, at: _Place) -> Any:
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return _one_of(inner, value, at)
+    if origin is Annotated:
+        return _read(inner[0], value, at)
+    if origin is Literal:
+        return value if value in inner else at.damaged(value)
+    if origin is dict:
+        if not isinstance(value, dict):
+            at.damaged(value)
+        return {_key(inner[0], k, at): _read(inner[1], v, at.inside(k)) for k, v in value.items()}
+    if origin is tuple:
+        return tuple(_array(inner, value, at))
+    if is_dataclass(hint):
+        return _object(hint, value, at)
+    if isinstance(hint, type) and issubclass(hint, tuple):
+        return hint(*_array(tuple(get_type_hints(hint).values()), value, at))
+    return _scalar(hint, value, at)
+
+
+def _one_of(hints: tuple[Any, ...], value: object, at: _Place) -> Any:
+    if NoneType in hints and (value is None or _is_endless(value)):
+        return None
+    *others, last = (hint for hint in hints if hint is not NoneType)
+    for hint in others:
+        try:
+            return _read(hint, value, at)
+        except UserError:
+            continue
+    return _read(last, value, at)
+
+
+def _object(kind: Any, value: object, at: _Place) -> Any:
+    if not isinstance(value, dict):
+        at.damaged(value)
+    return _taken_from({str(key): part for key, part in value.items()}, kind, at)
+
+
+def _taken_from(rest: dict[str, object], kind: Any, at: _Place) -> Any:
+    """A dataclass of some keys of an object, which are removed from it."""
+    given: dict[str, Any] = {}
+    for field, hint, key, mark in sorted(_entries(kind), key=lambda entry: entry.mark == OTHERS):
+        if mark == INLINE:
+            given[field.name] = _taken_from(rest, hint, at)
+        elif mark == OTHERS:
+            given[field.name] = rest
+        elif key in rest:
+            given[field.name] = _read(hint, rest.pop(key), at.inside(key))
+        elif field.default is MISSING and field.default_factory is MISSING:
+            at.inside(key).fail("is missing")
+    return kind(**given)
+
+
+def _array(hints: tuple[Any, ...], value: object, at: _Place) -> list[Any]:
+    if not isinstance(value, list):
+        at.damaged(value)
+    if hints[1:] == (Ellipsis,):
+        hints = hints[:1] * len(value)
+    if len(value) != len(hints):
+        at.damaged(value)
+    return [_read(hint, part, at.inside(i)) for i, (hint, part) in enumerate(zip(hints, value))]
+
+
+def _scalar(hint: Any, value: object, at: _Place) -> Any:
+    if hint in (object, Any):
+        return value
+    if hint in (int, float):
+        kinds = int if hint is int else int | float
+        if isinstance(value, bool) or not isinstance(value, kinds) or _is_endless(value):
+            at.damaged(value)
+        return hint(value)
+    if not isinstance(value, str if hint is Path else hint):
+        at.damaged(value)
+    return hint(value) if hint is Path else value
+
+
+def _key(hint: Any, key: str, at: _Place) -> Any:
+    if hint is not int:
+        return key
+    return int(key) if key.isdecimal() else at.damaged(key)
+
+
+def _is_endless(value: object) -> bool:
+    """Whether a number is none that can be reckoned with: NaN, infinite or absurdly large."""
+    return isinstance(value, int | float) and not abs(value) < LARGEST
