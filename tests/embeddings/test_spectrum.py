@@ -2,13 +2,18 @@
 
 import numpy as np
 import pytest
-from scipy import linalg
+from scipy import linalg, stats
 
 from isojepa.embeddings import label_free
 from isojepa.embeddings.moments import Moments
 from isojepa.embeddings.samples import from_array
 from isojepa.embeddings.scan import scan
-from isojepa.embeddings.spectrum import isotropic_eigenvalues, least_eigenvalues, spectrum
+from isojepa.embeddings.spectrum import (
+    isotropic_eigenvalues,
+    least_eigenvalues,
+    spectrum,
+    wishart_eigenvalues,
+)
 from tests.embeddings.laws import anisotropic, copies, gaussian
 
 
@@ -34,11 +39,25 @@ def test_isotropic_eigenvalues_follow_marchenko_and_pastur():
     assert isotropic_eigenvalues(49, 80).mean() == pytest.approx(1)
 
 
+@pytest.mark.parametrize(("small", "large"), [(1, 7), (5, 5), (8, 59), (30, 33)])
+def test_wishart_eigenvalues_have_the_law_of_direct_draws(small: int, large: int):
+    rng = np.random.default_rng(0)
+    direct = np.array(
+        [np.linalg.svd(rng.standard_normal((small, large)), compute_uv=False) for _ in range(600)]
+    )
+    drawn = np.array([wishart_eigenvalues(rng, small, float(large)) for _ in range(600)])
+    assert (np.diff(drawn, axis=1) <= 0).all()
+    for i in {0, small // 2, small - 1}:
+        assert stats.ks_2samp(direct[:, i] ** 2, drawn[:, i]).pvalue > 1e-3
+
+
 def test_isotropic_eigenvalues_are_those_of_gaussian_samples():
     rng = np.random.default_rng(0)
     draws = [np.linalg.eigvalsh(np.cov(rng.standard_normal((60, 8)).T))[::-1] for _ in range(400)]
-    bartlett = isotropic_eigenvalues(59, 8, draws=400)
-    np.testing.assert_allclose(bartlett, np.mean(draws, 0) / np.mean(draws), rtol=0.03)
+    found = isotropic_eigenvalues(59, 8, draws=400)
+    np.testing.assert_allclose(found, np.mean(draws, 0) / np.mean(draws), rtol=0.03)
+    np.testing.assert_array_equal(found, isotropic_eigenvalues(59, 8, draws=400))
+    assert (found != isotropic_eigenvalues(59, 8, draws=400, seed=1)).any()
 
 
 def test_probe_variance_is_that_of_least_squares():
@@ -203,7 +222,7 @@ def test_rows_and_covariance_give_the_same_spectrum(n: int):
     )
     left, right = Moments.of(x).without(x[3:6]), Moments.of(np.delete(x, [3, 4, 5], 0))
     np.testing.assert_allclose(left.mean, right.mean, atol=1e-12)
-    np.testing.assert_allclose(left.eigen().values, right.eigen().values, atol=1e-9)
+    np.testing.assert_allclose(left.eigen.values, right.eigen.values, atol=1e-9)
 
 
 @pytest.mark.parametrize(("n", "d"), [(101, 100), (65, 64), (21, 20)])

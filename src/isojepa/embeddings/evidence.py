@@ -1,5 +1,6 @@
 """Everything a diagnosis measures, in two passes over the rows and a look at some of them."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from jaxtyping import Float, Int64
 from isojepa.embeddings.directions import Search, worst_directions
 from isojepa.embeddings.distances import Distances, distances
 from isojepa.embeddings.gaussianity import N_NULL, Gaussianity, gaussianity
+from isojepa.embeddings.memory import check_memory
 from isojepa.embeddings.moments import Moments
 from isojepa.embeddings.samples import Samples
 from isojepa.embeddings.scan import Scan, scan
@@ -17,8 +19,11 @@ from isojepa.embeddings.spectrum import Spectrum, spectrum
 from isojepa.errors import UserError
 from isojepa.progress import bar
 
+log = logging.getLogger(__name__)
 LEAST_ROWS = 20
 """Fewer samples say nothing about a distribution."""
+SLOW = 4000
+"""Order of a matrix whose eigenvectors take more than a few seconds."""
 ROUNDING = 1e-6
 """Relative to the samples' length; what varies less does not vary."""
 ROUNDS = 3
@@ -94,19 +99,23 @@ def gather(
         cache: folder that keeps simulated null distributions from run to run.
 
     Raises:
-        UserError: for rows that are not finite unless dropped, or fewer than 20 rows.
+        UserError: for rows that are not finite unless dropped, fewer than 20 rows, or more numbers
+            than the memory takes.
     """
     if samples.n < LEAST_ROWS:
         raise UserError(
             f"{samples.name}: {samples.n} rows say little about a distribution; "
             f"at least {LEAST_ROWS} are needed"
         )
+    check_memory(samples, max_samples)
     with bar(samples.n, "moments") as advance:
         seen = scan(
             samples, drop_nonfinite=drop_nonfinite, most=max_samples, seed=seed, progress=advance
         )
     if seen.moments.n < LEAST_ROWS:
         raise UserError(f"{samples.name}: only {seen.moments.n} rows hold usable numbers")
+    if min(seen.moments.n, samples.d) >= SLOW:
+        log.info("%s: principal axes of %d columns; this takes minutes", samples.name, samples.d)
     shape = spectrum(seen.moments, worth=seen.moments.n / seen.duplicates.crowding, seed=seed)
     evidence = Evidence(samples=samples, scan=seen, shape=shape, any_scale=any_scale)
     if evidence.relative_deviation < ROUNDING:

@@ -5,6 +5,8 @@ columns takes d^2 numbers; n < d rows say as much in n d, and its eigenvectors f
 Gram matrix of n^2.
 """
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +20,8 @@ class Eigen(NamedTuple):
     axes: Float[np.ndarray, "d r"]
 
 
-class Moments(NamedTuple):
+@dataclass(frozen=True)
+class Moments:
     """First and second moments of n rows, float64."""
 
     n: int
@@ -46,6 +49,7 @@ class Moments(NamedTuple):
         assert self.covariance is not None
         return np.diag(self.covariance)
 
+    @cached_property
     def eigen(self) -> Eigen:
         """Of the covariance."""
         if self.rows is not None:
@@ -54,6 +58,7 @@ class Moments(NamedTuple):
         values, axes = np.linalg.eigh(self.covariance)
         return Eigen(values[::-1].clip(min=0), axes[:, ::-1])
 
+    @cached_property
     def second(self) -> Float[np.ndarray, " d"]:
         """Eigenvalues of the second moments around 0, with divisor n."""
         if self.rows is not None:
