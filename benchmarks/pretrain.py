@@ -27,19 +27,19 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from isojepa.encoders import pretrain
-from isojepa.encoders.config import PretrainConfig
-from isojepa.encoders.jepa import JEPA
-from isojepa.encoders.loop import parameter_groups
-from isojepa.encoders.modalities.images.encoder import Encoder, EncoderSpec
-from isojepa.encoders.modalities.images.views import (
+from isojepa import LeJEPALoss, PretrainConfig
+from isojepa.encoders import (
+    JEPA,
+    Encoder,
+    EncoderSpec,
     Views,
     draw_parameters,
     make_views,
     photo,
+    pretrain,
 )
-from isojepa.objective.lejepa import LeJEPALoss
 from isojepa.training.memory import kept_memory
+from isojepa.training.optimise import parameter_groups
 
 GLOBAL, LOCAL, SIZE, BATCH = 2, 4, 96, 64
 MEAN, STD = [0.5] * 3, [0.25] * 3

@@ -22,7 +22,7 @@ from rich.table import Table
 from torch import Tensor
 from torchvision.transforms import v2
 
-from isojepa.encoders.modalities.images.views import draw_parameters, make_views, photo
+from isojepa.encoders import draw_parameters, make_views, photo
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 

@@ -35,9 +35,9 @@ from rich.table import Table
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-from isojepa.encoders.loop import parameter_groups
-from isojepa.objective.lewm import LeWMLoss
+from isojepa import LeWMLoss
 from isojepa.training.memory import kept_memory
+from isojepa.training.optimise import parameter_groups
 from isojepa.world.episodes.trajectories import (
     ActionScale,
     Clips,

@@ -26,17 +26,17 @@ from rich.table import Table
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from isojepa import LeJEPALoss
-from isojepa.encoders.jepa import JEPA
-from isojepa.encoders.modalities.images.encoder import Encoder, EncoderSpec
-from isojepa.encoders.modalities.images.views import (
+from isojepa import LeJEPALoss, exact_sigreg
+from isojepa.encoders import (
+    JEPA,
+    Encoder,
+    EncoderSpec,
     Views,
     draw_parameters,
     glyph,
     make_views,
     normalise,
 )
-from isojepa.objective.exact import exact_sigreg
 from isojepa.randomness import generator
 
 SIDE, JUDGED, EVERY = 8, 512, 10

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from isojepa.workflow import DemoConfig, demo
+from isojepa.demos.images import DemoConfig, run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,11 +24,11 @@ class Config:
 
 def main(config: Config) -> None:
     """Run the demo for every seed and print mean [lowest, highest] of each score, in per cent."""
-    runs = [demo(DemoConfig(out=config.out / str(seed), seed=seed)) for seed in config.seeds]
+    runs = [run(DemoConfig(out=config.out / str(seed), seed=seed)) for seed in config.seeds]
     for name in runs[0]:
         cells = []
         for column in ("linear", "knn", "kernel", "1", "5", "10"):
-            rows = [run[name] for run in runs]
+            rows = [scores[name] for scores in runs]
             values = [r["shots"][column]["mean"] if column.isdigit() else r[column] for r in rows]
             low, mean, high = 100 * np.array([min(values), np.mean(values), max(values)])
             cells.append(f"{column} {mean:.1f} [{low:.1f}, {high:.1f}]")

@@ -20,10 +20,10 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from isojepa import workflow
-from isojepa.encoders.evaluation.evaluate import read_for
-from isojepa.encoders.evaluation.features import embed
-from isojepa.encoders.modalities.images.encoder import Encoder, load_encoder
+from isojepa import load_encoder
+from isojepa.demos.images import DemoConfig
+from isojepa.demos.images import run as run_demo
+from isojepa.encoders import Encoder
 from isojepa.pages.embeddings.diagnose import DiagnoseConfig, run
 
 N, D = 4000, 32
@@ -96,10 +96,11 @@ def demo_embeddings(demo: Path) -> Iterator[tuple[str, np.ndarray]]:
     trained = load_encoder(demo / "run")
     torch.manual_seed(0)
     untrained = Encoder(trained.spec).eval()
-    images = read_for(trained, demo / "digits", None)
+    files = sorted((demo / "digits").rglob("*.png"))
+    images = torch.stack([trained.preprocess(Image.open(file)) for file in files])
     for name, encoder in (("before", untrained), ("after", trained)):
-        x = embed(encoder, images, np.arange(len(images)))
-        yield f"demo-{name}-training", x.cpu().numpy()
+        with torch.no_grad():
+            yield f"demo-{name}-training", encoder(images).numpy()
     yield "demo-projections", np.load(demo / "run" / "sample.npz")["projections"]
     yield "demo-projections-lambda-0", np.load(demo / "collapsed" / "sample.npz")["projections"]
 
@@ -141,7 +142,7 @@ def main(config: Config) -> None:
     config.out.mkdir(parents=True, exist_ok=True)
     demo = config.demo or config.out / "demo"
     if not (demo / "run" / "sample.npz").is_file():
-        workflow.demo(workflow.DemoConfig(out=demo))
+        run_demo(DemoConfig(out=demo))
     cases = {name: draw(np.random.default_rng(0)) for name, draw in LAWS.items()}
     cases |= dict(demo_embeddings(demo))
     table = Table("file", "samples", "verdict", "also")

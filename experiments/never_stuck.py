@@ -29,9 +29,7 @@ from torch import Tensor, nn
 
 from isojepa import LeJEPALoss, SIGReg
 from isojepa.embeddings.label_free import effective_rank
-from isojepa.encoders.jepa import JEPA
-from isojepa.encoders.modalities.images.encoder import Encoder, EncoderSpec
-from isojepa.encoders.modalities.images.views import draw_parameters, glyph, make_views
+from isojepa.encoders import JEPA, Encoder, EncoderSpec, draw_parameters, glyph, make_views
 from isojepa.randomness import generator
 
 matplotlib.use("Agg")

@@ -5,6 +5,8 @@ docs/architecture.md and CONTRIBUTING.md hold the same list, written by
 """
 
 import ast
+import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "isojepa"
 ROOMS = {
+    "version": "the version's one place",
+    "faces": "public names, imported on first use",
     "errors": "the user's mistakes",
     "boundaries": "reading foreign files, writing, reaching a network: one declared error each",
     "machine": "cores and memory that this process may use",
@@ -89,3 +93,47 @@ def test_imports_point_upwards_inside(house: str) -> None:
 
 def test_there_is_no_utils() -> None:
     assert not [p for p in PACKAGE.rglob("*") if "util" in p.name]
+
+
+def layout() -> str:
+    """The rooms as a block of text, those inside a house below it."""
+    lines = []
+    for room, what in ROOMS.items():
+        lines.append(
+            f"{room}/".ljust(15) + what if (PACKAGE / room).is_dir() else f"{room:15}{what}"
+        )
+        inside = textwrap.wrap("  ".join(INSIDE.get(room, [])), 80)
+        lines += [" " * 15 + line for line in inside]
+    return "```\n" + "\n".join(lines) + "\n```"
+
+
+def order() -> str:
+    """The rooms as one sentence."""
+    return textwrap.fill(f"Imports only point upwards in this order: {', '.join(ROOMS)}.", 100)
+
+
+WRITTEN = {ROOT / "docs" / "architecture.md": layout, ROOT / "CONTRIBUTING.md": order}
+MARKED = re.compile(r"(<!-- rooms.*?-->\n).*?(\n<!-- /rooms -->)", re.DOTALL)
+
+
+def renewed(page: Path) -> str:
+    """A page's text with the list between its two marks replaced."""
+    return MARKED.sub(lambda found: found[1] + WRITTEN[page]() + found[2], page.read_text())
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.name)
+def test_pages_hold_the_list(page: Path) -> None:
+    assert MARKED.search(page.read_text())
+    assert page.read_text() == renewed(page), "run `python tests/test_layering.py`"
+
+
+@pytest.mark.parametrize("house", INSIDE)
+def test_the_list_names_what_is_there(house: str) -> None:
+    there = {parts_of(p)[1] for p in FILES if parts_of(p)[0] == house} - {"__init__"}
+    assert set(INSIDE[house]) == there
+    assert set(ROOMS) == {parts_of(path)[0] for path in FILES}
+
+
+if __name__ == "__main__":
+    for written in WRITTEN:
+        written.write_text(renewed(written))

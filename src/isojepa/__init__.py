@@ -1,41 +1,53 @@
 """isojepa: representations that are isotropic Gaussian, learnt from unlabelled data."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from isojepa.faces import lazily
+from isojepa.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from isojepa.encoders.config import PretrainConfig
+    from isojepa.encoders.embed import EmbedConfig
+    from isojepa.encoders.embed import run as embed
+    from isojepa.encoders.evaluation.evaluate import EvaluateConfig
+    from isojepa.encoders.evaluation.evaluate import run as evaluate
     from isojepa.encoders.modalities.images.encoder import load_encoder
     from isojepa.objective.accumulation import backward_in_parts
     from isojepa.objective.exact import exact_sigreg
     from isojepa.objective.lejepa import LeJEPALoss
+    from isojepa.objective.lewm import LeWMLoss
     from isojepa.objective.sigreg import SIGReg
     from isojepa.workflow import pretrain
 
-__version__ = "0.1.0"
 __all__ = [
+    "EmbedConfig",
+    "EvaluateConfig",
     "LeJEPALoss",
+    "LeWMLoss",
     "PretrainConfig",
     "SIGReg",
     "backward_in_parts",
+    "embed",
+    "evaluate",
     "exact_sigreg",
     "load_encoder",
     "pretrain",
 ]
 
-_HOME = {
-    "LeJEPALoss": "isojepa.objective.lejepa",
-    "PretrainConfig": "isojepa.encoders.config",
-    "SIGReg": "isojepa.objective.sigreg",
-    "backward_in_parts": "isojepa.objective.accumulation",
-    "exact_sigreg": "isojepa.objective.exact",
-    "load_encoder": "isojepa.encoders.modalities.images.encoder",
-    "pretrain": "isojepa.workflow",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import on first use: `from isojepa import SIGReg` then needs neither timm nor Bokeh."""
-    if name not in _HOME:
-        raise AttributeError(f"module 'isojepa' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+__getattr__ = lazily(
+    __name__,
+    {
+        "EmbedConfig": "encoders.embed",
+        "EvaluateConfig": "encoders.evaluation.evaluate",
+        "LeJEPALoss": "objective.lejepa",
+        "LeWMLoss": "objective.lewm",
+        "PretrainConfig": "encoders.config",
+        "SIGReg": "objective.sigreg",
+        "backward_in_parts": "objective.accumulation",
+        "embed": "encoders.embed:run",
+        "evaluate": "encoders.evaluation.evaluate:run",
+        "exact_sigreg": "objective.exact",
+        "load_encoder": "encoders.modalities.images.encoder",
+        "pretrain": "workflow",
+    },
+)

@@ -13,6 +13,7 @@ import tyro
 
 from isojepa.boundaries import shown
 from isojepa.errors import UserError
+from isojepa.version import __version__
 
 DISK = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES, errno.EPERM}
 
@@ -92,9 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb. Exit codes: 0 done, 2 a mistake of the user's, 128 + n stopped by signal n."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if arguments in (["--version"], ["-V"]):
-        import isojepa
-
-        print(f"isojepa {isojepa.__version__}")
+        print(f"isojepa {__version__}")
         return 0
     from isojepa.progress import console, set_up_logging
 

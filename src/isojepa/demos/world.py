@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import isojepa
 from isojepa.boundaries import reading, shown, writing
 from isojepa.errors import UserError
 from isojepa.pages.world.page import write_world_page
 from isojepa.progress import console
 from isojepa.runs.folder import write_json
 from isojepa.training.interrupted import Interrupted
+from isojepa.version import __version__
 from isojepa.world.analysis import decoder, probing, surprise
 from isojepa.world.collection import collect
 from isojepa.world.collection.collected import read_record
@@ -80,7 +80,7 @@ def run(config: WorldDemoConfig) -> Path:
         Interrupted: after Ctrl-C or SIGTERM while it trains; the same command goes on.
     """
     settings = {k: v for k, v in asdict(config).items() if k != "out"}
-    settings["version"] = isojepa.__version__
+    settings["version"] = __version__
     done = begin(config.out, settings)
     anew = False
     for step in steps_of(config):

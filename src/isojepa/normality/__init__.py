@@ -1,7 +1,8 @@
 """Samples in, statistic out: pure functions of tensors, and their calibrated tests."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from isojepa.faces import lazily
 
 if TYPE_CHECKING:
     from isojepa.normality.calibration import (
@@ -27,17 +28,18 @@ __all__ = [
     "rejection_rate",
 ]
 
-_HOME = {
-    "MULTIVARIATE": "multivariate",
-    "UNIVARIATE": "univariate",
-    "epps_pulley": "univariate",
-    "epps_pulley_floor": "univariate",
-    "random_directions": "multivariate",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import on first use, so that no statistic pays for the others."""
-    if name not in __all__:
-        raise AttributeError(f"module 'isojepa.normality' has no attribute {name!r}")
-    return getattr(import_module(f"isojepa.normality.{_HOME.get(name, 'calibration')}"), name)
+__getattr__ = lazily(
+    __name__,
+    {
+        "MULTIVARIATE": "multivariate",
+        "UNIVARIATE": "univariate",
+        "Calibration": "calibration",
+        "GaussianityTest": "calibration",
+        "epps_pulley": "univariate",
+        "epps_pulley_floor": "univariate",
+        "gaussianity_test": "calibration",
+        "null_distribution": "calibration",
+        "random_directions": "multivariate",
+        "rejection_rate": "calibration",
+    },
+)

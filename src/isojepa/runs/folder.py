@@ -21,6 +21,7 @@ import torch
 from isojepa.boundaries import reading, shown, writing
 from isojepa.errors import UserError
 from isojepa.files import write_atomically
+from isojepa.version import __version__
 
 log = logging.getLogger(__name__)
 FALSE_START = {  # what a run that never began leaves behind
@@ -119,13 +120,11 @@ class Provenance:
 
 def provenance(device: torch.device) -> dict[str, Any]:
     """The command, versions, hardware and time that a run records."""
-    import isojepa
-
     program = Path(sys.argv[0]).name
     return {
         "command": shlex.join([program, *sys.argv[1:]]),
         "versions": {
-            "isojepa": isojepa.__version__,
+            "isojepa": __version__,
             "torch": torch.__version__,
             "numpy": np.__version__,
             "python": platform.python_version(),

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 from bokeh.plotting import figure
 
-from isojepa import __version__
 from isojepa.embeddings.directions import Direction
 from isojepa.embeddings.evidence import Evidence
 from isojepa.embeddings.verdict import Verdict
 from isojepa.pages.embeddings import plots
 from isojepa.theme.render import render
+from isojepa.version import __version__
 
 MOST_DIRECTIONS = 6
 MOST_ROWS = 10

@@ -13,7 +13,6 @@ from bokeh.plotting import figure
 from jaxtyping import UInt8
 from PIL import Image
 
-from isojepa import __version__
 from isojepa.boundaries import writing
 from isojepa.embeddings.verdict import judge as diagnose
 from isojepa.errors import UserError
@@ -23,6 +22,7 @@ from isojepa.pages.world import plots as world_plots
 from isojepa.pages.world.evidence import Control, WorldRun, read_world_run
 from isojepa.pages.world.verdict import judge, share
 from isojepa.theme.render import data_uri, render
+from isojepa.version import __version__
 from isojepa.world.control.results import published_beside
 
 log = logging.getLogger(__name__)
