@@ -19,6 +19,7 @@ from isojepa.pixels.tiff_tags import (
     tag,
 )
 from isojepa.pixels.unreadable import Unreadable
+from isojepa.pixels.whole_pixels import declared_bits, whole_tiles
 
 DEEPEST = 16  # bits of a channel of colour
 SAMPLE = 65_536  # pixels looked at for the bright end
@@ -34,6 +35,8 @@ class Source(NamedTuple):
     """Pillow's instructions for its decoders."""
     raw_mode: str | None
     """How the file stores its pixels, in Pillow's words."""
+    bits: int | None
+    """Of a channel, as declared, where a decoder cuts them to 8 and nothing else tells."""
 
 
 class Deep(NamedTuple):
@@ -62,21 +65,23 @@ def to_byte(values: np.ndarray, bits: int) -> np.ndarray:
 
 def is_deep(image: Image.Image) -> bool:
     """Whether an image that is not loaded yet holds integers of more than 8 bits."""
-    deep = image.mode == "I" or image.mode.startswith("I;16")
-    return deep or any(_other_byte(tile) for tile in deep_source(image).tiles)
+    source = deep_source(image)
+    deep = image.mode == "I" or image.mode.startswith("I;16") or source.bits == DEEPEST
+    return deep or any(_other_byte(tile) for tile in source.tiles)
 
 
 def deep_source(image: Image.Image) -> Source:
-    """Where the image comes from; mends what Pillow gets wrong about planes of 16 bits."""
-    tiles = list(getattr(image, "tile", []))
+    """Where the image comes from; mends what Pillow gets wrong about 16 bits."""
+    tiles = whole_tiles(image)
     if not tiles:
-        return Source(None, None, [], None)
-    tiles = _planes(image, tiles)
+        return Source(None, None, [], None, None)
     image.tile = tiles  # type: ignore[attr-defined]
     args = tiles[0].args
     raw = args if isinstance(args, str) else (args[0] if args else None)
     file = getattr(image, "filename", "") or getattr(image, "fp", None)
-    return Source(file, image.format, tiles, raw if isinstance(raw, str) else None)
+    return Source(
+        file, image.format, tiles, raw if isinstance(raw, str) else None, declared_bits(image)
+    )
 
 
 def deep_pixels(image: Image.Image, source: Source, bits: int | None) -> Deep | None:
@@ -94,6 +99,8 @@ def _grey(image: Image.Image, bits: int | None) -> Deep:
     values = np.asarray(image)
     if tag(image, BITS) == 32 and tag(image, FORMAT) in (None, UNSIGNED):
         values = values.view(np.uint32).astype(np.int64)  # Pillow takes all for signed
+    if image.format == "FITS" and values.dtype == np.uint16:  # Pillow forgets the sign
+        values = values.view(np.int16)
     if values.min() < 0:
         raise Unreadable(f"negative pixels (down to {values.min()}): shift them to 0 and up first")
     transparent = image.info.get("transparency")
@@ -109,13 +116,21 @@ def _grey(image: Image.Image, bits: int | None) -> Deep:
 
 def _colour(image: Image.Image, source: Source, bits: int | None) -> Deep | None:
     swapped = [_other_byte(tile) for tile in source.tiles]
-    if not swapped or None in swapped:
+    only_upper = source.bits == DEEPEST
+    if not only_upper and (not swapped or None in swapped):
         return None
     upper, transparent = np.asarray(image), image.info.get("transparency")
-    colours = 1 if source.raw_mode == "LA;16B" else 4 if image.mode == "CMYK" else 3
-    whole = depth(int(upper[..., :colours].max()) << 8) == DEEPEST == (bits or DEEPEST)
+    grey = source.raw_mode == "LA;16B" or image.mode == "LA"
+    colours = 1 if grey else 4 if image.mode == "CMYK" else 3
+    highest = int(upper[..., :colours].max()) - only_upper  # which its decoder rounds, up to 1 more
+    whole = depth(highest << 8) == DEEPEST == (bits or DEEPEST)
     if whole and transparent is None:  # the upper bytes are all that matters
         return Deep(image, *_ends(upper[..., :colours].astype(np.int32) << 8 | 255))
+    if only_upper:
+        raise Unreadable(
+            "JPEG 2000 of less than 16 bits in 16, of which Pillow reads the upper byte only: save "
+            "it as PNG or TIFF"
+        )
     if tag(image, PLANAR) == 2 and source.tiles[0].codec_name == "libtiff":
         raise Unreadable(
             "compressed planes of less than 16 bits in 16, of which Pillow reads the upper bytes "
@@ -170,17 +185,3 @@ def _other_byte(tile: Any) -> Any | None:
     else:
         return None
     return tile._replace(args=other if isinstance(tile.args, str) else (other, *rest))
-
-
-def _planes(image: Image.Image, tiles: list[Any]) -> list[Any]:
-    """Uncompressed planes of 16 bits, which Pillow reads as planes of 8 and more than it has."""
-    if tag(image, PLANAR) != 2 or tag(image, BITS) != 16 or tiles[0].codec_name != "raw":
-        return tiles
-    if image.mode not in {"RGB", "RGBA", "CMYK"}:
-        return tiles
-    order = "L" if image.tag_v2.prefix == b"II" else "B"  # type: ignore[attr-defined]
-    return [
-        tile._replace(args=(f"{tile.args[0]};16{order}", *tile.args[1:]))
-        for tile in tiles
-        if tile.args[0] in image.getbands()
-    ]
