@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from isojepa.embeddings.evidence import Evidence, gather
+from isojepa.embeddings.measurement import Measurement, measure
 from isojepa.embeddings.samples import from_array
 from isojepa.embeddings.verdict import Verdict, judge
 
@@ -94,7 +94,7 @@ def rotation(rng: np.random.Generator, d: int) -> np.ndarray:
     return np.linalg.qr(rng.standard_normal((d, d)))[0]
 
 
-def diagnose(x: np.ndarray, **options: object) -> tuple[Evidence, Verdict]:
+def diagnose(x: np.ndarray, **options: object) -> tuple[Measurement, Verdict]:
     """With fewer null samples than the command line takes, to save time."""
-    evidence = gather(from_array(x.astype(np.float32)), **({"n_null": 99} | options))
-    return evidence, judge(evidence)
+    measurement = measure(from_array(x.astype(np.float32)), **({"n_null": 99} | options))
+    return measurement, judge(measurement)

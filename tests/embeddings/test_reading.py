@@ -18,7 +18,7 @@ from pyarrow import feather
 from safetensors.torch import save_file
 from scipy import io, sparse
 
-from isojepa.embeddings.evidence import gather
+from isojepa.embeddings.measurement import measure
 from isojepa.embeddings.reading import open_samples
 from isojepa.embeddings.samples import Samples, from_array
 from isojepa.errors import UserError
@@ -448,7 +448,7 @@ def test_what_cannot_be_read_is_said_in_one_line(name: str, tmp_path: Path):
     file, write, message = BAD[name]
     write(tmp_path / file)
     with pytest.raises(UserError, match=message) as caught:
-        gather(open_samples(tmp_path / file))
+        measure(open_samples(tmp_path / file))
     assert "\n" not in str(caught.value)
     assert file in str(caught.value)
 
@@ -471,10 +471,10 @@ class TestRowsThatAreNotFinite:
 
     def test_are_refused_with_their_count_and_the_first(self):
         with pytest.raises(UserError, match=r"3 of 200 rows hold NaN.* row 30; --drop-nonfinite"):
-            gather(from_array(self.broken()), n_null=19)
+            measure(from_array(self.broken()), n_null=19)
 
     def test_are_left_out_if_asked_for(self):
-        found = gather(from_array(self.broken()), drop_nonfinite=True, n_null=19)
+        found = measure(from_array(self.broken()), drop_nonfinite=True, n_null=19)
         rest = np.delete(self.broken(), [30, 31, 70], axis=0)
         assert found.scan.moments.n == 197
         np.testing.assert_allclose(found.scan.moments.mean, rest.mean(0), rtol=1e-4)
@@ -483,20 +483,20 @@ class TestRowsThatAreNotFinite:
     def test_keep_the_numbers_of_the_others(self):
         x = self.broken()
         x[150] = 40
-        found = gather(from_array(x), drop_nonfinite=True, n_null=19)
+        found = measure(from_array(x), drop_nonfinite=True, n_null=19)
         assert list(found.outliers) == [150]
 
     def test_in_a_table_are_cells_without_a_number(self, tmp_path: Path):
         path = tmp_path / "x.csv"
         path.write_text("a,b\n" + "1.5,2.5\n" * 10 + "1.5,\n" + "0.5,2.5\n" * 20)
         with pytest.raises(UserError, match=r"1 of 31 rows .* row 10"):
-            gather(open_samples(path))
+            measure(open_samples(path))
 
     def test_only(self):
         with pytest.raises(UserError, match="0 usable rows"):
-            gather(from_array(np.full((30, 2), np.nan)), drop_nonfinite=True)
+            measure(from_array(np.full((30, 2), np.nan)), drop_nonfinite=True)
 
 
 def test_too_few_rows_are_refused():
     with pytest.raises(UserError, match=r"19 rows say little .* at least 20"):
-        gather(from_array(X[:19]))
+        measure(from_array(X[:19]))

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from isojepa.embeddings.evidence import gather
+from isojepa.embeddings.measurement import measure
 from isojepa.embeddings.samples import from_array
 from isojepa.embeddings.verdict import judge
 from isojepa.errors import UserError
@@ -44,7 +44,7 @@ def test_verdicts(name: str, size: tuple[int, int]):
             assert verdict.state == expected, seed
         assert verdict.summary
         assert (verdict.level == "good") == (expected == "isotropic Gaussian")
-        assert bool(verdict.change) == (expected != "isotropic Gaussian")
+        assert bool(verdict.remedies) == (expected != "isotropic Gaussian")
 
 
 @pytest.mark.parametrize("size", [(60, 4), (400, 6), (500, 1), (150, 200)], ids=str)
@@ -67,16 +67,18 @@ def test_any_gaussian_is_a_gaussian_if_asked_for():
 
 def test_normalised_rows_are_judged_by_their_shape():
     x = laws.gaussian(np.random.default_rng(0), 400, 40)
-    evidence, verdict = diagnose(x / np.linalg.norm(x, axis=1, keepdims=True))
+    measurement, verdict = diagnose(x / np.linalg.norm(x, axis=1, keepdims=True))
     assert verdict.state == "isotropic Gaussian"
-    assert evidence.common_length == pytest.approx(1)
+    assert measurement.common_length == pytest.approx(1)
     assert any(f.title == "All rows have the length 1" for f in verdict.findings)
 
 
 def test_outliers_are_named_and_set_aside():
-    evidence, verdict = diagnose(laws.outliers(np.random.default_rng(0), 400, 6))
-    assert set(evidence.outliers) == set(OUTLIERS)
-    assert list(evidence.outliers.values()) == sorted(evidence.outliers.values(), reverse=True)
+    measurement, verdict = diagnose(laws.outliers(np.random.default_rng(0), 400, 6))
+    assert set(measurement.outliers) == set(OUTLIERS)
+    assert list(measurement.outliers.values()) == sorted(
+        measurement.outliers.values(), reverse=True
+    )
     assert all(str(row) in verdict.findings[0].detail for row in OUTLIERS)
     assert verdict.states == ("outliers",)
 
@@ -86,8 +88,8 @@ def test_a_group_of_outliers_does_not_hide_itself():
     x = laws.gaussian(rng, 2000, 3)
     x[:12] += 60
     x[5] += 500
-    evidence, verdict = diagnose(x, max_samples=400)
-    assert set(evidence.outliers) == set(range(12))
+    measurement, verdict = diagnose(x, max_samples=400)
+    assert set(measurement.outliers) == set(range(12))
     assert verdict.state == "outliers"
 
 
@@ -118,8 +120,8 @@ def test_few_rows_and_many_dimensions_are_said():
 def test_dead_columns_are_named():
     x = laws.gaussian(np.random.default_rng(0), 400, 6)
     x[:, 4] = 7
-    evidence, verdict = diagnose(x)
-    assert evidence.scan.constant.tolist() == [4]
+    measurement, verdict = diagnose(x)
+    assert measurement.scan.constant.tolist() == [4]
     assert "dimensionally collapsed" in verdict.states
     assert any("column 4" in f.detail for f in verdict.findings)
 
@@ -127,9 +129,9 @@ def test_dead_columns_are_named():
 @pytest.mark.parametrize("value", [1.7e308, 1e200, 1e154, -3.4e38, 1e20, 1e10, 1e9, 1e8])
 def test_a_no_data_value_is_named_and_the_rest_judged_as_without_it(value: float):
     x = np.random.default_rng(0).normal(size=(500, 8))
-    rest = gather(from_array(np.delete(x, 3, 0)), test=False)
+    rest = measure(from_array(np.delete(x, 3, 0)), test=False)
     x[3, 2] = value
-    found = gather(from_array(x), test=False)
+    found = measure(from_array(x), test=False)
     assert [(r.number, r.column, r.value) for r in found.scan.implausible] == [(3, 2, value)]
     assert judge(found).states == ("outliers",)
     np.testing.assert_allclose(found.shape.eigenvalues, rest.shape.eigenvalues, rtol=1e-9)
@@ -138,9 +140,9 @@ def test_a_no_data_value_is_named_and_the_rest_judged_as_without_it(value: float
 @pytest.mark.parametrize("value", [1e6, 65504.0, -9999.0])
 def test_a_far_number_is_an_outlier_and_the_rest_judged_as_without_it(value: float):
     x = np.random.default_rng(0).normal(size=(500, 8))
-    rest = gather(from_array(np.delete(x, 3, 0)), test=False)
+    rest = measure(from_array(np.delete(x, 3, 0)), test=False)
     x[3, 2] = value
-    found = gather(from_array(x), test=False)
+    found = measure(from_array(x), test=False)
     assert judge(found).states == ("outliers",)
     np.testing.assert_allclose(found.shape.eigenvalues, rest.shape.eigenvalues, rtol=1e-4)
 
@@ -149,13 +151,13 @@ def test_a_far_number_is_an_outlier_and_the_rest_judged_as_without_it(value: flo
 def test_numbers_that_cannot_be_squared_are_refused(scale: float):
     x = np.random.default_rng(0).normal(size=(500, 8)) * scale
     with pytest.raises(UserError, match="of the order of 1e"):
-        gather(from_array(x), test=False)
+        measure(from_array(x), test=False)
 
 
 @pytest.mark.parametrize("scale", [1e-25, 1e-9, 1e9, 1e25])
 def test_the_shape_does_not_depend_on_the_scale(scale: float):
     x = np.random.default_rng(0).normal(size=(500, 8)) * scale
-    found = gather(from_array(x), test=False, any_scale=True)
+    found = measure(from_array(x), test=False, any_scale=True)
     assert judge(found).states == ("isotropic Gaussian",)
     assert not found.scan.implausible
 
@@ -164,7 +166,7 @@ def test_the_shape_does_not_depend_on_the_scale(scale: float):
 def test_as_few_isotropic_samples_as_dimensions_are_not_collapsed(n: int, d: int):
     for seed in range(8):
         x = np.random.default_rng(seed).normal(size=(n, d))
-        assert judge(gather(from_array(x), test=False)).state == "isotropic Gaussian"
+        assert judge(measure(from_array(x), test=False)).state == "isotropic Gaussian"
 
 
 @pytest.mark.parametrize(
@@ -176,15 +178,15 @@ def test_as_few_isotropic_samples_as_dimensions_are_not_collapsed(n: int, d: int
     ids=["mean 0.08", "deviation 1.08"],
 )
 def test_a_small_departure_is_said(x: np.ndarray):
-    verdict = judge(gather(from_array(x)))
-    rejected = [t for t in gather(from_array(x)).tests.tests if t.p_value <= 0.005]
+    verdict = judge(measure(from_array(x)))
+    rejected = [t for t in measure(from_array(x)).tests.tests if t.p_value <= 0.005]
     assert (verdict.state == "nearly isotropic Gaussian") == bool(rejected)
     assert verdict.level in ("note", "good")
 
 
 def test_many_columns_of_few_rows_take_the_rows_gram_matrix():
     x = np.random.default_rng(0).normal(size=(30, 6000)).astype("f4")
-    verdict = judge(gather(from_array(x), n_null=19))
+    verdict = judge(measure(from_array(x), n_null=19))
     assert verdict.findings[0].title == "30 rows of 6,000 columns: transposed?"
     assert "say little" in verdict.summary
 
@@ -192,6 +194,6 @@ def test_many_columns_of_few_rows_take_the_rows_gram_matrix():
 def test_zeros_with_one_overflow_are_constant():
     x = np.zeros((100, 4))
     x[3, 2] = 1e200
-    found = gather(from_array(x), test=False)
+    found = measure(from_array(x), test=False)
     assert [row.number for row in found.scan.implausible] == [3]
     assert judge(found).state == "collapsed"

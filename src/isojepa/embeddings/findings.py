@@ -1,39 +1,20 @@
-"""Evidence -> findings in plain words, each with its level, its state and what to change."""
+"""Measurement -> findings in plain words, each with its level, its state and what to change."""
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
 
 from scipy import stats
 
 from isojepa.embeddings.clusters import LEAST_SHARE
 from isojepa.embeddings.directions import GAPS, Direction
-from isojepa.embeddings.evidence import HEAVY, Evidence
+from isojepa.embeddings.measurement import HEAVY, Measurement
+from isojepa.theme.findings import Finding
 from isojepa.theme.wording import (
     chance,
     listed,
     number,
     percent,
 )
-
-Level = Literal["good", "note", "warning", "problem"]
-State = Literal[
-    "collapsed",
-    "dimensionally collapsed",
-    "outliers",
-    "clustered",
-    "heavy-tailed",
-    "anisotropic",
-    "skewed",
-    "light-tailed",
-    "not Gaussian",
-    "shifted",
-    "off scale",
-    "duplicated rows",
-    "nearly isotropic Gaussian",
-    "isotropic Gaussian",
-]
 
 COLLAPSED_DEVIATION = 0.1
 """SIGReg asks for a standard deviation of 1. A network trained on digits without SIGReg fell to
@@ -53,23 +34,10 @@ LOPSIDED = 4.5
 """Standard errors of a direction's skewness, of the ten or twenty directions tested."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One observation, in plain words."""
-
-    level: Level
-    title: str
-    detail: str
-    change: str = ""
-    """What to do about it."""
-    state: State | None = None
-    """What it makes of the samples; None if it does not decide the verdict."""
-
-
 # Scale and rank
 
 
-def collapse(e: Evidence) -> Iterator[Finding]:
+def collapse(e: Measurement) -> Iterator[Finding]:
     """Whether all samples are nearly the same."""
     deviation, relative = e.shape.deviation, e.relative_deviation
     tiny = deviation < COLLAPSED_DEVIATION and not e.any_scale
@@ -80,19 +48,19 @@ def collapse(e: Evidence) -> Iterator[Finding]:
     detail += f"; their distance from the mean is {percent(relative)} of their length."
     if deviation == 0:
         detail = "Every sample is the same."
-    change = (
+    remedy = (
         "Whatever went in, nearly the same came out. In training, switch SIGReg on "
         "(--lambd 0.05); if it was on, lower the learning rate and use batches of at least 128."
     )
     if tiny and relative >= COLLAPSED_RELATIVE:
-        change += (
+        remedy += (
             " If nothing ever asked these embeddings for a standard deviation of 1, judge their "
             "shape alone: --any-scale."
         )
-    yield Finding("problem", "The samples have collapsed", detail, change, "collapsed")
+    yield Finding("problem", "The samples have collapsed", detail, remedy, "collapsed")
 
 
-def scale(e: Evidence) -> Iterator[Finding]:
+def scale(e: Measurement) -> Iterator[Finding]:
     """Whether the common standard deviation is the 1 that SIGReg asks for."""
     deviation, values = e.shape.deviation, e.shape.eigenvalues
     error = math.sqrt((values**2).sum() / (2 * (e.shape.n - 1))) / max(values.sum(), 1e-300)
@@ -116,7 +84,7 @@ def scale(e: Evidence) -> Iterator[Finding]:
         )
 
 
-def rank(e: Evidence) -> Iterator[Finding]:
+def rank(e: Measurement) -> Iterator[Finding]:
     """How many directions are in use."""
     s = e.shape
     if s.d == 1:
@@ -125,7 +93,7 @@ def rank(e: Evidence) -> Iterator[Finding]:
         f"The effective rank is {s.effective_rank:.1f} of {s.d}, where {s.n:,} samples of an "
         f"isotropic Gaussian show {s.isotropic_rank:.1f}; RankMe is {s.rankme:.1f}."
     )
-    change = (
+    remedy = (
         "In training, give SIGReg more weight (--lambd 0.05), train longer, or make the output no "
         f"wider than the data can fill: about {math.ceil(s.effective_rank)}. Keep the "
         f"{s.d - s.dead} principal axes that vary before fitting a regularised reader."
@@ -140,7 +108,7 @@ def rank(e: Evidence) -> Iterator[Finding]:
             "problem" if s.rank_share < 0.5 else "warning",
             "Part of the space is empty",
             dead + measured,
-            change,
+            remedy,
             "dimensionally collapsed",
         )
     elif s.rank_share > 0.8:
@@ -159,7 +127,7 @@ def rank(e: Evidence) -> Iterator[Finding]:
         )
 
 
-def isotropy(e: Evidence) -> Iterator[Finding]:
+def isotropy(e: Measurement) -> Iterator[Finding]:
     """Whether all directions have the same variance, and what a linear probe pays if not."""
     s = e.shape
     if s.d == 1 or s.dead or s.rank_share < NARROW_RANK_SHARE:
@@ -188,7 +156,7 @@ def isotropy(e: Evidence) -> Iterator[Finding]:
     )
 
 
-def condition(e: Evidence) -> str:
+def condition(e: Measurement) -> str:
     """The condition number in words."""
     s = e.shape
     if s.n <= s.d:
@@ -202,7 +170,7 @@ def condition(e: Evidence) -> str:
     )
 
 
-def probe_cost(e: Evidence) -> str:
+def probe_cost(e: Measurement) -> str:
     """What anisotropy costs a linear probe, by Lemmas 1 and 2 of the LeJEPA paper."""
     s = e.shape
     moderate = s.probe_bias[1]
@@ -221,7 +189,7 @@ def probe_cost(e: Evidence) -> str:
     )
 
 
-def shift(e: Evidence) -> Iterator[Finding]:
+def shift(e: Measurement) -> Iterator[Finding]:
     """Whether the mean is away from the origin."""
     s = e.shape
     total = s.eigenvalues.sum()
@@ -246,7 +214,7 @@ def shift(e: Evidence) -> Iterator[Finding]:
 # Shape
 
 
-def gaps(e: Evidence) -> Iterator[Finding]:
+def gaps(e: Measurement) -> Iterator[Finding]:
     """Whether the samples fall into groups."""
     found = [d for d in _directions(e) if _is_split(d)]
     if not found or (e.common_length is not None and e.shape.d < 5):  # a ring has no middle
@@ -275,7 +243,7 @@ def gaps(e: Evidence) -> Iterator[Finding]:
     )
 
 
-def outliers(e: Evidence) -> Iterator[Finding]:
+def outliers(e: Measurement) -> Iterator[Finding]:
     """Rows far beyond all others."""
     if not e.outliers:
         return
@@ -293,7 +261,7 @@ def outliers(e: Evidence) -> Iterator[Finding]:
     )
 
 
-def tails(e: Evidence) -> Iterator[Finding]:
+def tails(e: Measurement) -> Iterator[Finding]:
     """Whether far samples are more, or fewer, than a Gaussian has."""
     far, directions = e.distances, _directions(e)
     if far is None:
@@ -339,7 +307,7 @@ def tails(e: Evidence) -> Iterator[Finding]:
         )
 
 
-def symmetry(e: Evidence) -> Iterator[Finding]:
+def symmetry(e: Measurement) -> Iterator[Finding]:
     """Whether a direction is lopsided."""
     directions = _directions(e)
     if any(map(_is_split, directions)):
@@ -357,7 +325,7 @@ def symmetry(e: Evidence) -> Iterator[Finding]:
         )
 
 
-def tests(e: Evidence, named: bool) -> Iterator[Finding]:
+def tests(e: Measurement, named: bool) -> Iterator[Finding]:
     """What the calibrated tests say; `named`: the way in which the shape differs is known."""
     if e.tests is None:
         return
@@ -390,7 +358,7 @@ def tests(e: Evidence, named: bool) -> Iterator[Finding]:
         )
 
 
-def departure(e: Evidence) -> Iterator[Finding]:
+def departure(e: Measurement) -> Iterator[Finding]:
     """A departure from the target that is beyond chance, though too small for any other finding."""
     if e.tests is None:
         return
@@ -414,7 +382,7 @@ def departure(e: Evidence) -> Iterator[Finding]:
 # The table itself
 
 
-def duplicates(e: Evidence) -> Iterator[Finding]:
+def duplicates(e: Measurement) -> Iterator[Finding]:
     """Rows equal to an earlier row."""
     count, n = e.scan.duplicates.repeats, e.samples.n
     if not count:
@@ -434,7 +402,7 @@ def duplicates(e: Evidence) -> Iterator[Finding]:
     )
 
 
-def table(e: Evidence) -> Iterator[Finding]:
+def table(e: Measurement) -> Iterator[Finding]:
     """What was read and what was left out."""
     for note in e.samples.notes:
         title, _, detail = note.partition(": ")
@@ -466,7 +434,7 @@ def table(e: Evidence) -> Iterator[Finding]:
         yield Finding("note", "Fewer samples than dimensions", detail, "Embed more data.")
 
 
-def _implausible(e: Evidence) -> Iterator[Finding]:
+def _implausible(e: Measurement) -> Iterator[Finding]:
     """Rows with no-data values or overflow, which took no part in anything."""
     rows = e.scan.implausible
     if not rows:
@@ -485,7 +453,7 @@ def _implausible(e: Evidence) -> Iterator[Finding]:
     )
 
 
-def _directions(e: Evidence) -> tuple[Direction, ...]:
+def _directions(e: Measurement) -> tuple[Direction, ...]:
     return () if e.search is None else e.search.directions
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from isojepa.embeddings.evidence import gather
+from isojepa.embeddings.measurement import measure
 from isojepa.errors import UserError
 from isojepa.pages.embeddings import diagnose
 from isojepa.pages.embeddings.diagnose import DiagnoseConfig, run
@@ -21,7 +21,7 @@ X = np.random.default_rng(0).standard_normal((40, 3)).round(4)
 @pytest.fixture(autouse=True)
 def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(diagnose, "gather", partial(gather, n_null=19, test=False))
+    monkeypatch.setattr(diagnose, "measure", partial(measure, n_null=19, test=False))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes are Linux's")

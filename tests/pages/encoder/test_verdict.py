@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from isojepa.pages.encoder.evidence import Evidence, gather
-from isojepa.pages.encoder.verdict import Verdict, compare, judge
+from isojepa.pages.encoder.verdict import compare, judge_training
 from isojepa.pages.run import Run, Sample
 from isojepa.runs.checkpoints import Best
+from isojepa.theme.findings import Verdict
 
 STEPS, K = 400, 32
 
@@ -67,7 +68,7 @@ def make(
 
 
 def verdict(run: Run) -> Verdict:
-    return judge(gather(run, test=False))
+    return judge_training(gather(run, test=False))
 
 
 def titles(found: Verdict) -> dict[str, str]:
@@ -160,7 +161,7 @@ def test_states(run: Run, state: str):
 def test_every_bad_state_says_what_to_change():
     for run, state in CASES.values():
         if state in ("collapsed", "partly collapsed", "still improving", "diverged"):
-            assert verdict(run).change, state
+            assert verdict(run).remedies, state
 
 
 def test_a_short_run_with_the_recommended_lambda():
@@ -171,7 +172,7 @@ def test_a_short_run_with_the_recommended_lambda():
 
 def test_collapse_advises_sigreg_and_praises_nothing():
     found = verdict(make(0.007 * gaussian(), **POINT))
-    assert found.change == ("Switch SIGReg on: --lambd 0.05.",)
+    assert found.remedies == ("Switch SIGReg on: --lambd 0.05.",)
     assert "good" not in titles(found).values()
     assert titles(found)["Nothing prevents collapse"] == "warning"
 
@@ -180,14 +181,14 @@ def test_a_lag_of_batch_norm_is_named():
     found = verdict(make(0.28 * gaussian(), sigreg=curve(30, 6.7, 15)))
     assert titles(found)["The projections are narrower than in training"] == "warning"
     assert "batch normalisation" in found.why
-    assert any("--steps 800" in change for change in found.change)
+    assert any("--steps 800" in remedy for remedy in found.remedies)
 
 
 def test_low_lambda_is_advised_up():
-    assert "0.002" in verdict(make(low_rank(1), lambd=0.002)).change[0]
+    assert "0.002" in verdict(make(low_rank(1), lambd=0.002)).remedies[0]
     opening = verdict(make(low_rank(5), lambd=0.005, scores=scores(0.95)))
     assert opening.state == "healthy"
-    assert "0.005" in opening.change[0]
+    assert "0.005" in opening.remedies[0]
 
 
 def test_findings_start_with_the_worst():
@@ -214,7 +215,7 @@ def test_a_problem_is_named_in_the_summary_of_a_healthy_run():
     found = verdict(make(gaussian(), scores=scores(0.85)))
     assert found.state == "healthy"
     assert "But the encoder is worse than a baseline" in found.summary
-    assert any("--steps 800" in change for change in found.change)
+    assert any("--steps 800" in remedy for remedy in found.remedies)
 
 
 @pytest.mark.parametrize(
@@ -239,9 +240,9 @@ def test_single_findings(options: dict[str, Any], title: str, level: str):
 
 
 def test_slices_are_reported_either_way():
-    found = titles(judge(gather(make(gaussian(300, 4)))))
+    found = titles(judge_training(gather(make(gaussian(300, 4)))))
     assert found["300 samples cannot be told from a Gaussian"] == "good"
-    found = titles(judge(gather(make(gaussian(300, 4) ** 3))))
+    found = titles(judge_training(gather(make(gaussian(300, 4) ** 3))))
     assert found["300 samples can be told from a Gaussian"] == "note"
 
 
@@ -277,10 +278,10 @@ def test_what_diagnose_finds_is_in_the_report():
     x = gaussian(400, 4)
     x[:200, 0] += 8
     x[:, 0] = (x[:, 0] - x[:, 0].mean()) / x[:, 0].std()
-    assert titles(judge(gather(make(x))))["The samples fall into groups"] == "warning"
+    assert titles(judge_training(gather(make(x))))["The samples fall into groups"] == "warning"
     x = gaussian(400, 4)
     x[7] *= 12
-    assert titles(judge(gather(make(x))))["1 row lies far outside"] == "warning"
+    assert titles(judge_training(gather(make(x))))["1 row lies far outside"] == "warning"
 
 
 def watched(name: str, values: np.ndarray) -> Run:
@@ -308,7 +309,7 @@ def test_a_run_past_its_best_has_one_verdict(name: str):
     assert "Training has settled" not in titles(found)
     assert "settled" not in found.summary
     assert "step 240" in found.why
-    assert any("step 240" in change for change in found.change)
+    assert any("step 240" in remedy for remedy in found.remedies)
 
 
 @pytest.mark.parametrize(
@@ -332,9 +333,9 @@ def test_the_checkpoint_to_go_back_to_is_named(tmp_path: Path):
     run = watched("probe_accuracy", RISE_AND_FALL)
     for step in (200, 300, 400):
         (tmp_path / "checkpoints" / f"step-{step:08d}").mkdir(parents=True)
-    nearest = verdict(replace(run, path=tmp_path)).change
+    nearest = verdict(replace(run, path=tmp_path)).remedies
     assert "step-00000200" in nearest[0]
-    kept = verdict(replace(run, path=tmp_path, best=Best(240, {"probe_accuracy": 0.95}))).change
+    kept = verdict(replace(run, path=tmp_path, best=Best(240, {"probe_accuracy": 0.95}))).remedies
     assert "step 240" in kept[0]
     assert "checkpoints/best" in kept[0]
 
@@ -343,7 +344,7 @@ def test_equal_pictures_are_named_instead_of_a_remedy_that_cannot_help():
     run = make(np.ones((50, K)), lambd=0.05, sigreg=np.full(STEPS, 51.5))
     found = verdict(run)
     assert titles(found)["All pictures are the same"] == "problem"
-    assert "learning rate" not in " ".join(found.change)
+    assert "learning rate" not in " ".join(found.remedies)
     other = make(np.ones((50, K)), lambd=0.05, sigreg=np.full(STEPS, 51.5))
     other.sample.thumbnails[0] += 9
     assert "All pictures are the same" not in titles(verdict(other))

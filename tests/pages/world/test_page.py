@@ -11,7 +11,7 @@ from PIL import Image
 from isojepa.errors import UserError
 from isojepa.pages.world.evidence import read_world_run
 from isojepa.pages.world.page import WorldReportConfig, run, write_world_page
-from isojepa.pages.world.verdict import judge
+from isojepa.pages.world.verdict import judge_world_model
 from isojepa.world.analysis import decoder, probing, surprise
 from tests.world.studied import studied_run
 
@@ -130,7 +130,7 @@ def test_what_is_no_run_or_damaged(copy: Path, tmp_path: Path):
 
 
 def judged(folder: Path) -> Any:
-    return judge(read_world_run(folder))
+    return judge_world_model(read_world_run(folder))
 
 
 def test_control_decides(copy: Path):
@@ -161,11 +161,11 @@ def test_without_control_prediction_decides(copy: Path):
     assert judged(copy).state == "predicts its world"
     rewrite(held_out_rollout_1=0.6, held_out_persistence_1=0.5)
     assert judged(copy).state == "predicts no better than a copy"
-    assert judged(copy).change
+    assert judged(copy).remedies
     rewrite(effective_rank=1.02)
     assert judged(copy).state == "collapsed"
     assert judged(copy).level == "problem"
-    assert any("--lambd" in change for change in judged(copy).change)
+    assert any("--lambd" in remedy for remedy in judged(copy).remedies)
     rewrite(loss=float("nan"))
     assert judged(copy).state == "diverged"
     assert text(copy)

@@ -9,14 +9,15 @@ from pathlib import Path
 import tyro
 
 from isojepa.boundaries import shown, writing
-from isojepa.embeddings.evidence import LEAST_ROWS, gather
+from isojepa.embeddings.measurement import LEAST_ROWS, measure
 from isojepa.embeddings.reading import open_samples
-from isojepa.embeddings.verdict import Verdict, judge
+from isojepa.embeddings.verdict import judge
 from isojepa.errors import UserError
 from isojepa.files import write_atomically
 from isojepa.pages.embeddings.page import page
 from isojepa.pages.embeddings.screen import summary
 from isojepa.progress import console
+from isojepa.theme.findings import Verdict
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ def run(config: DiagnoseConfig) -> Verdict:
     samples = open_samples(
         config.file, key=config.key, columns=config.columns, missing=config.drop_nonfinite
     )
-    evidence = gather(
+    measurement = measure(
         samples,
         any_scale=config.any_scale,
         drop_nonfinite=config.drop_nonfinite,
@@ -90,9 +91,9 @@ def run(config: DiagnoseConfig) -> Verdict:
         seed=config.seed,
         cache=cache_folder(),
     )
-    verdict = judge(evidence)
-    console.print(summary(evidence, verdict), highlight=False)
-    write_atomically(config.page, page(evidence, verdict, config.command, config.seed))
+    verdict = judge(measurement)
+    console.print(summary(measurement, verdict), highlight=False)
+    write_atomically(config.page, page(measurement, verdict, config.command, config.seed))
     log.info("page: %s", shown(config.page))
     return verdict
 

@@ -6,9 +6,9 @@ import numpy as np
 from bokeh.plotting import figure
 
 from isojepa.embeddings.directions import Direction
-from isojepa.embeddings.evidence import Evidence
-from isojepa.embeddings.verdict import Verdict
+from isojepa.embeddings.measurement import Measurement
 from isojepa.pages.embeddings import plots
+from isojepa.theme.findings import Verdict
 from isojepa.theme.render import render
 from isojepa.version import __version__
 
@@ -16,9 +16,9 @@ MOST_DIRECTIONS = 6
 MOST_ROWS = 10
 
 
-def page(evidence: Evidence, verdict: Verdict, command: str, seed: int) -> str:
+def page(measurement: Measurement, verdict: Verdict, command: str, seed: int) -> str:
     """The page as HTML."""
-    e = evidence
+    e = measurement
     directions = shown_directions(e)
     telling = most_telling(directions)
     return render(
@@ -36,14 +36,14 @@ def page(evidence: Evidence, verdict: Verdict, command: str, seed: int) -> str:
     )
 
 
-def target(e: Evidence) -> str:
+def target(e: Measurement) -> str:
     """What the samples are compared with."""
     if e.shape.d == 1:
         return "some normal law" if e.any_scale else "N(0, 1)"
     return "N(m, s² I) for any m and s" if e.any_scale else "N(0, I)"
 
 
-def shown_directions(e: Evidence) -> list[Direction]:
+def shown_directions(e: Measurement) -> list[Direction]:
     """The directions of least normal shape and of largest statistic, no two showing the same."""
     found = [] if e.search is None else list(e.search.directions)
     chosen: list[Direction] = []
@@ -71,7 +71,7 @@ def most_telling(directions: list[Direction]) -> list[Direction]:
     return ranked[:1] + others[:1]
 
 
-def furthest(e: Evidence) -> list[tuple[int, float, bool]]:
+def furthest(e: Measurement) -> list[tuple[int, float, bool]]:
     """Rows furthest out: number, how many times the bound, and whether set aside as an outlier."""
     far = e.distances
     if far is None:
@@ -83,7 +83,7 @@ def furthest(e: Evidence) -> list[tuple[int, float, bool]]:
 
 
 def _figures(
-    e: Evidence, directions: list[Direction], telling: list[Direction]
+    e: Measurement, directions: list[Direction], telling: list[Direction]
 ) -> dict[str, figure]:
     if e.distances is None:
         return {}

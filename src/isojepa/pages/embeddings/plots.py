@@ -9,7 +9,7 @@ from scipy import stats
 
 from isojepa.embeddings.directions import Direction
 from isojepa.embeddings.distances import Distances
-from isojepa.embeddings.evidence import Evidence
+from isojepa.embeddings.measurement import Measurement
 from isojepa.embeddings.spectrum import Spectrum
 from isojepa.theme.style import (
     BLUE,
@@ -153,7 +153,7 @@ def quantile_plot(direction: Direction, height: int = 210) -> figure:
 
 
 def plane(
-    evidence: Evidence,
+    measurement: Measurement,
     first: Float[np.ndarray, " d"],
     second: Float[np.ndarray, " d"],
     titles: tuple[str, str],
@@ -163,14 +163,14 @@ def plane(
     first = first / np.linalg.norm(first)
     second = second - (second @ first) * first
     second = second / max(float(np.linalg.norm(second)), 1e-30)
-    inside = ~np.isin(evidence.scan.rows, list(evidence.outliers))
-    x, rows = evidence.scan.sample[inside] / evidence.unit, evidence.scan.rows[inside]
-    centre = x.mean(0) if evidence.any_scale else np.zeros(x.shape[1])
+    inside = ~np.isin(measurement.scan.rows, list(measurement.outliers))
+    x, rows = measurement.scan.sample[inside] / measurement.unit, measurement.scan.rows[inside]
+    centre = x.mean(0) if measurement.any_scale else np.zeros(x.shape[1])
     shown = np.sort(np.random.default_rng(0).permutation(len(x))[:MOST_POINTS])
     groups = [(x[shown], rows[shown], BLUE, 4)]
-    if evidence.outlier_samples is not None:
-        far = evidence.outlier_samples[:MOST_POINTS] / evidence.unit
-        groups.append((far, np.array(list(evidence.outliers)[:MOST_POINTS]), ORANGE, 8))
+    if measurement.outlier_samples is not None:
+        far = measurement.outlier_samples[:MOST_POINTS] / measurement.unit
+        groups.append((far, np.array(list(measurement.outliers)[:MOST_POINTS]), ORANGE, 8))
     basis = np.stack([first, second], axis=1)
     plot = new_figure(
         "", height=height, x_axis_label=titles[0], y_axis_label=titles[1], match_aspect=True

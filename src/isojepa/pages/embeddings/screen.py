@@ -8,9 +8,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from isojepa.embeddings.evidence import Evidence
-from isojepa.embeddings.verdict import Level, Verdict
+from isojepa.embeddings.measurement import Measurement
 from isojepa.pages.embeddings.page import shown_directions, target
+from isojepa.theme.findings import Level, Verdict
 from isojepa.theme.wording import number
 
 COLOURS: dict[Level, str] = {
@@ -21,7 +21,7 @@ COLOURS: dict[Level, str] = {
 }
 
 
-def summary(e: Evidence, verdict: Verdict) -> RenderableType:
+def summary(e: Measurement, verdict: Verdict) -> RenderableType:
     """Verdict, figures, findings with what to change, and the worst directions."""
     colour = COLOURS[verdict.level]
     head = Text.assemble(
@@ -33,7 +33,7 @@ def summary(e: Evidence, verdict: Verdict) -> RenderableType:
     return Group("", head, "", _figures(e), "", *_tests(e), *_findings(verdict), *_directions(e))
 
 
-def _figures(e: Evidence) -> Table:
+def _figures(e: Measurement) -> Table:
     s = e.shape
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for title in ("", "these samples", "isotropic Gaussian"):
@@ -55,7 +55,7 @@ def _figures(e: Evidence) -> Table:
     return table
 
 
-def _tests(e: Evidence) -> Iterator[RenderableType]:
+def _tests(e: Measurement) -> Iterator[RenderableType]:
     if e.tests is None:
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
@@ -76,11 +76,11 @@ def _findings(verdict: Verdict) -> Iterator[RenderableType]:
     for finding in verdict.findings:
         dot = ("●", COLOURS[finding.level])
         yield Text.assemble(dot, " ", (finding.title, "bold"), f"  {finding.detail}")
-        if finding.change:
-            yield Padding(Text.assemble(("→", "dim"), f" {finding.change}"), (0, 0, 0, 2))
+        if finding.remedy:
+            yield Padding(Text.assemble(("→", "dim"), f" {finding.remedy}"), (0, 0, 0, 2))
 
 
-def _directions(e: Evidence) -> Iterator[RenderableType]:
+def _directions(e: Measurement) -> Iterator[RenderableType]:
     shown = shown_directions(e)
     if not shown or e.search is None:
         return

@@ -7,9 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from isojepa.embeddings.evidence import LEAST_ROWS
-from isojepa.embeddings.evidence import Evidence as Diagnosis
-from isojepa.embeddings.evidence import gather as diagnose
+from isojepa.embeddings.measurement import LEAST_ROWS, Measurement, measure
 from isojepa.embeddings.samples import from_array
 from isojepa.pages.encoder.statistics import (
     Geometry,
@@ -40,7 +38,7 @@ class Evidence:
     """Of the projector's output, where SIGReg acts; None without a usable sample."""
     slices: SliceTest | None = None
     """Normality test of the same."""
-    diagnosis: Diagnosis | None = None
+    diagnosis: Measurement | None = None
     """What `isojepa diagnose` measures of the same; None of fewer than 20 samples."""
     finite: bool = True
     """Whether every embedding and projection of the sample is finite."""
@@ -117,7 +115,7 @@ def gather(run: Run, *, test: bool = True) -> Evidence:
     tested = slice_test(z, knots=knots, t_max=t_max)
     if len(z) < LEAST_ROWS:
         return Evidence(run, geometry(z), tested)
-    found = diagnose(from_array(z, "sample.npz, projections"), n_null=99, test=False)
+    found = measure(from_array(z, "sample.npz, projections"), n_null=99, test=False)
     return Evidence(run, geometry(z), tested, diagnosis=found)
 
 

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from isojepa.embeddings import findings as shapes
-from isojepa.embeddings.evidence import Evidence as Diagnosis
-from isojepa.embeddings.findings import Finding, Level
+from isojepa.embeddings.measurement import Measurement
 from isojepa.pages.encoder.evidence import (
     COLLAPSED_SPREAD,
     GAUSSIAN_SHARE,
@@ -20,6 +19,7 @@ from isojepa.pages.encoder.evidence import (
 )
 from isojepa.pages.encoder.statistics import Geometry, SliceTest
 from isojepa.pages.run import Run
+from isojepa.theme.findings import Finding, Level
 from isojepa.theme.wording import listed, number, percent
 
 # The network of `evidence.COLLAPSED_SPREAD` filled 14 of 64 directions, a rank share of 0.22; with
@@ -98,22 +98,22 @@ def rank(projections: Geometry, *, fine: bool, lags: bool) -> Iterator[Finding]:
         yield Finding("good", "The projections fill their space", detail)
 
 
-def shape(evidence: Diagnosis) -> Iterator[Finding]:
+def shape(measurement: Measurement) -> Iterator[Finding]:
     """What `isojepa diagnose` finds in the projections beyond their scale and rank.
 
     Nothing here condemns a run: a short one is rarely Gaussian, and its encoder may still be good.
     """
     for finding in (
-        *shapes.table(evidence),
-        *shapes.duplicates(evidence),
-        *shapes.isotropy(evidence),
-        *shapes.outliers(evidence),
-        *shapes.gaps(evidence),
-        *shapes.symmetry(evidence),
-        *shapes.tails(evidence),
+        *shapes.table(measurement),
+        *shapes.duplicates(measurement),
+        *shapes.isotropy(measurement),
+        *shapes.outliers(measurement),
+        *shapes.gaps(measurement),
+        *shapes.symmetry(measurement),
+        *shapes.tails(measurement),
     ):
         level: Level = "warning" if finding.level == "problem" else finding.level
-        yield replace(finding, level=level, detail=f"{finding.detail} {finding.change}".strip())
+        yield replace(finding, level=level, detail=f"{finding.detail} {finding.remedy}".strip())
 
 
 def slices(test: SliceTest) -> Finding:

@@ -22,7 +22,7 @@ from isojepa.pages.encoder.pictures import (
 )
 from isojepa.pages.encoder.statistics import thin
 from isojepa.pages.encoder.verdict import compare as compare_runs
-from isojepa.pages.encoder.verdict import judge
+from isojepa.pages.encoder.verdict import judge_training
 from isojepa.pages.run import Run, picture_width, read_run
 from isojepa.theme import style, wording
 from isojepa.theme.render import render
@@ -84,7 +84,7 @@ def _render(case: Evidence, others: list[Evidence]) -> str:
         _figures(case, others) | pictures.pop("figures", {}),
         case=case,
         run=case.run,
-        verdict=judge(case),
+        verdict=judge_training(case),
         scores=tables.score_table(case.run),
         **pictures,
         **_details(case.run),
@@ -140,7 +140,7 @@ def _comparison(case: Evidence, others: list[Evidence]) -> dict[str, Any]:
     cases = [case, *others]
     return {
         "runs": [
-            {"name": c.run.name, "state": judge(c).state, "colour": style.run_colour(i)}
+            {"name": c.run.name, "verdict": judge_training(c), "colour": style.run_colour(i)}
             for i, c in enumerate(cases)
         ],
         "rows": tables.run_rows(cases),

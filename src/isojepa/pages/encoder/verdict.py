@@ -1,8 +1,6 @@
 """Findings -> one verdict: the state of a run, why, and what to change."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -19,10 +17,9 @@ from isojepa.pages.encoder.findings import (
     BEHIND_BASELINE,
     NARROW_RANK_SHARE,
     SINGLE_DIRECTION_RANK,
-    Finding,
-    Level,
 )
 from isojepa.runs.checkpoints import list_checkpoints
+from isojepa.theme.findings import Finding, Level, Verdict, gravest_first
 from isojepa.theme.wording import (
     listed,
     lower_first,
@@ -30,33 +27,19 @@ from isojepa.theme.wording import (
     percent,
 )
 
-State = Literal[
-    "healthy",
-    "still improving",
-    "past its best",
-    "partly collapsed",
-    "collapsed",
-    "diverged",
-    "not judged",
-]
-
-
+LEVELS_OF_STATES: dict[str, Level] = {
+    "healthy": "good",
+    "still improving": "note",
+    "past its best": "warning",
+    "partly collapsed": "warning",
+    "collapsed": "problem",
+    "diverged": "problem",
+    "not judged": "note",
+}
 ALIVE = ("healthy", "still improving", "past its best")
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """The state of a run, why it is judged so, what to change, and all findings."""
-
-    state: State
-    summary: str
-    why: str
-    change: tuple[str, ...]
-    findings: tuple[Finding, ...]
-    """The worst first."""
-
-
-def judge(evidence: Evidence) -> Verdict:
+def judge_training(evidence: Evidence) -> Verdict:
     """Weigh the evidence.
 
     Collapse is read off the projections, where SIGReg acts: their scale, then their effective
@@ -67,15 +50,16 @@ def judge(evidence: Evidence) -> Verdict:
     state = _state(evidence)
     found = _findings(state, evidence)
     return Verdict(
-        state=state,
+        states=(state,),
+        level=LEVELS_OF_STATES[state],
         summary=_summary(state, evidence, found),
         why=" ".join(_reasons(state, evidence)),
-        change=tuple(_changes(state, evidence, found)),
+        remedies=tuple(_remedies(state, evidence, found)),
         findings=tuple(found),
     )
 
 
-def _findings(state: State, evidence: Evidence) -> list[Finding]:
+def _findings(state: str, evidence: Evidence) -> list[Finding]:
     run, projections = evidence.run, evidence.projections
     found = list(findings.scores(run))
     if state == "diverged":
@@ -96,11 +80,10 @@ def _findings(state: State, evidence: Evidence) -> list[Finding]:
         found += findings.shape(evidence.diagnosis) if evidence.diagnosis is not None else []
         found += findings.progress(evidence)
     found += findings.skipped_files(run)
-    severity: tuple[Level, ...] = ("problem", "warning", "note", "good")
-    return sorted(found, key=lambda finding: severity.index(finding.level))
+    return gravest_first(found)
 
 
-def _state(evidence: Evidence) -> State:
+def _state(evidence: Evidence) -> str:
     projections, loss = evidence.projections, evidence.run.curve("loss")[1]
     if not evidence.finite or (len(loss) and not np.isfinite(loss[-1])):
         return "diverged"
@@ -131,7 +114,7 @@ def _sits_at_a_point(evidence: Evidence) -> bool:
     return 0.8 < share < 1.2 and invariance < 0.01
 
 
-SUMMARIES: dict[State, str] = {
+SUMMARIES: dict[str, str] = {
     "healthy": "The embeddings are spread out and training has settled.",
     "still improving": "The embeddings are spread out, and were still improving at the end.",
     "past its best": "The embeddings are spread out, but were better earlier in training.",
@@ -142,7 +125,7 @@ SUMMARIES: dict[State, str] = {
 }
 
 
-def _summary(state: State, evidence: Evidence, found: list[Finding]) -> str:
+def _summary(state: str, evidence: Evidence, found: list[Finding]) -> str:
     projections = evidence.projections
     on_a_line = projections is not None and projections.spread >= COLLAPSED_SPREAD
     summary = SUMMARIES[state].format(place="line" if on_a_line else "point")
@@ -155,7 +138,7 @@ def _summary(state: State, evidence: Evidence, found: list[Finding]) -> str:
     return summary
 
 
-def _reasons(state: State, evidence: Evidence) -> Iterator[str]:
+def _reasons(state: str, evidence: Evidence) -> Iterator[str]:
     projections, sigreg = evidence.projections, evidence.last("sigreg")
     if state in ("diverged", "not judged"):
         return
@@ -181,7 +164,7 @@ def _reasons(state: State, evidence: Evidence) -> Iterator[str]:
         yield f"When training ended, {listed(improvements(evidence))}."
 
 
-def _changes(state: State, evidence: Evidence, found: list[Finding]) -> Iterator[str]:
+def _remedies(state: str, evidence: Evidence, found: list[Finding]) -> Iterator[str]:
     lambd, steps = evidence.lambd, evidence.run.settings.get("steps")
     behind = any(finding.title == BEHIND_BASELINE for finding in found)
     if state == "diverged":
@@ -233,7 +216,7 @@ def _go_back(evidence: Evidence) -> Iterator[str]:
 
 def compare(this: Evidence, other: Evidence) -> str:
     """What sets another run apart, in plain words that hold for these numbers."""
-    name, state, loss = other.run.name, judge(other).state, other.last("loss")
+    name, state, loss = other.run.name, judge_training(other).state, other.last("loss")
     if other.lambd is not None:
         name += f" (λ = {other.lambd:g})"
     if loss is None:

@@ -8,7 +8,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from isojepa.embeddings.evidence import LEAST_ROWS, Evidence, gather
+from isojepa.embeddings.measurement import LEAST_ROWS, Measurement, measure
 from isojepa.embeddings.samples import from_array
 from isojepa.errors import UserError
 from isojepa.pages.run import Run, read_run
@@ -53,7 +53,7 @@ class WorldRun:
     decoder: Part
     film: bytes | None
     """imagined.gif."""
-    shape: Evidence | None
+    shape: Measurement | None
     """A diagnosis of the held-out embeddings, without its tests; None without probes."""
 
     @property
@@ -112,10 +112,10 @@ def _controls(path: Path) -> tuple[Control, ...]:
     return tuple(sorted(found, key=lambda c: (c.protocol != "strict", c.name)))
 
 
-def _shape(z: np.ndarray | None) -> Evidence | None:
+def _shape(z: np.ndarray | None) -> Measurement | None:
     if z is None or len(z) < LEAST_ROWS or not np.isfinite(z).all():
         return None
-    return gather(from_array(z, "held-out embeddings"), test=False, n_null=99)
+    return measure(from_array(z, "held-out embeddings"), test=False, n_null=99)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

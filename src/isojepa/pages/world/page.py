@@ -20,7 +20,7 @@ from isojepa.files import write_atomically
 from isojepa.pages.embeddings import plots as diagnosis_plots
 from isojepa.pages.world import plots as world_plots
 from isojepa.pages.world.evidence import Control, WorldRun, read_world_run
-from isojepa.pages.world.verdict import judge, share
+from isojepa.pages.world.verdict import judge_world_model, share
 from isojepa.theme.render import data_uri, render
 from isojepa.version import __version__
 from isojepa.world.control.results import published_beside
@@ -112,7 +112,7 @@ def _render(world: WorldRun) -> str:
         _figures(world),
         world=world,
         run=world.run,
-        verdict=judge(world),
+        verdict=judge_world_model(world),
         facts=_facts(world),
         controls=[_control(c, frame_size) for c in world.controls],
         probes=_probes(world),

@@ -2,44 +2,29 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from isojepa.pages.world.evidence import Control, WorldRun
+from isojepa.theme.findings import Finding, Level, Verdict, gravest_first
 from isojepa.theme.wording import chance, listed, number
 
-Level = Literal["good", "note", "warning", "problem"]
-LEVELS: tuple[Level, ...] = ("problem", "warning", "note", "good")
 COLLAPSED_RANK = 1.5
 """Effective rank around 0 below which all frames lie in one direction from the origin."""
 READABLE, HALF_READABLE = 0.95, 0.8  # r of a linear probe
 SURPRISED = 0.01  # p of the paired test
 
 
-class Finding(NamedTuple):
-    """One thing that the evidence says."""
-
-    level: Level
-    title: str
-    detail: str
-
-
-class WorldVerdict(NamedTuple):
-    """The run in a sentence, and what leads to it."""
-
-    state: str
-    level: Level
-    summary: str
-    why: str
-    change: tuple[str, ...]
-    findings: tuple[Finding, ...]
-    """The worst first."""
-
-
-def judge(world: WorldRun) -> WorldVerdict:
+def judge_world_model(world: WorldRun) -> Verdict:
     """Weigh the evidence: collapse condemns; else control decides; else prediction."""
-    findings = tuple(sorted(_findings(world), key=lambda f: LEVELS.index(f.level)))
     state, level, summary = _state(world)
-    return WorldVerdict(state, level, summary, _why(world), tuple(_changes(world)), findings)
+    return Verdict(
+        states=(state,),
+        level=level,
+        summary=summary,
+        why=_why(world),
+        remedies=tuple(_remedies(world)),
+        findings=tuple(gravest_first(_findings(world))),
+    )
 
 
 def _state(world: WorldRun) -> tuple[str, Level, str]:
@@ -96,7 +81,7 @@ def _why(world: WorldRun) -> str:
     return words + "."
 
 
-def _changes(world: WorldRun) -> Iterator[str]:
+def _remedies(world: WorldRun) -> Iterator[str]:
     settings = world.run.settings
     if _diverged(world):
         yield f"Lower the learning rate: --lr {number(0.3 * settings.get('lr', 1e-3))}."

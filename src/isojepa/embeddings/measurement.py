@@ -1,4 +1,4 @@
-"""Everything a diagnosis measures, in two passes over the rows and a look at some of them."""
+"""Any embeddings -> their measurement, in two passes over the rows and a look at some of them."""
 
 import logging
 from collections.abc import Mapping
@@ -6,14 +6,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Shaped
 
 from isojepa.embeddings.directions import Search, worst_directions
 from isojepa.embeddings.distances import Distances, distances
 from isojepa.embeddings.gaussianity import N_NULL, Gaussianity, gaussianity
 from isojepa.embeddings.memory import check_memory
 from isojepa.embeddings.moments import Moments
-from isojepa.embeddings.samples import Samples
+from isojepa.embeddings.samples import Samples, from_array
 from isojepa.embeddings.scan import Scan, scan
 from isojepa.embeddings.spectrum import Spectrum, spectrum
 from isojepa.errors import UserError
@@ -37,8 +37,8 @@ UNIT_LENGTH = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
-    """What was measured; `gather` makes it."""
+class Measurement:
+    """What was measured; `measure` makes it."""
 
     samples: Samples
     scan: Scan
@@ -75,8 +75,8 @@ class Evidence:
         return float(np.sqrt(self.shape.eigenvalues.sum()) / length) if length > 0 else 0.0
 
 
-def gather(
-    samples: Samples,
+def measure(
+    z: Samples | Shaped[np.ndarray, "n *d"],
     *,
     any_scale: bool = False,
     drop_nonfinite: bool = False,
@@ -85,10 +85,11 @@ def gather(
     test: bool = True,
     seed: int = 0,
     cache: Path | None = None,
-) -> Evidence:
+) -> Measurement:
     """Measure samples, however many there are; the memory used depends on d alone.
 
     Args:
+        z: an array, one sample a row, or samples read block by block.
         any_scale: accept any common standard deviation, not only 1.
         drop_nonfinite: leave out rows with NaN or infinite numbers instead of refusing them.
         max_samples: rows drawn for the tests and the directions; moments and distances are of all.
@@ -102,6 +103,7 @@ def gather(
         UserError: for rows that are not finite unless dropped, fewer than 20 rows, or more numbers
             than the memory takes.
     """
+    samples = z if isinstance(z, Samples) else from_array(z)
     if samples.n < LEAST_ROWS:
         raise UserError(
             f"{samples.name}: {samples.n} rows say little about a distribution; "
@@ -117,23 +119,23 @@ def gather(
     if min(seen.moments.n, samples.d) >= SLOW:
         log.info("%s: principal axes of %d columns; this takes minutes", samples.name, samples.d)
     shape = spectrum(seen.moments, worth=seen.moments.n / seen.duplicates.crowding, seed=seed)
-    evidence = Evidence(samples=samples, scan=seen, shape=shape, any_scale=any_scale)
-    if evidence.relative_deviation < ROUNDING:
-        return evidence
-    length = common_length(seen.sample) if evidence.relative_deviation > UNIT_SPREAD else None
+    measurement = Measurement(samples=samples, scan=seen, shape=shape, any_scale=any_scale)
+    if measurement.relative_deviation < ROUNDING:
+        return measurement
+    length = common_length(seen.sample) if measurement.relative_deviation > UNIT_SPREAD else None
     any_scale = any_scale or length is not None
-    evidence = replace(evidence, any_scale=any_scale, common_length=length)
-    evidence = set_outliers_aside(evidence, seed)
-    rows, inside = seen.rows, ~np.isin(seen.rows, list(evidence.outliers))
-    if evidence.distances is not None and evidence.distances.excess > HEAVY:
-        evidence = replace(evidence, signs=sign_spectrum(seen.sample[inside], seed))
+    measurement = replace(measurement, any_scale=any_scale, common_length=length)
+    measurement = set_outliers_aside(measurement, seed)
+    rows, inside = seen.rows, ~np.isin(seen.rows, list(measurement.outliers))
+    if measurement.distances is not None and measurement.distances.excess > HEAVY:
+        measurement = replace(measurement, signs=sign_spectrum(seen.sample[inside], seed))
     with bar(2, "tests and directions") as advance:
         tests = None
         if test:
             tests = gaussianity(
                 seen.sample,
-                unit=evidence.unit,
-                centre=evidence.any_scale,
+                unit=measurement.unit,
+                centre=measurement.any_scale,
                 n_null=n_null,
                 seed=seed,
                 cache=cache,
@@ -142,27 +144,27 @@ def gather(
         search = worst_directions(
             seen.sample[inside],
             rows[inside],
-            unit=evidence.unit,
+            unit=measurement.unit,
             columns=samples.column,
             n_null=10 * n_null + 9,  # of one dimension: they cost little
             seed=seed,
         )
         advance(1)
-    return replace(evidence, tests=tests, search=search)
+    return replace(measurement, tests=tests, search=search)
 
 
-def set_outliers_aside(evidence: Evidence, seed: int) -> Evidence:
+def set_outliers_aside(measurement: Measurement, seed: int) -> Measurement:
     """Measure distances, leave the outliers out, and again until there are none left."""
-    samples, moments, kept = evidence.samples, evidence.scan.moments, evidence.scan.kept
+    samples, moments, kept = measurement.samples, measurement.scan.moments, measurement.scan.kept
     outliers: dict[int, float] = {}
     apart: list[np.ndarray] = []
     for _ in range(ROUNDS):
         with bar(samples.n, "distances") as advance:
-            far = distances(samples, moments, evidence.shape, kept, advance)
+            far = distances(samples, moments, measurement.shape, kept, advance)
         # Heavy tails and repeated rows make moments less certain than n says.
-        worth = moments.n / (1 + max(far.excess, 0.0)) / evidence.scan.duplicates.crowding
+        worth = moments.n / (1 + max(far.excess, 0.0)) / measurement.scan.duplicates.crowding
         shape = spectrum(moments, worth=worth, seed=seed)
-        evidence = replace(evidence, shape=shape, distances=far, outliers=dict(outliers))
+        measurement = replace(measurement, shape=shape, distances=far, outliers=dict(outliers))
         if not far.are_outliers:
             break
         found = np.array([far.row(i) for i in far.outliers.tolist()])
@@ -172,10 +174,10 @@ def set_outliers_aside(evidence: Evidence, seed: int) -> Evidence:
         apart.append(taken[np.argsort(np.argsort(found))])
         moments = moments.without(taken)
         outliers |= dict(zip(found.tolist(), far.by[far.outliers].tolist()))
-        evidence = replace(evidence, shape=spectrum(moments, seed=seed))
+        measurement = replace(measurement, shape=spectrum(moments, seed=seed))
     if not apart:
-        return evidence
-    return replace(evidence, outlier_samples=np.concatenate(apart))
+        return measurement
+    return replace(measurement, outlier_samples=np.concatenate(apart))
 
 
 def sign_spectrum(x: Float[np.ndarray, "m d"], seed: int) -> Spectrum:
