@@ -381,7 +381,7 @@ def _lists_of_lists(path: Path) -> None:
 
 
 def _nulls(path: Path) -> None:
-    pq.write_table(pa.table({"a": pa.array([None] * 50, pa.float64()), "b": X[:, 1]}), path)
+    pq.write_table(pa.table({"left": pa.array([None] * 50, pa.float64()), "right": X[:, 1]}), path)
 
 
 def _two_tables(path: Path) -> None:
@@ -408,7 +408,7 @@ BAD: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "rubbish in parquet": ("x.parquet", lambda p: p.write_bytes(b"rubbish"), "cannot be read as"),
     "ragged lists": ("x.parquet", _ragged, "lists of different lengths"),
     "lists of lists": ("x.parquet", _lists_of_lists, r"e \(lists of lists\)"),
-    "column of nulls": ("x.parquet", _nulls, "no cell of column a holds anything"),
+    "column of nulls": ("x.parquet", _nulls, "no cell of column left holds anything"),
     "list of two tables": ("x.pt", _two_tables, r"--key: 0 \(50, 4\), 1 \(9, 4\)"),
     "old feather": (
         "x.feather",

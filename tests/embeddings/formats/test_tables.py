@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from isojepa.embeddings.evidence import gather
 from isojepa.embeddings.reading import open_samples
 from isojepa.embeddings.samples import Samples
+from isojepa.embeddings.verdict import judge
 from isojepa.errors import UserError
 
 N, D = 60, 8
@@ -138,11 +140,34 @@ class TestDeadUnits:
         pq.write_table(table, tmp_path / "x.parquet")
         assert open_samples(tmp_path / "x.parquet").d == 3
 
-    def test_of_no_content_are_asked_for(self, tmp_path: Path):
-        for head, name in (("a,b,c,d", "c"), ("e0,e1,e2,e3", "e2")):
-            path = write(tmp_path / "x.csv", [[r[0], r[1], "", r[2]] for r in CELLS], head)
-            with pytest.raises(UserError, match=f"no cell of column {name} holds anything"):
-                open_samples(path)
+    @pytest.mark.parametrize(
+        ("head", "name"), [("a,b,c,d", "c"), ("e0,e1,e2,e3", "e2"), ("e0,e1,e2,e3,id", "e2")]
+    )
+    def test_of_no_content_are_called_so(self, head: str, name: str, tmp_path: Path):
+        rows = [
+            [r[0], r[1], "", r[2]] + [f"{7 * i}"] * head.count("id") for i, r in enumerate(CELLS)
+        ]
+        samples = open_samples(write(tmp_path / "x.csv", rows, head))
+        np.testing.assert_array_equal(read(samples), np.c_[X[:, :2], np.zeros(N), X[:, 2]].round(4))
+        assert samples.columns[2] == name
+        note = f"Empty in every row, read as a dimension that is always 0: {name};"
+        assert any(said.startswith(note) for said in samples.notes)
+        verdict = judge(gather(samples, test=False))
+        assert "dimensionally collapsed" in verdict.states
+
+    @pytest.mark.parametrize("kind", [pa.null(), pa.float64()])
+    def test_of_nulls(self, kind: pa.DataType, tmp_path: Path):
+        table = pa.table({"e0": X[:, 0], "e1": pa.array([None] * N, kind), "e2": X[:, 1]})
+        pq.write_table(table, tmp_path / "x.parquet")
+        np.testing.assert_array_equal(read(open_samples(tmp_path / "x.parquet"))[:, 1], 0)
+
+    def test_of_no_content_and_another_name_are_asked_for(self, tmp_path: Path):
+        path = write(tmp_path / "x.csv", [[r[0], "", r[2]] for r in CELLS], "width,remark,height")
+        with pytest.raises(UserError, match="no cell of column remark holds anything"):
+            open_samples(path)
+        assert open_samples(path, columns=("width", "height")).d == 2
+        path = write(tmp_path / "x.csv", [[r[0], r[1], ""] for r in CELLS], "e0,e1,remark")
+        assert open_samples(path).d == 2
 
 
 def test_whole_numbers_beside_real_ones_without_a_hint_are_asked_for(tmp_path: Path):

@@ -50,12 +50,8 @@ def coordinates(
             left[column.name] = "empty"
         else:
             numeric.append(column)
-    unknown = [
-        c.name
-        for c in columns
-        if c.is_empty and named and c.name.strip() and (not family or c.name in family)
-    ]
-    if numeric and unknown:
+    dead, unknown = _empty(columns, family) if named and numeric else ([], [])
+    if unknown:
         raise UserError(
             f"{shown(path)}: no cell of column {few(unknown)} holds anything; fill in what it "
             "should be, or name the other columns with --columns"
@@ -67,11 +63,32 @@ def coordinates(
             f"{shown(path)}: no column of numbers that could be coordinates among {what}; "
             "--columns overrides"
         )
+    if dead:
+        notes.insert(
+            0,
+            f"Empty in every row, read as a dimension that is always 0: {few(dead)}; --columns "
+            "leaves it out.",
+        )
+        left = {name: why for name, why in left.items() if name not in dead}
+        kept = [c for c in columns if c.name in dead or any(c is other for other in kept)]
     if left:
         order = [c.name for c in columns if c.name in left]
         said = few([f"{shown(_called(name))} ({left[name]})" for name in order])
         notes.insert(0, f"Left out: {said}; --columns overrides.")
     return kept, tuple(notes)
+
+
+def _empty(columns: Sequence[Profile], family: set[str]) -> tuple[list[str], list[str]]:
+    """Names of the columns without content that are coordinates by their name, and that may be.
+
+    Named like the coordinates, e7 among e0, e1, ... or c among a, b, d, one is a unit that died:
+    what is left of it after dividing by its deviation is written as nothing.
+    """
+    names = [c.name for c in columns if c.is_empty and c.name.strip()]
+    if family:
+        return [name for name in names if name in family], []
+    letters = all(len(c.name.strip()) == 1 for c in columns if _holds_numbers(c))
+    return (names, []) if letters else ([], names)
 
 
 def _holds_numbers(column: Profile) -> bool:

@@ -131,13 +131,16 @@ def _from_columns(
 ) -> Samples:
     names = [p.name for p in chosen]
     clean = frozenset(p.name for p in chosen if not (p.bad or p.tidied))
+    empty = [i for i, p in enumerate(chosen) if p.is_empty]
 
     def read(rows: int) -> Iterator[np.ndarray]:
         for batch in table.read(names, clean):
             for start in range(0, batch.num_rows, rows):
                 part = batch.slice(start, rows)
                 columns = [to_numbers(plain(part.column(name)), table.comma) for name in names]
-                yield np.stack([c.values for c in columns if c is not None], axis=1)
+                rows_here = np.stack([c.values for c in columns if c is not None], axis=1)
+                rows_here[:, empty] = 0
+                yield rows_here
 
     kinds = [p.kind for p in chosen if p.kind is not None]
     fields = check_shape(
