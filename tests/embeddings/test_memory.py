@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from isojepa import machine
-from isojepa.embeddings.evidence import gather
+from isojepa.embeddings.measurement import measure
 from isojepa.embeddings.memory import bytes_needed
 from isojepa.embeddings.samples import Samples, from_array
 from isojepa.errors import UserError
@@ -35,7 +35,7 @@ def test_what_does_not_fit_is_refused_with_a_remedy_that_does(
 ):
     monkeypatch.setattr(machine, "memory_bytes", lambda: gigabytes * 10**9)
     with pytest.raises(UserError, match=f"x.npy: {n:,} rows of {d:,} columns take") as refused:
-        gather(unread(n, d), max_samples=8192)
+        measure(unread(n, d), max_samples=8192)
     message = str(refused.value)
     assert "\n" not in message
     assert remedy in message
@@ -54,7 +54,7 @@ def test_what_does_not_fit_is_refused_with_a_remedy_that_does(
 def test_memory_taken_is_not_above_what_was_asked(n: int, d: int):
     x = np.random.default_rng(0).standard_normal((n, d))
     tracemalloc.start()
-    gather(from_array(x), test=False)
+    measure(from_array(x), test=False)
     taken = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert taken < bytes_needed(n, d, 8192)
