@@ -26,6 +26,7 @@ from scipy.stats import binomtest, spearmanr
 
 from isojepa.randomness import seed_from
 from isojepa.runs.folder import write_json
+from isojepa.runs.typed import to_json
 from isojepa.world.analysis.probing import read
 from isojepa.world.analysis.study import (
     Study,
@@ -36,11 +37,12 @@ from isojepa.world.analysis.study import (
 )
 from isojepa.world.collection import collect
 from isojepa.world.control.config import PlanConfig, Prepared, prepare
-from isojepa.world.control.pairs import draw_pairs, rate
+from isojepa.world.control.pairs import draw_pairs
 from isojepa.world.control.play import Seen, play
 from isojepa.world.control.recipes import build_graph
 from isojepa.world.control.scoring import AT_ONCE, planning_policy
 from isojepa.world.control.stage import PlatformStage
+from isojepa.world.control.success import success_rate
 from isojepa.world.environments.environments import make_environments
 from isojepa.world.episodes.trajectories import Trajectories, clip_index
 from isojepa.world.learning import train as training
@@ -305,8 +307,7 @@ def attempt(
 
 
 def share(reached: np.ndarray) -> dict[str, Any]:
-    success, interval, pairs = rate(reached)
-    return {"success": success, "interval": list(interval), "pairs": pairs}
+    return to_json(success_rate(reached))
 
 
 # All of it

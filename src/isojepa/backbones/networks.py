@@ -16,6 +16,7 @@ import torch
 from timm.models import get_arch_pretrained_cfgs, get_pretrained_cfg
 from torch import Tensor, nn
 
+from isojepa.backbones import micro  # noqa: F401  registers its networks with timm
 from isojepa.backbones.hub import quick_to_fail
 from isojepa.boundaries import reaching, reading, reason
 from isojepa.errors import UserError

@@ -8,6 +8,11 @@ from isojepa.boundaries import shown
 class Interrupted(Exception):
     """The user, or the machine, asked the run to stop; it was saved first."""
 
-    def __init__(self, number: int, step: int, run: Path) -> None:
-        super().__init__(f"stopped at update {step}; go on with --resume --out {shown(run)}")
-        self.number = number
+    def __init__(self, number: int, step: int, run: Path, remedy: str | None = None) -> None:
+        remedy = remedy or f"--resume --out {shown(run)}"
+        super().__init__(f"stopped at update {step}; go on with {remedy}")
+        self.number, self.step, self.run = number, step, run
+
+    def to_go_on_with(self, remedy: str) -> "Interrupted":
+        """The same, with the words of the command that the run is a part of."""
+        return Interrupted(self.number, self.step, self.run, remedy)

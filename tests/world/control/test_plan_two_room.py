@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from isojepa.errors import UserError
+from isojepa.runs.typed import read_result
 from isojepa.world.episodes.trajectories import ActionScale
 
 pytest.importorskip("stable_worldmodel")
 from isojepa.world.collection import collect
 from isojepa.world.control import control
 from isojepa.world.control.control import PlanConfig, load_policy
+from isojepa.world.control.results import ControlResult
 from isojepa.world.learning import trained
 
 SKIP, SIDE = 5, 64
@@ -70,21 +72,21 @@ def config(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PlanC
 
 def test_the_whole_evaluation(config: PlanConfig) -> None:
     result = control.run(config)
-    assert json.loads((config.run / "control.json").read_text()) == json.loads(json.dumps(result))
+    assert read_result(ControlResult, config.run / "control.json") == result
     assert (config.run / "control.gif").stat().st_size > 1000
-    baselines = {name: share["success"] for name, share in result["baselines"].items()}
+    baselines = {name: rate.success for name, rate in result.baselines.items()}
     assert set(baselines) == {"random", "straight line", "oracle"}
-    assert baselines["random"] <= result["success"]
-    assert result["success"] >= 0.5  # walls apart
+    assert baselines["random"] <= result.rate.success
+    assert result.rate.success >= 0.5  # walls apart
     assert baselines["oracle"] >= 0.9
-    low, high = result["interval"]
-    assert 0 <= low <= result["success"] <= high <= 1
-    assert result["pairs"] == 12
-    assert result["protocol"] == "strict"
-    assert result["plan_seconds"] > 0
-    assert [part["pairs"] for part in result["by_distance"]] == [3, 3, 3, 3]
-    assert all(part["from"] >= 16 for part in result["by_distance"])
-    assert result["published"] == {}  # success is counted otherwise there
+    low, high = result.rate.interval
+    assert 0 <= low <= result.rate.success <= high <= 1
+    assert result.rate.pairs == 12
+    assert result.protocol == "strict"
+    assert result.plan_seconds
+    assert [part.rate.pairs for part in result.by_distance] == [3, 3, 3, 3]
+    assert all(part.least >= 16 for part in result.by_distance)
+    assert result.published == {}  # success is counted otherwise there
 
 
 def test_protocols_draw_from_their_episodes(config: PlanConfig) -> None:
@@ -183,5 +185,5 @@ def test_an_untrained_world_model_plans(
         config, planner=planner, films=0, history=2, **{"candidates": None, **asked, **changes}
     )
     result = control.run(changed)
-    assert result["pairs"] == 2
-    assert np.isfinite(result["plan_seconds"])
+    assert result.rate.pairs == 2
+    assert result.plan_seconds is not None

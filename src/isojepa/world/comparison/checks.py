@@ -1,8 +1,8 @@
 """What would fail after training, found before it begins."""
 
 import logging
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from isojepa.boundaries import shown
 from isojepa.devices import choose_device
 from isojepa.errors import UserError
 from isojepa.runs.settings import as_json
+from isojepa.runs.typed import from_json
 from isojepa.world.comparison.config import CompareConfig, contenders_of, plan_config
 from isojepa.world.control.config import environment_of, recipe_of
 from isojepa.world.control.scoring import pairs_of
@@ -26,10 +27,20 @@ from isojepa.world.learning.split import (
 from isojepa.world.model.encoders import FrozenFeatures
 
 log = logging.getLogger(__name__)
-SHAPES_TRAINING = ("camera", "preset", "steps", "frozen_encoder", "frozen_pretrained")
 
 
-def check(config: CompareConfig) -> Recorded:
+@dataclass(frozen=True, kw_only=True)
+class TrainedBy:
+    """The settings by which contenders are trained; all must share them."""
+
+    camera: str | None
+    preset: str
+    steps: int
+    frozen_encoder: str
+    frozen_pretrained: bool
+
+
+def comparable_episodes(config: CompareConfig) -> Recorded:
     """Find out what would fail after training before it begins; returns the episodes compared on.
 
     Raises:
@@ -93,18 +104,24 @@ def check_frozen(config: WorldTrainConfig) -> None:
             d=spec.embedding_dim, pretrained=config.pretrained,
         )  # fmt: skip
     except UserError as error:
-        why = str(error).replace("--encoder ", "--frozen-encoder ")
-        other = "; or give --no-frozen-pretrained for random ones, or --without frozen"
-        raise UserError(why + (other if config.pretrained else "")) from error
+        other = "--no-frozen-pretrained for random weights, or " if config.pretrained else ""
+        raise UserError(
+            f"--frozen-encoder {spec.encoder}: {error}; or give {other}--without frozen"
+        ) from error
 
 
-def check_same(config: CompareConfig, stored: dict[str, Any]) -> None:
-    """Raise `UserError` if a comparison would go on with others than it began with."""
-    asked = as_json(config)
+def check_same_training(config: CompareConfig, stored: object) -> None:
+    """Raise `UserError` if a comparison would go on with others than it began with.
+
+    Args:
+        stored: the configuration in config.json.
+    """
+    path = config.out / "config.json"
+    asked, was = (from_json(TrainedBy, one, path) for one in (as_json(config), stored))
     different = [
-        f"--{name.replace('_', '-')} is {asked[name]} but was {stored.get(name)}"
-        for name in SHAPES_TRAINING
-        if asked[name] != stored.get(name)
+        f"--{field.name.replace('_', '-')} is {now} but was {then}"
+        for field in fields(TrainedBy)
+        if (now := getattr(asked, field.name)) != (then := getattr(was, field.name))
     ]
     if different:
         raise UserError(

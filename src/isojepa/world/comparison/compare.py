@@ -3,22 +3,14 @@
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
 
 from isojepa.devices import choose_device
 from isojepa.progress import console
-from isojepa.runs.folder import (
-    make_run_folder,
-    provenance,
-    read_metrics,
-    read_run,
-    write_json,
-)
+from isojepa.runs.folder import Provenance, make_run_folder, provenance, read_run, write_json
 from isojepa.runs.settings import as_json
+from isojepa.runs.typed import from_json, write_result
 from isojepa.training.interrupted import Interrupted
-from isojepa.world.comparison.checks import check, check_same
+from isojepa.world.comparison.checks import check_same_training, comparable_episodes
 from isojepa.world.comparison.config import (
     CLONING,
     OURS,
@@ -27,33 +19,26 @@ from isojepa.world.comparison.config import (
     label,
     plan_config,
 )
-from isojepa.world.comparison.show import draw, show
+from isojepa.world.comparison.picture import draw_comparison
+from isojepa.world.comparison.results import (
+    NOTE,
+    ComparisonResult,
+    Contender,
+    comparison_table,
+    contender_results,
+)
 from isojepa.world.control.config import Prepared, prepare
-from isojepa.world.control.pairs import paired_difference, rate
 from isojepa.world.control.policies import ClonedPolicy
 from isojepa.world.control.recipes import describe
-from isojepa.world.control.scoring import (
-    BASELINES,
-    Scored,
-    baseline_of,
-    score,
-    success_of,
-)
+from isojepa.world.control.results import RecordedConfig, RecordedRecipe
+from isojepa.world.control.scoring import BASELINES, Scored, baseline_of, score, success_of
 from isojepa.world.learning import baselines, train
 from isojepa.world.learning.split import write_record
 
 log = logging.getLogger(__name__)
-MEASURES = ("held_out_prediction", "held_out_rollout_1", "effective_rank", "deviation")
 
 
-class Contender(NamedTuple):
-    """What came of one contender over all seeds; `folders` is empty for those not trained."""
-
-    folders: list[Path]
-    scored: list[Scored]
-
-
-def run(config: CompareConfig) -> dict[str, Any]:
+def run(config: CompareConfig) -> ComparisonResult:
     """Train what is not trained yet, play, print the table; write compare.json and compare.png.
 
     Each contender is a run folder per seed, OUT/NAME/seed-K.
@@ -68,38 +53,39 @@ def run(config: CompareConfig) -> dict[str, Any]:
     if not config.overwrite:
         make_run_folder(config.out, resume=config.resume, overwrite=False)
     if config.resume:
-        check_same(config, read_run(config.out)["config"])
-    episodes = check(config)
+        check_same_training(config, read_run(config.out)["config"])
+    episodes = comparable_episodes(config)
     if config.overwrite:
         make_run_folder(config.out, resume=False, overwrite=True)
+    made = provenance(choose_device(config.device))
     if not config.resume:
-        write_json(config.out / "config.json", {"config": as_json(config), **described(config)})
+        write_json(config.out / "config.json", {"config": as_json(config), **made})
         write_record(config.out, episodes)
     seeds = [config.seed + i for i in range(config.seeds)]
     try:
         folders = [train_all(config, seed) for seed in seeds]
     except Interrupted as stopped:
-        at, _ = str(stopped).split(";")
-        stopped.args = (f"{at}; go on with the same command and --resume",)
-        raise
+        raise stopped.to_go_on_with("the same command and --resume") from None
     played = [play_all(config, each, seed) for each, seed in zip(folders, seeds)]
     prepared = prepare(plan_config(config, folders[0][OURS], seeds[0]))
     contenders = {
         name: Contender([f[name] for f in folders if name in f], [p[name] for p in played])
         for name in played[0]
     }
-    result = {
-        "environment": prepared.known.id,
-        "protocol": config.protocol,
-        "contenders": summarise(config, contenders),
-        "settings": describe(prepared.recipe),
-        "config": as_json(config),
-        **described(config),
-    }
-    show(result)
-    write_json(config.out / "compare.json", result)
-    draw(result, config.out / "compare.png")
-    log.info("%s", config.out / "compare.json")
+    out = config.out / "compare.json"
+    result = ComparisonResult(
+        environment=prepared.known.id,
+        protocol=config.protocol,
+        contenders=contender_results(config, contenders),
+        recipe=from_json(RecordedRecipe, describe(prepared.recipe), out),
+        config=from_json(RecordedConfig, as_json(config), out),
+        provenance=Provenance(**made),
+    )
+    console.print(comparison_table(result))
+    console.print(NOTE, highlight=False)
+    write_result(out, result)
+    draw_comparison(result, config.out / "compare.png")
+    log.info("%s", out)
     return result
 
 
@@ -139,32 +125,3 @@ def score_clone(prepared: Prepared, folder: Path, seed: int) -> Scored:
     scored = score(prepared, lambda _: policy, seed=seed, words="cloned policy")
     assert scored is not None
     return scored
-
-
-def summarise(config: CompareConfig, contenders: dict[str, Contender]) -> dict[str, dict[str, Any]]:
-    """One entry per contender: success, the paired difference to LeWM's, seconds and measures."""
-    ours = np.concatenate([one.success for one in contenders[OURS].scored])
-    entries = {}
-    for name, (folders, scored) in contenders.items():
-        success = np.concatenate([one.success for one in scored])
-        difference = paired_difference(success, ours)
-        entries[name] = {
-            "label": label(config, name),
-            **rate(success).as_json(),
-            "difference": None if name == OURS else difference.as_json(),
-            "by_seed": [rate(one.success).success for one in scored],
-            "training_seconds": [read_run(folder)["seconds"] for folder in folders],
-            "held_out": [measures_of(folder) for folder in folders if name != CLONING],
-        }
-    return entries
-
-
-def measures_of(folder: Path) -> dict[str, float | None]:
-    """The last measures on held-out clips: prediction errors, rank, deviation of the embedding."""
-    measured = [line for line in read_metrics(folder) if MEASURES[0] in line]
-    return {name: measured[-1].get(name) if measured else None for name in MEASURES}
-
-
-def described(config: CompareConfig) -> dict[str, Any]:
-    """The command, versions, hardware and time."""
-    return provenance(choose_device(config.device))

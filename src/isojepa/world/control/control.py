@@ -1,15 +1,14 @@
 """`isojepa world plan`: reach image goals with a trained world model, beside its baselines."""
 
 import logging
-from typing import Any
 
 from isojepa.boundaries import writing
-from isojepa.runs.folder import write_json
+from isojepa.runs.typed import write_result
 from isojepa.world.control.config import PlanConfig, Prepared, prepare
 from isojepa.world.control.films import write_film
 from isojepa.world.control.goal_seeker import load_policy
 from isojepa.world.control.recipes import OURS, PUBLISHED, Recipe
-from isojepa.world.control.results import show, summarise
+from isojepa.world.control.results import ControlResult, control_result, print_control
 from isojepa.world.control.scoring import BASELINES, baseline_of, success_of
 
 __all__ = [
@@ -27,7 +26,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 
-def run(config: PlanConfig) -> dict[str, Any]:
+def run(config: PlanConfig) -> ControlResult:
     """Play all pairs, print the table, and write control.json and a film.
 
     Returns:
@@ -48,9 +47,9 @@ def run(config: PlanConfig) -> dict[str, Any]:
         each = [baseline_of(prepared, name, seed=s) for s in seeds]
         if all(one is not None for one in each):
             scored[name] = [one for one in each if one is not None]
-    result = summarise(prepared, scored, seeds)
-    show(result)
-    write_json(out, result)
+    result = control_result(prepared, scored, seeds)
+    print_control(result)
+    write_result(out, result)
     if first.film is not None:
         write_film(out.with_suffix(".gif"), first.film)
     log.info("%s", out)

@@ -1,11 +1,10 @@
 """Start and goal pairs from a data set: where control begins and what it has to reach."""
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64
-from scipy.stats import binomtest
+from jaxtyping import Float, Int64
 
 from isojepa.errors import UserError
 from isojepa.randomness import Stream, seed_from
@@ -94,77 +93,3 @@ def draw_pairs(
     return Pairs(
         candidates.episode[:count], candidates.start[:count], offset, candidates.distance[:count]
     )
-
-
-class Rate(NamedTuple):
-    """A share of successes."""
-
-    success: float
-    interval: tuple[float, float]
-    """Wilson's, 95 %."""
-    pairs: int
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {**self._asdict(), "interval": list(self.interval)}
-
-
-def rate(successes: Bool[np.ndarray, " n"]) -> Rate:
-    """The share of successes and its Wilson interval."""
-    k, n = int(successes.sum()), len(successes)
-    low, high = binomtest(k, n).proportion_ci(method="wilson")
-    return Rate(k / n, (float(low), float(high)), n)
-
-
-class Difference(NamedTuple):
-    """A share of successes less another's, of the same pairs."""
-
-    difference: float
-    interval: tuple[float, float]
-    """Newcombe's, 95 %."""
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {"difference": self.difference, "interval": list(self.interval)}
-
-
-def paired_difference(a: Bool[np.ndarray, " n"], b: Bool[np.ndarray, " n"]) -> Difference:
-    """The rate of `a` less that of `b`, where a[i] and b[i] are of the same pair.
-
-    The interval is method 10 of Newcombe (Statistics in Medicine 17, 1998, 2635-2650): from
-    Wilson's two and the correlation, a positive one corrected for continuity.
-    """
-    (p, (low_a, high_a), n), (q, (low_b, high_b), _) = rate(a), rate(b)
-    both, neither = int((a & b).sum()), int((~a & ~b).sum())
-    together: float = both * neither - int((a & ~b).sum()) * int((~a & b).sum())
-    if together > 0:
-        together = max(0.0, together - n / 2)
-    margins = n * n * np.sqrt(p * (1 - p) * q * (1 - q))
-    r = together / margins if margins else 0.0
-
-    def reach(x: float, y: float) -> float:
-        return float(np.sqrt(x * x - 2 * r * x * y + y * y))
-
-    down, up = reach(p - low_a, high_b - q), reach(high_a - p, q - low_b)
-    return Difference(p - q, (p - q - down, p - q + up))
-
-
-class Bin(NamedTuple):
-    """Pairs of about the same distance."""
-
-    least: float
-    most: float
-    rate: Rate
-
-
-def by_distance(
-    distance: Float[np.ndarray, " n"], successes: Bool[np.ndarray, " n"], *, bins: int = 4
-) -> list[Bin]:
-    """Success in bins that hold about as many pairs each; none where there is no distance."""
-    if not np.isfinite(distance).all() or len(distance) < bins:
-        return []
-    found = []
-    for part in np.array_split(np.argsort(distance, kind="stable"), bins):
-        near, far = float(distance[part[0]]), float(distance[part[-1]])
-        found.append(Bin(near, far, rate(successes[part])))
-    return found

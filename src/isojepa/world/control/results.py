@@ -1,18 +1,18 @@
 """What came out of control: control.json and the table on the screen."""
 
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Annotated
 
 import numpy as np
 from rich.table import Table
 
 from isojepa.progress import console
-from isojepa.runs.folder import provenance
+from isojepa.runs.folder import Provenance, provenance
+from isojepa.runs.typed import Inline, Key, Others, from_json, to_json
 from isojepa.world.control.config import Prepared
-from isojepa.world.control.pairs import by_distance, rate
 from isojepa.world.control.recipes import describe
 from isojepa.world.control.scoring import Scored
+from isojepa.world.control.success import DistanceBin, SuccessRate, by_distance, success_rate
 
 PUBLISHED_SUCCESS: dict[str, dict[str, float]] = {
     name: {"LeWorldModel": lewm, "PLDM": pldm, "DINO-WM": dino, "LeWorldModel, re-run": again}
@@ -24,92 +24,147 @@ PUBLISHED_SUCCESS: dict[str, dict[str, float]] = {
     )
 }
 """Under the published protocol alone: strict re-runs by others count success more strictly."""
-PUBLISHED_SETTING = {"protocol": "published", "offset": 25, "budget": 50, "frame_size": 224}
+PUBLISHED_SETTING = ("published", 25, 50, 224)  # protocol, offset, budget, frame size
 NOTEWORTHY = 0.01  # share of actions cut that is said on the screen
 
 
-def published_beside(env_id: str, **setting: Any) -> dict[str, float]:
-    """Published shares of success, where the setting is theirs; else nothing to compare with.
+@dataclass(frozen=True, kw_only=True)
+class RecordedConfig:
+    """A configuration as a result records it: what results are read by, and all else."""
 
-    Args:
-        setting: protocol (which is the rule of success), offset, budget and frame size.
-    """
-    return PUBLISHED_SUCCESS.get(env_id, {}) if setting == PUBLISHED_SETTING else {}
+    offset: int | None = None
+    budget: int | None = None
+    seeds: int | None = None
+    others: Others = field(default_factory=dict)
 
 
-def summarise(
-    prepared: Prepared, scored: dict[str, list[Scored]], seeds: list[int]
-) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class RecordedPlanner:
+    """A planner as a result records it."""
+
+    name: str = ""
+    others: Others = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedRecipe:
+    """A recipe as a result records it: `recipes.describe`."""
+
+    planner: RecordedPlanner = field(default_factory=RecordedPlanner)
+    cost: str = ""
+    horizon: int | None = None
+    execute: int | None = None
+    others: Others = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedSuccess:
+    """The success with one seed."""
+
+    seed: int
+    rate: Inline[SuccessRate]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlResult:
     """What control.json holds."""
+
+    rate: Inline[SuccessRate]
+    """Of planning, all seeds together."""
+    protocol: str = "unknown"
+    environment: str = ""
+    plan_seconds: float | None = None
+    """Per plan of one episode."""
+    sequences_per_plan: float | None = None
+    median_steps: float | None = None
+    """Of the episodes that reached their goal."""
+    seeds: tuple[SeedSuccess, ...] = ()
+    by_distance: tuple[DistanceBin, ...] = ()
+    distance_unit: str = ""
+    baselines: dict[str, SuccessRate] = field(default_factory=dict)
+    cut_actions: float | None = None
+    """Share of the planned actions that were cut to the environment's bounds."""
+    published: dict[str, float] = field(default_factory=dict)
+    recipe: Annotated[RecordedRecipe, Key("settings")] = field(default_factory=RecordedRecipe)
+    config: RecordedConfig = field(default_factory=RecordedConfig)
+    provenance: Inline[Provenance] = field(default_factory=Provenance)
+
+
+def published_beside(
+    env_id: str, *, protocol: str, offset: int | None, budget: int | None, frame_size: int | None
+) -> dict[str, float]:
+    """Published shares of success, where the setting is theirs; else nothing to compare with."""
+    theirs = (protocol, offset, budget, frame_size) == PUBLISHED_SETTING
+    return PUBLISHED_SUCCESS.get(env_id, {}) if theirs else {}
+
+
+def control_result(
+    prepared: Prepared, scored: dict[str, list[Scored]], seeds: list[int]
+) -> ControlResult:
+    """The result of playing all pairs of all seeds; `scored` has the planner under `plan`."""
     config, known = prepared.config, prepared.known
     ours = scored["plan"]
     success = np.concatenate([one.success for one in ours])
     distance = np.concatenate([one.distance for one in ours])
     plans = sum(one.plans for one in ours)
     reached = np.concatenate([one.steps for one in ours])[success]
-    return {
-        **rate(success).as_json(),
-        "protocol": config.protocol,
-        "environment": known.id,
-        "plan_seconds": sum(one.plan_seconds * one.plans for one in ours) / plans,
-        "sequences_per_plan": sum(one.evaluations * one.plans for one in ours) / plans,
-        "median_steps": float(np.median(reached)) if len(reached) else None,
-        "seeds": [{"seed": s, **rate(one.success).as_json()} for s, one in zip(seeds, ours)],
-        "by_distance": [
-            {"from": low, "to": high, **share.as_json()}
-            for low, high, share in by_distance(distance, success)
-        ],
-        "distance_unit": known.unit,
-        "baselines": {
-            name: rate(np.concatenate([one.success for one in each])).as_json()
+    return ControlResult(
+        rate=success_rate(success),
+        protocol=config.protocol,
+        environment=known.id,
+        plan_seconds=sum(one.plan_seconds * one.plans for one in ours) / plans,
+        sequences_per_plan=sum(one.evaluations * one.plans for one in ours) / plans,
+        median_steps=float(np.median(reached)) if len(reached) else None,
+        seeds=tuple(
+            SeedSuccess(seed=s, rate=success_rate(one.success)) for s, one in zip(seeds, ours)
+        ),
+        by_distance=by_distance(distance, success),
+        distance_unit=known.unit,
+        baselines={
+            name: success_rate(np.concatenate([one.success for one in each]))
             for name, each in scored.items()
             if name != "plan"
         },
-        "cut_actions": float(np.mean([one.cut for one in ours])),
-        "published": published_beside(
+        cut_actions=float(np.mean([one.cut for one in ours])),
+        published=published_beside(
             known.id,
             protocol=config.protocol,
             offset=config.offset,
             budget=config.budget,
             frame_size=prepared.model.frame_size,
         ),
-        "settings": describe(prepared.recipe),
-        "config": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()},
-        **provenance(next(prepared.model.parameters()).device),
-    }
+        recipe=from_json(RecordedRecipe, describe(prepared.recipe), config.run),
+        config=from_json(RecordedConfig, to_json(asdict(config)), config.run),
+        provenance=Provenance(**provenance(next(prepared.model.parameters()).device)),
+    )
 
 
-def show(result: dict[str, Any]) -> None:
+def print_control(result: ControlResult) -> None:
     """Print the result."""
     table = Table(
-        title=f"{result['environment']}, {result['protocol']} protocol: {result['pairs']} goals "
-        f"{result['config']['offset']} steps ahead, budget {result['config']['budget']}"
+        title=f"{result.environment}, {result.protocol} protocol: {result.rate.pairs} goals "
+        f"{result.config.offset} steps ahead, budget {result.config.budget}"
     )
     for name in ("", "success", "95 % interval"):
         table.add_column(name, justify="left" if not name else "right")
-
-    def row(name: str, share: dict[str, Any]) -> None:
-        low, high = share["interval"]
-        table.add_row(
-            name, f"{100 * share['success']:.1f} %", f"{100 * low:.1f} to {100 * high:.1f}"
-        )
-
-    row("planning", result)
-    for part in result["by_distance"]:
-        row(f"  {part['from']:.3g} to {part['to']:.3g} {result['distance_unit']}", part)
-    for name, share in result["baselines"].items():
-        row(name, share)
-    for name, value in result["published"].items():
+    rows = [("planning", result.rate)]
+    for part in result.by_distance:
+        rows.append((f"  {part.least:.3g} to {part.most:.3g} {result.distance_unit}", part.rate))
+    for name, rate in (*rows, *result.baselines.items()):
+        low, high = rate.interval
+        table.add_row(name, f"{100 * rate.success:.1f} %", f"{100 * low:.1f} to {100 * high:.1f}")
+    for name, value in result.published.items():
         table.add_row(f"published: {name}", f"{100 * value:.0f} %", "")
     console.print(table)
-    console.print(
-        f"{result['plan_seconds'] * 1000:.1f} ms and {result['sequences_per_plan']:.0f} sequences "
-        "per plan",
-        highlight=False,
-    )
-    if result["cut_actions"] >= NOTEWORTHY:
+    if result.plan_seconds is not None:
         console.print(
-            f"{100 * result['cut_actions']:.0f} % of the planned actions lay beyond the "
+            f"{result.plan_seconds * 1000:.1f} ms and {result.sequences_per_plan:.0f} sequences "
+            "per plan",
+            highlight=False,
+        )
+    if result.cut_actions is not None and result.cut_actions >= NOTEWORTHY:
+        console.print(
+            f"{100 * result.cut_actions:.0f} % of the planned actions lay beyond the "
             "environment's bounds and were cut to them",
             highlight=False,
         )
