@@ -1,6 +1,7 @@
 """The replanning loop, pairs and protocols, baselines, films and bad input."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,11 +15,13 @@ from isojepa.errors import UserError
 from isojepa.world.control.films import Film, write_film
 from isojepa.world.control.pairs import draw_pairs
 from isojepa.world.control.play import (
+    Policy,
     Seen,
     Stage,
     play,
 )
 from isojepa.world.control.policies import (
+    ClonedPolicy,
     PlanningPolicy,
     RandomPolicy,
     Replanning,
@@ -34,6 +37,8 @@ from isojepa.world.control.recipes import (
 )
 from isojepa.world.control.stage import PlatformStage
 from isojepa.world.episodes.trajectories import ActionScale, Trajectories, open_trajectories
+from isojepa.world.learning.baselines import GoalPolicy
+from isojepa.world.model.presets import preset
 from isojepa.world.planners.costs import last_step
 from isojepa.world.planners.planners import CEM
 
@@ -323,3 +328,27 @@ def test_films_are_written(tmp_path: Path) -> None:
     assert len(shown) >= 2
     with pytest.raises(UserError, match=r"end in \.gif or \.mp4"):
         write_film(tmp_path / "film.avi", film)
+
+
+def test_a_cloned_policy_acts_for_each_frame_and_its_own_goal() -> None:
+    spec = replace(
+        preset("lewm-micro").spec, frame_size=32, frame_skip=SKIP, action_dim=2 * SKIP,
+        action_mean=(0.5, -1.0), action_std=(0.1, 2.0),
+    )  # fmt: skip
+    torch.manual_seed(0)
+    policy = GoalPolicy(spec).eval()
+    cloned = ClonedPolicy(policy)
+    assert isinstance(cloned, Policy)
+    frames = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
+    cloned.begin(frames[2:])
+    actions = cloned.act(Seen(np.array([2, 0]), frames[:2], {}))
+    x = torch.from_numpy(frames).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        blocks = policy(x[:2], x[[4, 2]]).reshape(2, SKIP, 2).numpy()
+    np.testing.assert_allclose(actions, [0.5, -1.0] + blocks * [0.1, 2.0], rtol=1e-5, atol=1e-6)
+    twice = frames.repeat(2, 1).repeat(2, 2)  # is resized
+    cloned.begin(twice[2:])
+    again = cloned.act(Seen(np.array([2, 0]), twice[:2], {}))
+    np.testing.assert_allclose(again, actions, rtol=1e-3, atol=1e-3)
+    with pytest.raises(UserError, match="squares of 32"):
+        cloned.begin(frames[:, :20])

@@ -65,30 +65,6 @@ def test_paired_differences_use_the_pairing_and_hold_their_level() -> None:
     )
 
 
-def test_a_cloned_policy_acts_for_each_frame_and_its_own_goal() -> None:
-    spec = replace(
-        preset("lewm-micro").spec, frame_size=32, frame_skip=SKIP, action_dim=2 * SKIP,
-        action_mean=(0.5, -1.0), action_std=(0.1, 2.0),
-    )  # fmt: skip
-    torch.manual_seed(0)
-    policy = GoalPolicy(spec).eval()
-    cloned = ClonedPolicy(policy)
-    assert isinstance(cloned, Policy)
-    frames = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
-    cloned.begin(frames[2:])
-    actions = cloned.act(Seen(np.array([2, 0]), frames[:2], {}))
-    x = torch.from_numpy(frames).permute(0, 3, 1, 2)
-    with torch.no_grad():
-        blocks = policy(x[:2], x[[4, 2]]).reshape(2, SKIP, 2).numpy()
-    np.testing.assert_allclose(actions, [0.5, -1.0] + blocks * [0.1, 2.0], rtol=1e-5, atol=1e-6)
-    twice = frames.repeat(2, 1).repeat(2, 2)  # is resized
-    cloned.begin(twice[2:])
-    again = cloned.act(Seen(np.array([2, 0]), twice[:2], {}))
-    np.testing.assert_allclose(again, actions, rtol=1e-3, atol=1e-3)
-    with pytest.raises(UserError, match="squares of 32"):
-        cloned.begin(frames[:, :20])
-
-
 @pytest.mark.parametrize(
     "other",
     [{}, {"offset": 10}, {"budget": 100}, {"frame_size": 64}, {"protocol": "strict"}],
