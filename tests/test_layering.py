@@ -41,8 +41,8 @@ ROOMS = {
     "cli": "verb -> (configuration, function)",
 }
 INSIDE = {
-    "encoders": ["sources", "modalities", "jepa", "config", "own_images", "prepare", "evaluation",
-                 "embed", "probes", "sample", "loop", "session", "pretrain"],
+    "encoders": ["sources", "modalities", "jepa", "config", "plan", "own_images", "prepare",
+                 "evaluation", "embed", "probes", "sample", "compute", "pretrain"],
     "world": ["episodes", "environments", "model", "learning", "planners", "control", "analysis",
               "collection", "comparison"],
     "pages": ["run", "embeddings", "encoder", "world"],

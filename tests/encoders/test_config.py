@@ -5,21 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from isojepa.encoders.config import (
-    MAY_DIFFER_ON_RESUME,
-    Plan,
-    PretrainConfig,
-    derive,
-)
+from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.modalities.images.images import Headers
+from isojepa.encoders.plan import PretrainPlan, settle
 from isojepa.errors import UserError
 from isojepa.runs.settings import as_json, merge_for_resume
 
 CONFIG = PretrainConfig(data=Path("photos"), out=Path("run"))
 
 
-def plan(short_side: int, channels: int = 3, n: int = 10_000, gpu: bool = False, **said) -> Plan:
-    return derive(
+def plan(
+    short_side: int, channels: int = 3, n: int = 10_000, gpu: bool = False, **said
+) -> PretrainPlan:
+    return settle(
         replace(CONFIG, **said), Headers(short_side, channels), n_train=n, labelled=True, gpu=gpu
     )
 
@@ -37,8 +35,8 @@ def plan(short_side: int, channels: int = 3, n: int = 10_000, gpu: bool = False,
     ],
 )
 def test_size_decides(settings: tuple, expected: dict) -> None:
-    derived = plan(*settings)._asdict()
-    assert derived == derived | expected
+    settled = plan(*settings)._asdict()
+    assert settled == settled | expected
 
 
 def test_views_follow_network_and_recipe() -> None:
@@ -66,27 +64,25 @@ def test_one_image_is_not_enough() -> None:
 
 def test_what_is_said_is_kept() -> None:
     said = {"image_size": 48, "model": "resnet18", "recipe": "none", "batch_size": 33, "lr": 0.1}
-    derived = plan(8, **said)._asdict()
-    assert derived == derived | said
+    settled = plan(8, **said)._asdict()
+    assert settled == settled | said
 
 
 def test_json_round_trip_for_resuming() -> None:
     asked = replace(CONFIG, lambd=0.02, global_scale=(0.2, 0.9))
     stored = as_json(asked, plan(32))
-    merged = merge_for_resume(
-        replace(CONFIG, resume=True, device="cpu"), stored, MAY_DIFFER_ON_RESUME
-    )
+    merged = merge_for_resume(replace(CONFIG, resume=True, device="cpu"), stored)
     assert merged.lambd == 0.02
     assert merged.steps == plan(32).steps
     assert merged.device == "cpu"
     with pytest.raises(UserError, match="--seed is 3 but the run has 0"):
-        merge_for_resume(replace(CONFIG, seed=3), stored, MAY_DIFFER_ON_RESUME)
+        merge_for_resume(replace(CONFIG, seed=3), stored)
 
 
 def test_every_open_field_is_settled_by_the_plan() -> None:
     may_stay_open = {"labels", "global_scale", "wandb", "preview", "micro_batch"}
     open_fields = {f.name for f in fields(PretrainConfig) if f.default is None}
-    assert open_fields - may_stay_open <= set(Plan._fields)
+    assert open_fields - may_stay_open <= set(PretrainPlan._fields)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ from isojepa.errors import UserError
 from isojepa.runs.checkpoints import load_checkpoint, newest_intact
 from isojepa.runs.folder import read_metrics
 from isojepa.training.interrupted import Interrupted
-from isojepa.training.recorder import Diverged
+from isojepa.training.optimise import Update
+from isojepa.training.recorder import Diverged, Recorder
 
 
 def final(out: Path) -> dict[str, torch.Tensor]:
@@ -62,16 +63,15 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     quick = replace(quick, steps=12, probe_every=5)  # update 5, where it stops, is to be probed
     whole = pretrain.run(quick)
     cut = replace(quick, out=quick.out.with_name("cut"))
-    original = pretrain.Session.follow
+    remember = Recorder.remember
 
-    def stop_at_5(self: pretrain.Session, update: object) -> str:
-        words = original(self, update)
+    def stop_at_5(self: Recorder, update: Update) -> None:
+        remember(self, update)
         if update.step == 5:
             os.kill(os.getpid(), signal.SIGTERM)
-        return words
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pretrain.Session, "follow", stop_at_5)
+        patch.setattr(Recorder, "remember", stop_at_5)
         with pytest.raises(Interrupted) as stopped:
             pretrain.run(cut)
     assert stopped.value.number == signal.SIGTERM

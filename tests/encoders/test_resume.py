@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from isojepa import cli
-from isojepa.encoders.config import MAY_DIFFER_ON_RESUME, PretrainConfig
+from isojepa.encoders.config import PretrainConfig
 from isojepa.errors import UserError
 from isojepa.runs.settings import (
     as_json,
@@ -16,14 +16,10 @@ from isojepa.runs.settings import (
     resumed,
     said,
 )
-from isojepa.world.learning.config import MAY_DIFFER_ON_RESUME as MAY_DIFFER_IN_WORLD
 from isojepa.world.learning.config import WorldTrainConfig
 
 PLACES = {"data": Path("photos"), "out": Path("run")}
-KINDS: dict[str, tuple[Any, set[str]]] = {
-    "pretrain": (PretrainConfig, MAY_DIFFER_ON_RESUME),
-    "world train": (WorldTrainConfig, MAY_DIFFER_IN_WORLD),
-}
+KINDS: dict[str, Any] = {"pretrain": PretrainConfig, "world train": WorldTrainConfig}
 
 
 def by_command(verb: str, settings: dict[str, Any]) -> Any:
@@ -39,11 +35,11 @@ def by_command(verb: str, settings: dict[str, Any]) -> Any:
 
 
 def by_call(verb: str, settings: dict[str, Any]) -> Any:
-    return KINDS[verb][0](**PLACES, **settings)
+    return KINDS[verb](**PLACES, **settings)
 
 
 def by_replacing(verb: str, settings: dict[str, Any]) -> Any:
-    return replace(KINDS[verb][0](**PLACES), **settings)
+    return replace(KINDS[verb](**PLACES), **settings)
 
 
 CALLERS = {"command": by_command, "call": by_call, "replace": by_replacing}
@@ -69,14 +65,14 @@ EQUAL_TO_DEFAULT = [
 def test_a_default_that_is_said_is_compared_and_one_that_is_not_is_left(
     caller: str, verb: str, name: str, was: Any, default: Any
 ) -> None:
-    config, may_differ = KINDS[verb]
+    config = KINDS[verb]
     stored = as_json(config(**PLACES, **{name: was}))
     explicit = CALLERS[caller](verb, {name: default, "resume": True})
     flag = name.replace("_", "-")
     with pytest.raises(UserError, match=f"--{flag} is {default} but the run has {was}"):
-        merge_for_resume(explicit, stored, may_differ)
+        merge_for_resume(explicit, stored)
     silent = CALLERS[caller](verb, {"resume": True})
-    assert getattr(merge_for_resume(silent, stored, may_differ), name) == was
+    assert getattr(merge_for_resume(silent, stored), name) == was
 
 
 STAYS = [
@@ -89,6 +85,7 @@ STAYS = [
     ("pretrain", "device", "cpu", "auto"),
     ("pretrain", "save_every", 7, 8),
     ("world train", "log_every", 1, 20),
+    ("world train", "keep", 6, 2),
     ("world train", "cache", Path("c"), Path("d")),
     ("world train", "tensorboard", False, True),
 ]
@@ -99,11 +96,11 @@ STAYS = [
 def test_what_may_differ_stays_unless_it_is_said(
     caller: str, verb: str, name: str, was: Any, other: Any
 ) -> None:
-    config, may_differ = KINDS[verb]
+    config = KINDS[verb]
     stored = as_json(config(**PLACES, **{name: was}))
     for settings, expected in (({}, was), ({name: other}, other)):
         asked = CALLERS[caller](verb, {**settings, "resume": True})
-        assert getattr(merge_for_resume(asked, stored, may_differ), name) == expected
+        assert getattr(merge_for_resume(asked, stored), name) == expected
 
 
 def test_said_survives_replacing_and_copying() -> None:
@@ -123,23 +120,23 @@ def test_a_value_with_dashes_or_underscores_is_seen_on_a_command_line() -> None:
 def test_more_steps_train_on_and_fewer_are_refused(caplog: pytest.LogCaptureFixture) -> None:
     stored = as_json(PretrainConfig(**PLACES, steps=10))
     longer = PretrainConfig(**PLACES, steps=20, resume=True)
-    assert merge_for_resume(longer, stored, MAY_DIFFER_ON_RESUME).steps == 20
+    assert merge_for_resume(longer, stored).steps == 20
     assert "the learning rate follows the schedule of 20 updates" in caplog.text
     with pytest.raises(UserError, match=r"--steps is 5 but the run has 10.*larger"):
-        merge_for_resume(replace(longer, steps=5), stored, MAY_DIFFER_ON_RESUME)
+        merge_for_resume(replace(longer, steps=5), stored)
 
 
 def test_the_same_words_may_be_said_again_where_they_were_settled_otherwise() -> None:
-    from isojepa.encoders.config import Plan
+    from isojepa.encoders.plan import PretrainPlan
 
-    open_ones = dict.fromkeys(Plan._fields)
-    plan = Plan(**{**open_ones, "image_size": 96})
+    open_ones = dict.fromkeys(PretrainPlan._fields)
+    plan = PretrainPlan(**{**open_ones, "image_size": 96})
     first = PretrainConfig(**PLACES, image_size=100, resume=True)
     stored = as_json(first, plan)
     assert stored["asked"] == {"image_size": 100}
-    assert merge_for_resume(first, stored, MAY_DIFFER_ON_RESUME).image_size == 96
+    assert merge_for_resume(first, stored).image_size == 96
     with pytest.raises(UserError, match="--image-size is 90 but the run has 96"):
-        merge_for_resume(replace(first, image_size=90), stored, MAY_DIFFER_ON_RESUME)
+        merge_for_resume(replace(first, image_size=90), stored)
 
 
 @pytest.mark.parametrize(
@@ -154,14 +151,14 @@ def test_the_same_words_may_be_said_again_where_they_were_settled_otherwise() ->
 def test_a_damaged_record_is_named(harm: dict[str, Any]) -> None:
     stored = as_json(PretrainConfig(**PLACES)) | harm
     with pytest.raises(UserError, match=r"run/config\.json.*" + next(iter(harm))):
-        merge_for_resume(PretrainConfig(**PLACES, resume=True), stored, MAY_DIFFER_ON_RESUME)
+        merge_for_resume(PretrainConfig(**PLACES, resume=True), stored)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"config": 3, "data": {}}', "\udcff", "null"])
 def test_a_config_that_is_none_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.json").write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(UserError, match=r"config\.json"):
-        resumed(PretrainConfig(data="x", out=tmp_path, resume=True), MAY_DIFFER_ON_RESUME)
+        resumed(PretrainConfig(data="x", out=tmp_path, resume=True))
 
 
 @pytest.mark.parametrize("make", [PretrainConfig, WorldTrainConfig])

@@ -1,21 +1,11 @@
-"""What a user may say about a run, and how the rest follows from the data."""
+"""What a user may say about pre-training."""
 
-import logging
-import re
-from collections.abc import Callable
-from dataclasses import InitVar, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
-from torch import nn
-
-from isojepa.backbones.micro import SMALL_IMAGE
-from isojepa.devices import Device
-from isojepa.encoders.modalities.images.images import Headers
-from isojepa.encoders.modalities.images.sizes import Reader, reader
-from isojepa.encoders.modalities.images.views import RECIPES, Recipe
-from isojepa.errors import UserError
 from isojepa.objective.directions import Directions
+from isojepa.runs.config import RunConfig
 from isojepa.runs.settings import (
     Said,
     as_paths,
@@ -25,35 +15,29 @@ from isojepa.runs.settings import (
     require_at_most,
 )
 
-log = logging.getLogger(__name__)
 RecipeName = Literal["photo", "small", "glyph", "none"]
 AT_LEAST_ONE = (
-    "steps", "batch_size", "image_size", "slices", "log_every", "probe_every", "save_every",
-    "keep", "devices", "projection_dim", "projector_hidden", "global_views", "micro_batch",
-    "local_size",
+    "steps", "batch_size", "image_size", "slices", "probe_every", "projection_dim",
+    "projector_hidden", "global_views", "micro_batch", "local_size",
 )  # fmt: skip
 
 
 AT_MOST = {
     "t_max": 100, "knots": 10_000, "slices": 2**20, "clip": 1e6, "weight_decay": 1e3,
     "image_size": 4096, "projection_dim": 2**16, "projector_hidden": 2**16, "global_views": 256,
-    "local_views": 256, "local_size": 4096, "steps": 10**9, "warmup": 10**9, "devices": 10**5,
-    "seed": 2**63 - 1,
+    "local_views": 256, "local_size": 4096, "steps": 10**9, "warmup": 10**9,
 }  # fmt: skip
 """Far beyond sense, and below what no number or memory holds."""
 
 
 @remembers
 @dataclass(frozen=True, kw_only=True)
-class PretrainConfig:
+class PretrainConfig(RunConfig):
     """Train an encoder on a folder of images with LeJEPA. Only --data and --out are needed."""
 
-    said: InitVar[Said] = None
     data: Path
     """Folder of images, nested as you like. One folder per class gives labels, which are used for
     scores and never for training; train/ and test/ (or val/) folders give the split."""
-    out: Path
-    """Folder to write the run to. An existing one is refused without --resume or --overwrite."""
 
     labels: Path | None = None
     """CSV file with the columns path,label (paths relative to --data); replaces class folders."""
@@ -120,42 +104,19 @@ class PretrainConfig:
     """Updates of linear warm-up before the cosine. Default: a tenth of the steps, at most 1,000."""
     clip: float = 1.0
     """Largest gradient norm."""
-    seed: int = 0
-    """Of everything random: split, order, views, weights, directions."""
-
-    device: Device = "auto"
-    """Where to train."""
-    devices: int = 1
-    """Number of devices, each a process; --batch-size is shared among them. Under srun or torchrun,
-    the number of processes that it starts on all nodes."""
-    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
-    """auto: bf16-mixed on GPUs that have it, else 32-true."""
-
-    log_every: int = 10
-    """Updates between two lines of metrics.jsonl."""
     probe_every: int | None = None
     """Updates between two online probes (linear and k-NN), with labels. Default: ten in all."""
-    save_every: int | None = None
-    """Updates between two checkpoints. Default: a tenth of the steps, but 100 to 1,000."""
-    keep: int = 2
-    """Checkpoints kept, besides checkpoints/best: the one with the best online probe."""
-    tensorboard: bool = True
-    """Write event files to OUT/tensorboard."""
-    wandb: str | None = None
-    """Weights & Biases project to log to (needs isojepa[wandb])."""
     evaluate: bool = True
     """With labels, score the encoder against its baselines after training."""
 
     preview: Path | None = None
     """Write a picture of a batch of views to this PNG file and stop: look before you train."""
-    resume: bool = False
-    """Go on from OUT's last checkpoint, to the same result as an uninterrupted run. Settings stay
-    as the run has them; those given are compared with them."""
-    overwrite: bool = False
-    """Delete OUT first."""
+
+    may_differ = RunConfig.may_differ | {"labels", "preview", "evaluate", "probe_every"}
 
     def __post_init__(self, said: Said) -> None:
-        as_paths(self, "data", "out", "labels", "preview")
+        super().__post_init__(said)
+        as_paths(self, "labels", "preview")
         require_at_most(self, AT_MOST)
         require(0 <= self.max_skipped <= 1, "--max-skipped must lie in [0, 1]")
         require(self.holdout is None or 0 <= self.holdout < 1, "--holdout must lie in [0, 1)")
@@ -165,158 +126,9 @@ class PretrainConfig:
         require(self.clip > 0, "--clip must be positive")
         require(self.lr is None or self.lr > 0, "--lr must be positive")
         require(self.weight_decay >= 0, "--weight-decay must not be negative")
-        require(self.seed >= 0, "--seed must not be negative")
-        require(not (self.resume and self.overwrite), "give --resume or --overwrite, not both")
         if self.global_scale is not None:
             low, high = self.global_scale
             require(0 < low <= high <= 1, "--global-scale must be 0 < low <= high <= 1")
         require(self.warmup is None or self.warmup >= 0, "--warmup must not be negative")
         require_at_least_one(self, AT_LEAST_ONE)
         require(self.local_views is None or self.local_views >= 0, "--local-views is negative")
-
-
-MAY_DIFFER_ON_RESUME = {
-    "out", "data", "labels", "resume", "overwrite", "preview", "device", "tensorboard", "wandb",
-    "evaluate", "keep", "log_every", "probe_every", "save_every",
-}  # fmt: skip
-
-
-class Plan(NamedTuple):
-    """The settings that a configuration may leave open, settled; named as its fields."""
-
-    holdout: float
-    model: str
-    image_size: int
-    channels: int
-    projector_hidden: int
-    recipe: RecipeName
-    global_views: int
-    local_views: int
-    local_size: int
-    """Side of the local views, in pixels; without effect where there are none."""
-    steps: int
-    batch_size: int
-    lr: float
-    warmup: int
-    probe_every: int
-    save_every: int
-
-
-def derive(
-    config: PretrainConfig,
-    headers: Headers,
-    *,
-    n_train: int,
-    labelled: bool,
-    gpu: bool,
-    backbone: nn.Module | None = None,
-    tell: Callable[[str], object] = log.info,
-) -> Plan:
-    """Settle what was left open, from the images, the network and the machine.
-
-    Args:
-        backbone: a module to train in place of a timm model.
-        tell: gets a line for each setting that is not what the images alone would give.
-
-    Raises:
-        UserError: if a batch is asked for that the training images cannot fill, or views that the
-            network cannot read.
-    """
-    limit = 224 if gpu else SMALL_IMAGE
-    size = config.image_size or min(limit, max(16, 8 * round(headers.short_side / 8)))
-    channels = config.channels or headers.channels
-    small_model = "resnet_nano" if size < 24 else "resnet_micro"
-    large = gpu and size > SMALL_IMAGE
-    model = config.model or ("vit_small_patch16_224" if large else small_model)
-    network = reader(model, channels, pretrained=config.pretrained)
-    if backbone is not None:
-        network = Reader(model, channels, backbone=backbone)
-    size = _image_size(config, network, size, tell)
-    is_small = size <= SMALL_IMAGE
-    is_vit = re.search(r"vit|deit|eva|beit", model) is not None and "convit" not in model
-    recipe = config.recipe or (("glyph" if channels == 1 else "small") if is_small else "photo")
-    local = config.local_views
-    if local is None:
-        local = 6 if is_vit and recipe == "photo" else 0
-    local, smaller = _local_views(config, network, local, RECIPES[recipe](size), tell)
-    batch = config.batch_size or min(256, max(2, 2 ** ((n_train // 4).bit_length() - 1)))
-    if n_train < 2:
-        raise UserError("at least 2 training images are needed: SIGReg compares a distribution")
-    if batch > n_train:
-        raise UserError(
-            f"--batch-size {batch}: there are only {n_train} training images; "
-            f"choose at most {n_train}, or add images"
-        )
-    steps = config.steps or min(100_000, max(500, 100 * (n_train // batch)))
-    return Plan(
-        holdout=(0.2 if labelled else 0.0) if config.holdout is None else config.holdout,
-        model=model,
-        image_size=size,
-        channels=channels,
-        projector_hidden=config.projector_hidden or (512 if is_small else 2048),
-        recipe=recipe,
-        global_views=config.global_views or (2 if local else 4),
-        local_views=local,
-        local_size=smaller,
-        steps=steps,
-        batch_size=batch,
-        lr=config.lr or (5e-4 if is_vit and not is_small else 2e-3),
-        warmup=min(1000, max(1, steps // 10)) if config.warmup is None else config.warmup,
-        probe_every=config.probe_every or max(1, steps // 10),
-        save_every=config.save_every or min(1000, max(100, steps // 10)),
-    )
-
-
-def _image_size(
-    config: PretrainConfig, network: Reader, wanted: int, tell: Callable[[str], object]
-) -> int:
-    if config.resume and config.image_size is not None:
-        return wanted  # it was read when the run began
-    size = network.image_size(wanted, asked=config.image_size is not None)
-    if size != wanted:
-        tell(f"{network.model} does not read {wanted} px: images of {size} px")
-    return size
-
-
-def _local_views(
-    config: PretrainConfig,
-    network: Reader,
-    count: int,
-    recipe: Recipe,
-    tell: Callable[[str], object],
-) -> tuple[int, int]:
-    """How many local views, and their side: none where they would cost as much as global ones."""
-    size, side = recipe.global_size, config.local_size or recipe.local_size
-    if not count or side == size or (config.resume and config.local_size is not None):
-        return count, side
-    found = network.local_size(size, side, asked=config.local_size is not None)
-    if found is not None:
-        return count, found
-    reads = f"{network.model}, built for {size} px, reads no images at half the work or less"
-    if config.local_views:
-        raise UserError(
-            f"--local-views {count}: {reads}, so that local views would cost about as much as "
-            f"global ones; leave them out, or accept that with --local-size {size}"
-        )
-    tell(f"{reads}: no local views, which would cost about as much as global ones")
-    return 0, size
-
-
-def local_size_before(stored: dict[str, Any]) -> int:
-    """The side that a run had which began before its configuration kept it (version 0.1.0).
-
-    Local views that the network could not read were then trained at the global size.
-    """
-    size = stored["image_size"]
-    was = {"glyph": max(8, size // 2), "none": size}.get(
-        stored["recipe"], max(8, round(size * 98 / 224))
-    )
-    network = reader(stored["model"], stored["channels"], pretrained=stored["pretrained"])
-    return was if network.refusal(size, was) is None else size
-
-
-def view_recipe(config: PretrainConfig, plan: Plan) -> Recipe:
-    """The recipe that the plan names, with the configuration's own changes."""
-    recipe = RECIPES[plan.recipe](plan.image_size, plan.global_views, plan.local_views)
-    recipe = replace(recipe, local_size=plan.local_size)
-    return replace(recipe, global_scale=config.global_scale) if config.global_scale else recipe

@@ -15,12 +15,7 @@ from torch import Tensor, nn
 from isojepa.backbones.networks import check_network
 from isojepa.boundaries import shown
 from isojepa.distributed import rank
-from isojepa.encoders.config import (
-    Plan,
-    PretrainConfig,
-    derive,
-    local_size_before,
-)
+from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.modalities.images.encoder import Encoder, EncoderSpec, Stem
 from isojepa.encoders.modalities.images.images import (
     ImageSet,
@@ -30,6 +25,7 @@ from isojepa.encoders.modalities.images.images import (
 )
 from isojepa.encoders.modalities.images.survey import say
 from isojepa.encoders.own_images import as_recorded, check_unrecorded
+from isojepa.encoders.plan import PretrainPlan, local_size_before, settle
 from isojepa.encoders.sources.fingerprints import with_fingerprints
 from isojepa.encoders.sources.folder import hold_out, list_folder, why_no_scores
 from isojepa.encoders.sources.held_out import (
@@ -53,7 +49,7 @@ class Prepared(NamedTuple):
     """Everything that follows from the user's words and the images."""
 
     config: PretrainConfig
-    plan: Plan
+    plan: PretrainPlan
     images: ImageSet
 
 
@@ -88,9 +84,9 @@ def prepare(
     headers = read_headers(listing)
     if stored is not None and "local_size" not in stored["config"]:
         config = replace(config, local_size=local_size_before(stored["config"]))
-    settle = partial(derive, config, headers, gpu=gpu, backbone=backbone)
-    settle = partial(settle, labelled=listing.labels is not None)
-    draft = settle(n_train=2**31)  # only size, channels and split are used: none depends on it
+    labelled = listing.labels is not None
+    settled = partial(settle, config, headers, labelled=labelled, gpu=gpu, backbone=backbone)
+    draft = settled(n_train=2**31)  # only size, channels and split are used: none depends on it
     if backbone is None and config.pretrained and config.model is None:
         check_network(draft.model, pretrained=True)
     side = min(round(1.25 * draft.image_size), max(8, headers.short_side))
@@ -109,7 +105,7 @@ def prepare(
         check_unrecorded(images.listing, stored, describe_data(images), config.out)
     if record is None and config.preview is None and rank() == 0:
         write_held_out(config.out, record_of(images.listing, images.held_out))
-    plan = settle(n_train=int((~images.held_out).sum()), tell=log.debug)
+    plan = settled(n_train=int((~images.held_out).sum()), tell=log.debug)
     return Prepared(_with_absolute_paths(config), plan, images)
 
 
@@ -216,9 +212,11 @@ def repeated_images(images: ImageSet) -> int:
     return repeated(record_of(images.listing, images.held_out))
 
 
-def announce(prepared: Prepared) -> None:
+def announce(prepared: Prepared, encoder: Encoder) -> None:
     """Say what was found and what was decided."""
     config, plan, images = prepared
+    if encoder.spec.stem == "small":
+        log.info("%s: stem of stride 1 for small images", plan.model)
     for note in images.notes:
         say(images.listing.root, note)
     held = int(images.held_out.sum())

@@ -2,28 +2,39 @@
 
 import logging
 import math
-from functools import partial
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from lightning_fabric import Fabric
+from torch import Tensor, nn
 
 from isojepa.backbones.networks import check_network
-from isojepa.encoders.config import MAY_DIFFER_ON_RESUME, PretrainConfig, view_recipe
+from isojepa.embeddings.label_free import effective_rank
+from isojepa.encoders.compute import PretrainTerms, lejepa
+from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.jepa import JEPA
-from isojepa.encoders.loop import optimise
 from isojepa.encoders.modalities.images.batches import Batch, training_batches
+from isojepa.encoders.modalities.images.encoder import Encoder, export_encoder
 from isojepa.encoders.modalities.images.preview import write_preview
 from isojepa.encoders.modalities.images.views import Views, draw_parameters, make_views
-from isojepa.encoders.prepare import announce, build_encoder, prepare
-from isojepa.encoders.session import Session, online_probe, scheduled_rate
+from isojepa.encoders.plan import view_recipe
+from isojepa.encoders.prepare import Prepared, announce, build_encoder, describe_data, prepare
+from isojepa.encoders.probes import online_probe, probe_accuracies
+from isojepa.encoders.sample import write_sample
+from isojepa.normality.univariate import epps_pulley_floor
+from isojepa.objective.exact import EXACT_FLOOR
 from isojepa.objective.lejepa import LeJEPALoss
-from isojepa.runs.settings import resumed
-from isojepa.training.launch import start_fabric
-from isojepa.training.optimise import parameter_groups
-from isojepa.training.process import follow_updates, open_run, require_shares
+from isojepa.runs.folder import write_skipped
+from isojepa.runs.settings import as_json, resumed
+from isojepa.training.launch import open_run, require_shares, start_fabric
+from isojepa.training.optimise import optimise, parameter_groups
 from isojepa.training.ranks import on_first, together
+from isojepa.training.recorder import Recorder, due
+from isojepa.training.trackers import Trackers
+from isojepa.training.watched import watched
 
 log = logging.getLogger(__name__)
 
@@ -39,35 +50,97 @@ def run(config: PretrainConfig, backbone: nn.Module | None = None) -> Path:
         UserError: for anything the user can put right; what was saved stays.
         Interrupted: after Ctrl-C or SIGTERM, once the run is saved.
     """
-    config, stored = resumed(config, MAY_DIFFER_ON_RESUME)
+    config, stored = resumed(config)
     if config.model is not None and backbone is None:
         check_network(config.model, pretrained=config.pretrained and stored is None)
     fabric = start_fabric(config.device, config.devices, config.precision)
-    trackers = open_run(fabric, config, stored) if config.preview is None else None
-
-    # Data, and everything derived from them
+    trackers = Trackers([]) if config.preview is not None else open_run(fabric, config, stored)
     on_gpu = fabric.device.type == "cuda"
     prepared = together(lambda: prepare(config, stored, gpu=on_gpu, backbone=backbone))
     config, plan, images = prepared
     together(lambda: require_shares(fabric, plan.batch_size))
-    train = torch.from_numpy(np.flatnonzero(~images.held_out))
-    encoder = together(lambda: build_encoder(prepared, train, backbone))
-    recipe = view_recipe(config, plan)
-    if encoder.spec.stem == "small":
-        log.info("%s: stem of stride 1 for small images", plan.model)
+    train_on = torch.from_numpy(np.flatnonzero(~images.held_out))
+    encoder = together(lambda: build_encoder(prepared, train_on, backbone))
     picture = config.preview or config.out / "views.png"
     if stored is None:
-        on_first(lambda: write_preview(picture, images, train, recipe, seed=config.seed))
-    announce(prepared)
+        recipe = view_recipe(config, plan)
+        on_first(lambda: write_preview(picture, images, train_on, recipe, seed=config.seed))
+    announce(prepared, encoder)
     if config.preview is not None:
         log.info("views written to %s; nothing was trained", picture)
         return picture
+    train(prepared, encoder, train_on, fabric, trackers, stored)
+    return config.out
 
-    # Model, objective, optimiser
-    jepa = JEPA(encoder, plan.projector_hidden, config.projection_dim)
+
+def train(
+    prepared: Prepared,
+    encoder: Encoder,
+    train_on: Tensor,
+    fabric: Fabric,
+    trackers: Trackers,
+    stored: dict[str, Any] | None,
+) -> None:
+    """Make the updates that are missing, and what happens between them."""
+    config, plan, images = prepared
+    jepa = build_jepa(prepared, encoder, fabric)
+    optimiser = torch.optim.AdamW(parameter_groups(jepa, config.weight_decay), lr=plan.lr)
+    model, optimiser = fabric.setup(jepa, optimiser)
+    probe = online_probe(images, encoder.embedding_dim, fabric.device)
+    recorder = Recorder(
+        config, jepa, {"optimiser": optimiser, "probe": probe}, fabric, trackers, plan.learning_rate
+    )
+    described = {"config": as_json(config, plan), "data": describe_data(images)}
+    start = recorder.begin(described, stored)
+    on_first(lambda: write_skipped(config.out, images.skipped))
+    updates = optimise(
+        fabric,
+        model,
+        build_compute(prepared, encoder, model, fabric),
+        optimiser,
+        batches(prepared, train_on, fabric, start),
+        schedule=plan.learning_rate,
+        seed=config.seed,
+        start=start,
+        clip=config.clip,
+    )
+    per_epoch = len(train_on) // plan.batch_size
+    with watched(updates, recorder, steps=plan.steps) as each:
+        for update in each:
+            step, terms = update.step, update.terms
+            if probe is not None and update.batch.labels is not None:
+                probe.update(terms.embeddings[: plan.global_views], update.batch.labels)
+            if step == 1 or due(step, config.log_every, plan.steps):
+                line = recorder.line(update, "images", plan.batch_size, per_epoch)
+                projections = terms.projections[0].float().cpu().numpy()
+                line["effective_rank"] = effective_rank(projections, centred=False)
+                scores = {}
+                if probe and due(step, plan.probe_every, plan.steps, since=config.log_every):
+                    scores = probe_accuracies(probe, encoder, images, seed=config.seed)
+                recorder.log(line | scores, in_words(line | scores, config))
+                recorder.keep_best(step, scores, lambda to: export_encoder(to / "encoder", encoder))
+            if due(step, plan.save_every, plan.steps):
+                recorder.save(step)
+    if fabric.global_rank == 0:
+        finish(prepared, jepa, recorder)
+    recorder.finish()
+
+
+def build_jepa(prepared: Prepared, encoder: Encoder, fabric: Fabric) -> JEPA:
+    """Encoder and projector, in the layout that convolutions like."""
+    jepa = JEPA(encoder, prepared.plan.projector_hidden, prepared.config.projection_dim)
     jepa = jepa.to(memory_format=torch.channels_last)  # up to twice as fast for convolutions
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         jepa = nn.SyncBatchNorm.convert_sync_batchnorm(jepa)
+    return jepa
+
+
+def build_compute(
+    prepared: Prepared, encoder: Encoder, model: nn.Module, fabric: Fabric
+) -> Callable[[Batch, int], PretrainTerms]:
+    """What an update computes: the views that the recipe asks for, and LeJEPA's loss of them."""
+    config, plan, _ = prepared
+    recipe, spec = view_recipe(config, plan), encoder.spec
     objective = LeJEPALoss(
         plan.global_views,
         config.lambd,
@@ -77,23 +150,24 @@ def run(config: PretrainConfig, backbone: nn.Module | None = None) -> Path:
         seed=config.seed,
         directions=config.directions,
     )
-    optimiser = torch.optim.AdamW(parameter_groups(jepa, config.weight_decay), lr=plan.lr)
-    model, optimiser = fabric.setup(jepa, optimiser)
-    probe = online_probe(images, encoder.embedding_dim, fabric.device)
-    session = Session(prepared, jepa, optimiser, probe, fabric, trackers)
-    start = session.begin(stored)
 
-    def views_of(batch: Batch, step: int) -> Views:
+    def views(batch: Batch, step: int) -> Views:
         parameters = draw_parameters(
             recipe, batch.aspects, seed=config.seed, step=step, first=batch.first, total=batch.total
         )
         squares = batch.images.to(fabric.device, non_blocking=True)
-        return make_views(squares, parameters, recipe, encoder.spec.mean, encoder.spec.std)
+        return make_views(squares, parameters, recipe, spec.mean, spec.std)
 
-    # Updates, and what happens between them
-    batches = training_batches(
+    parts = math.ceil(plan.batch_size / (fabric.world_size * (config.micro_batch or 2**62)))
+    return lejepa(fabric, model, objective, views, parts=parts)
+
+
+def batches(prepared: Prepared, train_on: Tensor, fabric: Fabric, start: int) -> Iterator[Batch]:
+    """This rank's share of the batches from update `start` on."""
+    config, plan, images = prepared
+    return training_batches(
         images,
-        train,
+        train_on,
         batch_size=plan.batch_size,
         seed=config.seed,
         start=start,
@@ -101,26 +175,34 @@ def run(config: PretrainConfig, backbone: nn.Module | None = None) -> Path:
         rank=fabric.global_rank,
         world=fabric.world_size,
     )
-    updates = optimise(
-        fabric,
-        model,
-        objective,
-        optimiser,
-        batches,
-        views_of,
-        schedule=partial(scheduled_rate, plan),
-        seed=config.seed,
-        start=start,
-        clip=config.clip,
-        parts=math.ceil(plan.batch_size / (fabric.world_size * (config.micro_batch or 2**62))),
+
+
+def in_words(line: dict[str, Any], config: PretrainConfig) -> str:
+    """A metrics line for the progress bar."""
+    exact = config.directions == "exact"
+    floor = EXACT_FLOOR if exact else epps_pulley_floor(config.knots, config.t_max)
+    words = (
+        "{images_per_second:.0f} img/s  loss {loss:.3f}  inv {invariance:.3f}  SIGReg {sigreg:.2f} "
+        "(floor {floor:.2f})  rank {effective_rank:.1f}/{dim}"
     )
-    follow_updates(
-        updates,
-        session,
-        device=fabric.device,
-        start=start,
-        steps=plan.steps,
-        out=config.out,
+    if "probe_accuracy" in line:
+        words += "  probe {probe_accuracy:.1%}"
+    return words.format(**line, floor=floor, dim=config.projection_dim)
+
+
+def finish(prepared: Prepared, jepa: JEPA, recorder: Recorder) -> None:
+    """Export the encoder, and a sample of what it does for the report."""
+    config, plan, images = prepared
+    export_encoder(config.out / "encoder", jepa.encoder)
+    write_sample(config.out / "sample.npz", jepa, images, seed=config.seed)
+    log.info(
+        "encoder saved in %s after %.0f s of training", config.out / "encoder", recorder.seconds
     )
-    session.finish()
-    return config.out
+    best = recorder.best
+    if best is not None and best.step < plan.steps:
+        log.info(
+            "the online probe was best at update %d (%.1f %%): that encoder is kept in %s",
+            best.step,
+            100 * best.scores["probe_accuracy"],
+            config.out / "checkpoints" / "best",
+        )

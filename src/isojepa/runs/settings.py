@@ -1,10 +1,11 @@
 """What the configurations of all runs share: checks, what was said, their record, and resuming."""
 
 import functools
+import inspect
 import logging
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -30,8 +31,16 @@ def remembers(cls: type[Config]) -> type[Config]:
 
     A setting that was given and one that was left at the same default are told apart by `said`.
     `dataclasses.replace` hands on what was said before and adds its own changes: it passes those
-    first and then the fields in order, of which `said` is the first.
+    first and then the fields in order, of which `said` is the first. What has to be given comes
+    next, then the class's own settings, then those that it inherits.
     """
+    table: dict[str, Field[Any]] = cls.__dataclass_fields__  # type: ignore[attr-defined]
+    own = inspect.get_annotations(cls)
+    names = sorted(
+        table,
+        key=lambda name: (name != "said", table[name].default is not MISSING, name not in own),
+    )
+    cls.__dataclass_fields__ = {name: table[name] for name in names}  # type: ignore[attr-defined]
     plain: Any = cls.__init__
 
     @functools.wraps(plain)
@@ -105,7 +114,7 @@ def as_json(config: Any, plan: Any = None) -> dict[str, Any]:
     return values | settled | ({ASKED: asked} if asked else {})
 
 
-def resumed(asked: Config, may_differ: set[str]) -> tuple[Config, dict[str, Any] | None]:
+def resumed(asked: Config) -> tuple[Config, dict[str, Any] | None]:
     """The configuration to go on with, and config.json of the run; the asked and None for a new.
 
     Raises:
@@ -126,19 +135,18 @@ def resumed(asked: Config, may_differ: set[str]) -> tuple[Config, dict[str, Any]
     settings = stored["config"]
     if settings.get("device") == "gpu":  # the word for cuda in version 0.1.0
         settings["device"] = "cuda"
-    return merge_for_resume(asked, settings, may_differ), stored
+    return merge_for_resume(asked, settings), stored
 
 
-def merge_for_resume(asked: Config, stored: dict[str, Any], may_differ: set[str]) -> Config:
+def merge_for_resume(asked: Config, stored: dict[str, Any]) -> Config:
     """The stored run's configuration, provided that nothing that was said contradicts it.
 
     What was not said stays as the run has it. `--steps` may grow: the schedule is then that of the
     longer run from here on.
 
     Args:
-        asked: a configuration with the fields `data` and `out`.
+        asked: whose class names, in `may_differ`, the fields that are taken from it where said.
         stored: what `as_json` gave when the run began.
-        may_differ: fields that are taken from `asked` where they were said.
 
     Raises:
         UserError: naming every other field that was said and differs from the run's, or what in
@@ -164,7 +172,7 @@ def merge_for_resume(asked: Config, stored: dict[str, Any], may_differ: set[str]
         grows = name == MAY_GROW and given and was is not None and value > was
         if grows:
             longer = (was, value)
-        if name in OF_THE_COMMAND or (given and (name in may_differ or grows)):
+        if name in OF_THE_COMMAND or (given and (name in command.may_differ or grows)):
             settings[name] = value
             continue
         settings[name] = was

@@ -1,4 +1,4 @@
-"""Lightning Fabric on the devices asked for, however the processes are started."""
+"""How a run begins: its processes and devices, its folder and its trackers."""
 
 import logging
 import os
@@ -13,6 +13,11 @@ from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnv
 from isojepa.boundaries import reason
 from isojepa.devices import Device
 from isojepa.errors import UserError
+from isojepa.progress import set_up_logging
+from isojepa.runs.config import RunConfig
+from isojepa.runs.folder import make_run_folder
+from isojepa.training.ranks import on_first
+from isojepa.training.trackers import Trackers, open_trackers
 
 
 class Started(NamedTuple):
@@ -110,3 +115,38 @@ def _places(devices: int) -> dict[str, Any]:
     os.environ["SLURM_NTASKS_PER_NODE"] = str(devices // started.nodes)
     os.environ["SLURM_NNODES"] = str(started.nodes)
     return {**place, "plugins": [SLURMEnvironment(auto_requeue=False)]}
+
+
+def open_run(fabric: Fabric, config: RunConfig, stored: dict[str, Any] | None) -> Trackers:
+    """Make the run's folder and log file and reach its trackers, before the data are read.
+
+    Args:
+        config: says where, and whether to go on with what is there or to replace it.
+        stored: config.json of a run to go on with.
+
+    Raises:
+        UserError: see `make_run_folder` and `open_trackers`.
+    """
+    found = Trackers([])
+
+    def begin() -> None:
+        nonlocal found
+        make_run_folder(config.out, resume=config.resume, overwrite=config.overwrite)
+        set_up_logging(config.out / "log.txt")
+        found = open_trackers(
+            config.out, tensorboard=config.tensorboard, wandb=config.wandb, stored=stored
+        )
+
+    if fabric.global_rank != 0:
+        logging.getLogger("isojepa").setLevel(logging.ERROR)  # one voice is enough
+    on_first(begin)
+    return found
+
+
+def require_shares(fabric: Fabric, batch_size: int) -> None:
+    """Raise `UserError` unless every process gets a part of each batch."""
+    if batch_size < fabric.world_size:
+        raise UserError(
+            f"--batch-size {batch_size} --devices {fabric.world_size}: the batch is shared among "
+            f"the devices; give at least {fabric.world_size}, or fewer devices"
+        )

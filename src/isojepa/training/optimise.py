@@ -1,16 +1,91 @@
-"""The training loop: a generator that makes one update per yield."""
+"""The training loop: a generator that makes one update per yield.
+
+`compute(batch, step) -> terms` is all that differs between LeJEPA, a world model and a cloned
+policy; what happens between two updates stands where the generator is consumed.
+"""
 
 import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from isojepa.randomness import Stream, seed_from
 
 
-def learning_rate(step: int, *, peak: float, warmup: int, steps: int) -> float:
+@runtime_checkable
+class Terms(Protocol):
+    """A named tuple of tensors: the loss, its terms as scalars, and whatever else is of use."""
+
+    @property
+    def loss(self) -> Float[Tensor, ""]:
+        """Of the global batch. Without a graph, `compute` has made the backward pass itself."""
+        ...
+
+    def _asdict(self) -> dict[str, Any]: ...
+
+
+B = TypeVar("B", covariant=True)
+T = TypeVar("T", bound=Terms, covariant=True)
+
+
+@dataclass(frozen=True)
+class Update(Generic[B, T]):
+    """One update."""
+
+    step: int
+    """Number of updates made so far, this one included."""
+    batch: B
+    """This rank's share."""
+    terms: T
+    """What `compute` returned, detached."""
+    grad_norm: Float[Tensor, ""]
+    """Before clipping."""
+    lr: float
+
+
+def optimise(
+    fabric: Fabric,
+    model: nn.Module,
+    compute: Callable[[B, int], T],
+    optimiser: torch.optim.Optimizer,
+    batches: Iterable[B],
+    *,
+    schedule: Callable[[int], float],
+    seed: int,
+    start: int = 0,
+    clip: float = 1.0,
+) -> Iterator[Update[B, T]]:
+    """Make one update per batch and yield it.
+
+    Args:
+        compute: (batch, step) -> terms of the global batch, whose loss is minimised.
+        schedule: step -> learning rate.
+        seed: of whatever the model draws (dropout), keyed by step and rank.
+        start: number of updates already made, in a resumed run.
+        clip: largest gradient norm.
+    """
+    model.train()
+    for step, batch in enumerate(batches, start):
+        lr = schedule(step)
+        for group in optimiser.param_groups:
+            group["lr"] = lr
+        torch.manual_seed(seed_from(seed, step, fabric.global_rank, Stream.MODEL))
+        terms = compute(batch, step)
+        if terms.loss.requires_grad:
+            fabric.backward(terms.loss)
+        norm = fabric.clip_gradients(model, optimiser, max_norm=clip, error_if_nonfinite=False)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        yield Update(step + 1, batch, tree_map(Tensor.detach, terms), torch.as_tensor(norm), lr)
+
+
+def cosine_schedule(step: int, *, peak: float, warmup: int, steps: int) -> float:
     """Linear warm-up over `warmup` steps, then a cosine down to a thousandth of the peak."""
     if step < warmup:
         return peak * (step + 1) / warmup
@@ -18,7 +93,7 @@ def learning_rate(step: int, *, peak: float, warmup: int, steps: int) -> float:
     return peak * (0.001 + 0.999 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Weights decay; biases, norms and other vectors do not."""
     decay: list[nn.Parameter] = []
     free: list[nn.Parameter] = []
@@ -28,22 +103,3 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
         {"params": decay, "weight_decay": weight_decay},
         {"params": free, "weight_decay": 0.0},
     ]
-
-
-def begin_update(
-    optimiser: torch.optim.Optimizer, lr: float, *, seed: int, step: int, rank: int
-) -> None:
-    """Set the learning rate, and seed what the model draws (dropout) by step and rank."""
-    for group in optimiser.param_groups:
-        group["lr"] = lr
-    torch.manual_seed(seed_from(seed, step, rank, Stream.MODEL))
-
-
-def end_update(
-    fabric: Fabric, model: nn.Module, optimiser: torch.optim.Optimizer, clip: float
-) -> Float[Tensor, ""]:
-    """Step with the gradients, clipped to this norm, and drop them; returns their norm before."""
-    norm = fabric.clip_gradients(model, optimiser, max_norm=clip, error_if_nonfinite=False)
-    optimiser.step()
-    optimiser.zero_grad(set_to_none=True)
-    return torch.as_tensor(norm)

@@ -3,11 +3,10 @@
 import logging
 import math
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from jaxtyping import Float
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
@@ -23,8 +22,10 @@ from isojepa.runs.checkpoints import (
     save_best,
     save_checkpoint,
 )
+from isojepa.runs.config import RunConfig
 from isojepa.runs.folder import Metrics, provenance, write_json
 from isojepa.runs.settings import ASKED
+from isojepa.training.optimise import Terms, Update
 from isojepa.training.ranks import on_first, together
 from isojepa.training.trackers import Trackers
 
@@ -35,40 +36,45 @@ class Diverged(UserError):
     """The loss is no longer a number."""
 
 
-class Record:
+def due(step: int, every: int, last: int, *, since: int = 1) -> bool:
+    """Whether what happens every so many updates, and at the last, is due after update `step`.
+
+    Args:
+        since: updates between two times of asking: what came due between them is due now.
+    """
+    return step // every > (step - 1) // since * since // every or step == last
+
+
+class Recorder:
     """The folder of one run; on other ranks than the first it only watches the loss.
 
     Args:
-        out: the run's folder.
+        config: where the folder is, and how many checkpoints are kept.
         model: whose weights are saved.
-        others: what else is saved and restored, by name: each has a `state_dict`.
-        rate: learning rate of an update, counted from 0, to name when the run diverges.
-        keep: checkpoints kept.
-        hint: what else may make the loss infinite, for the message.
+        others: what else is saved and restored, by name: each has a `state_dict`, or is None.
         trackers: where the metrics also go; opened by `open_run`.
+        rate: learning rate of an update, counted from 0, to name when the run diverges.
     """
 
     def __init__(
         self,
-        out: Path,
+        config: RunConfig,
         model: nn.Module,
-        others: dict[str, Any],
+        others: Mapping[str, Any],
         fabric: Fabric,
-        *,
+        trackers: Trackers,
         rate: Callable[[int], float],
-        keep: int = 2,
-        hint: str = "",
-        trackers: Trackers | None = None,
     ) -> None:
-        self.out, self.model, self.others, self.fabric = out, model, others, fabric
-        self.rate, self.keep, self.hint = rate, keep, hint
+        self.out, self.keep, self._half = config.out, config.keep, config.precision == "16-mixed"
+        self.model, self.fabric, self.rate, self._trackers = model, fabric, rate, trackers
+        self.others = {name: other for name, other in others.items() if other is not None}
         self.step = 0
         self.seconds = 0.0
+        self.words = ""
         self._metrics: Metrics | None = None
-        self._trackers = Trackers([]) if trackers is None else trackers
         self._best: Best | None = None
         self._description: dict[str, Any] = {}
-        self._since_log: list[tuple[int, Tensor, Tensor]] = []
+        self._since_line: list[tuple[int, Tensor, Tensor]] = []
         self._clock = time.perf_counter()
 
     def begin(self, description: dict[str, Any], stored: dict[str, Any] | None) -> int:
@@ -99,26 +105,48 @@ class Record:
         self._metrics = Metrics(self.out, start=self.step)
         self._trackers.begin(self._description["config"], purge_step=self.step)
 
-    def note(self, step: int, loss: Float[Tensor, ""], grad_norm: Float[Tensor, ""]) -> None:
-        """Remember an update, without waiting for its loss to be computed."""
-        self.step = step
-        self._since_log.append((step, loss, grad_norm))
+    def remember(self, update: Update[Any, Terms]) -> None:
+        """Keep an update's loss and gradient norm, without waiting until they are computed."""
+        self.step = update.step
+        self._since_line.append((update.step, update.terms.loss, update.grad_norm))
 
-    def lap(self) -> tuple[int, float]:
-        """Updates since the last line of metrics, and the seconds they took."""
-        self._check_finite()
+    def line(
+        self, update: Update[Any, Terms], unit: str, batch_size: int, per_epoch: int
+    ) -> dict[str, Any]:
+        """What every line of metrics says of an update: its terms, its rates, and the speed so far.
+
+        Args:
+            unit: of what a batch holds: the key of the speed is `{unit}_per_second`.
+            per_epoch: updates in a pass over the data.
+
+        Raises:
+            Diverged: if a loss since the last line is no longer a number.
+        """
+        together(self._check_finite)
         seconds = time.perf_counter() - self._clock
         self.seconds += seconds
-        updates = len(self._since_log)
-        self._since_log.clear()
-        return updates, seconds
+        samples = len(self._since_line) * batch_size
+        self._since_line.clear()
+        numbers = {k: x.item() for k, x in update.terms._asdict().items() if x.ndim == 0}
+        return {
+            "step": update.step,
+            "epoch": round(update.step / max(1, per_epoch), 3),
+            **numbers,
+            "lr": update.lr,
+            "grad_norm": update.grad_norm.item(),
+            f"{unit}_per_second": round(samples / seconds, 1),
+        }
 
-    def append(self, line: dict[str, Any]) -> None:
-        """Add a line to the metrics, and start the clock of the next."""
+    def log(self, line: dict[str, Any], words: str) -> None:
+        """Add a line to the metrics; its words stand beside the bar until the next."""
+        self.words = words
+        on_first(partial(self._append, line))
+        self._clock = time.perf_counter()
+
+    def _append(self, line: dict[str, Any]) -> None:
         if self._metrics is not None:
             self._metrics.append(line)
             self._trackers(line)
-        self._clock = time.perf_counter()
 
     def save(self, step: int) -> None:
         """Write a checkpoint.
@@ -126,6 +154,9 @@ class Record:
         Raises:
             Diverged: if the weights, or a loss since the last line, are no longer numbers.
         """
+        together(partial(self._save, step))
+
+    def _save(self, step: int) -> None:
         self._check_finite()
         weights = self.model.state_dict()
         if not all(x.isfinite().all() for x in weights.values() if x.is_floating_point()):
@@ -138,8 +169,10 @@ class Record:
 
         The later of equals is kept, as it was trained for longer.
         """
-        if self.fabric.global_rank != 0 or not scores:
-            return
+        if scores:
+            on_first(partial(self._keep_best, step, scores, export))
+
+    def _keep_best(self, step: int, scores: dict[str, float], export: Export) -> None:
         if self._best is None or tuple(scores.values()) >= tuple(self._best.scores.values()):
             save_best(self.out / "checkpoints", self._checkpoint(step), scores, export)
             self._best = Best(step, scores)
@@ -186,7 +219,7 @@ class Record:
         log.info("resumed at update %d", self.step)
 
     def _check_finite(self) -> None:
-        for step, loss, _ in self._since_log:
+        for step, loss, _ in self._since_line:
             if not math.isfinite(loss.item()):
                 raise Diverged(self._diagnosis(step, "the loss"))
 
@@ -196,9 +229,9 @@ class Record:
         if checkpoint is not None:
             kept = f"the checkpoint of update {checkpoint.step} is kept"
         cause = f"the learning rate, {self.rate(step - 1):.3g} at that update, is likely too high"
-        norms = [norm.item() for at, _, norm in self._since_log if at < step]
-        if self.hint:
-            cause += f", or {self.hint}"
+        norms = [norm.item() for at, _, norm in self._since_line if at < step]
+        if self._half:
+            cause += ", or float16 overflowed (try --precision bf16-mixed)"
         if norms:
             cause += f"; the gradient norm before it was {norms[-1]:.3g}"
         words = f"{what} became infinite or NaN at update {step}: {cause}. Training stopped; {kept}"

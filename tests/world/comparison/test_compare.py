@@ -20,7 +20,7 @@ from isojepa.world.comparison import compare
 from isojepa.world.comparison.config import CompareConfig, plan_config
 from isojepa.world.control.config import prepare
 from isojepa.world.control.scoring import success_of
-from isojepa.world.learning import baselines
+from isojepa.world.learning import cloning
 
 MEASURES = ("held_out_prediction", "held_out_rollout_1", "effective_rank", "deviation")
 TRAINED = ("sigreg", "no-regulariser", "vicreg", "frozen", "cloning")
@@ -130,8 +130,8 @@ def test_embeddings_are_measured_where_there_are_any(finished: CompareConfig) ->
 
 def test_resume_trains_only_what_is_missing(finished: CompareConfig) -> None:
     before = result_of(finished)["contenders"]
-    policy = finished.out / "cloning" / "seed-1" / baselines.POLICY
-    kept = finished.out / "cloning" / "seed-0" / baselines.POLICY
+    policy = finished.out / "cloning" / "seed-1" / cloning.POLICY
+    kept = finished.out / "cloning" / "seed-0" / cloning.POLICY
     weights = finished.out / "sigreg" / "seed-1" / "metrics.jsonl"
     weights_before, kept_at, content = (
         weights.read_bytes(),

@@ -37,7 +37,7 @@ from isojepa.world.control.recipes import (
 )
 from isojepa.world.control.stage import PlatformStage
 from isojepa.world.episodes.trajectories import ActionScale, Trajectories, open_trajectories
-from isojepa.world.learning.baselines import GoalPolicy
+from isojepa.world.learning.cloning import GoalPolicy
 from isojepa.world.model.presets import preset
 from isojepa.world.planners.costs import last_step
 from isojepa.world.planners.planners import CEM

@@ -10,7 +10,8 @@ import torch
 from isojepa.errors import UserError
 from isojepa.runs.folder import read_metrics
 from isojepa.world.episodes.trajectories import clip_index, open_trajectories
-from isojepa.world.learning.baselines import load_policy, train_baselines, train_policy
+from isojepa.world.learning.baselines import train_baselines
+from isojepa.world.learning.cloning import load_policy, train_policy
 from isojepa.world.learning.config import WorldTrainConfig
 from tests.world.episode_files import write_dots
 
@@ -55,14 +56,14 @@ def test_without_a_regulariser_it_collapses_and_cloning_learns(config: WorldTrai
 
 
 def test_nothing_to_clone(config: WorldTrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    from isojepa.world.learning import baselines
+    from isojepa.world.learning import train
 
-    prepare = baselines.prepare
+    prepare = train.prepare
 
     def without_actions(*args: object, **kwargs: object) -> tuple:
         spec, *rest = prepare(*args, **kwargs)
         return (replace(spec, action_dim=0), *rest)
 
-    monkeypatch.setattr(baselines, "prepare", without_actions)
+    monkeypatch.setattr(train, "prepare", without_actions)
     with pytest.raises(UserError, match="no actions"):
         train_policy(config)

@@ -22,7 +22,7 @@ from isojepa.world.learning.split import (
     divide,
     find,
     fingerprints,
-    write_record,
+    write_split,
 )
 from isojepa.world.learning.train import run
 from isojepa.world.learning.trained import open_trained
@@ -229,7 +229,7 @@ def test_a_run_is_used_from_another_folder(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_comparison_keeps_to_its_episodes(tmp_path: Path) -> None:
-    write_record(tmp_path, Recorded(("a", "b", "c"), ()))
+    write_split(tmp_path, Recorded(("a", "b", "c"), ()))
     check_same_episodes(tmp_path, ("c", "a", "b"))
     with pytest.raises(UserError, match="1 of its 3 episodes are missing and 2 are new"):
         check_same_episodes(tmp_path, ("a", "b", "d", "e"))

@@ -11,12 +11,13 @@ import torch
 from isojepa.errors import UserError
 from isojepa.runs.folder import read_metrics
 from isojepa.training.interrupted import Interrupted
+from isojepa.training.optimise import Update
+from isojepa.training.recorder import Recorder
 from isojepa.world.episodes.trajectories import open_trajectories
-from isojepa.world.learning import train as training
 from isojepa.world.learning.config import WorldTrainConfig
-from isojepa.world.learning.loop import Update
-from isojepa.world.learning.train import check_fits, run
+from isojepa.world.learning.train import run
 from isojepa.world.learning.trained import open_trained
+from isojepa.world.learning.windows import check_fits
 from isojepa.world.model.world_model import load_world_model
 from tests.world.episode_files import write_dots
 
@@ -66,15 +67,14 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
 ) -> None:
     config = replace(config, rollout_steps=rollout_steps)
     whole = run(replace(config, out=config.out.with_name("whole")))
-    follow = training.WorldSession.follow
+    remember = Recorder.remember
 
-    def stop(self: object, update: Update) -> str:
-        words = follow(self, update)
-        if update.step == 4:
+    def stop(self: Recorder, update: Update) -> None:
+        if update.step == 5:
             raise KeyboardInterrupt
-        return words
+        remember(self, update)
 
-    monkeypatch.setattr(training.WorldSession, "follow", stop)
+    monkeypatch.setattr(Recorder, "remember", stop)
     with pytest.raises(KeyboardInterrupt):
         run(config)
     monkeypatch.undo()
@@ -93,14 +93,14 @@ def test_a_signal_saves_first(config: WorldTrainConfig, monkeypatch: pytest.Monk
     import os
     import signal
 
-    follow = training.WorldSession.follow
+    remember = Recorder.remember
 
-    def interrupt(self: object, update: Update) -> str:
+    def interrupt(self: Recorder, update: Update) -> None:
         if update.step == 2:
             os.kill(os.getpid(), signal.SIGTERM)
-        return follow(self, update)
+        remember(self, update)
 
-    monkeypatch.setattr(training.WorldSession, "follow", interrupt)
+    monkeypatch.setattr(Recorder, "remember", interrupt)
     with pytest.raises(Interrupted, match="update 2"):
         run(config)
     assert (config.out / "checkpoints" / "step-00000002").is_dir()

@@ -22,7 +22,7 @@ from isojepa.files import write_atomically
 from isojepa.progress import bar, console
 from isojepa.randomness import Stream, generator, seed_from
 from isojepa.runs.folder import provenance, save_arrays, write_json
-from isojepa.training.optimise import learning_rate
+from isojepa.training.optimise import cosine_schedule
 from isojepa.world.analysis.study import (
     Study,
     channels_first,
@@ -217,7 +217,9 @@ def train_decoder(
     with bar(steps, "training the decoder") as advance:
         for step in range(steps):
             for group in optimiser.param_groups:
-                group["lr"] = learning_rate(step, peak=lr, warmup=max(1, steps // 20), steps=steps)
+                group["lr"] = cosine_schedule(
+                    step, peak=lr, warmup=max(1, steps // 20), steps=steps
+                )
             chosen = torch.randint(len(z), (BATCH,), generator=order)
             batch = targets[chosen].to(decoder.mean) / 255
             loss = F.mse_loss(decoder(z[chosen].to(batch.device)), batch)

@@ -16,13 +16,14 @@ from isojepa.world.control.config import environment_of, recipe_of
 from isojepa.world.control.scoring import pairs_of
 from isojepa.world.environments.environments import close, make_environments
 from isojepa.world.episodes.trajectories import open_trajectories
-from isojepa.world.learning.config import WorldTrainConfig, model_spec
+from isojepa.world.learning.config import WorldTrainConfig
+from isojepa.world.learning.plan import model_spec
 from isojepa.world.learning.split import (
     Recorded,
     divide,
     find,
     fingerprints,
-    read_record,
+    read_split,
 )
 from isojepa.world.model.encoders import FrozenFeatures
 
@@ -75,7 +76,7 @@ def check_same_episodes(out: Path, prints: tuple[str, ...]) -> None:
 
     Contenders trained before and after would not have learnt from the same.
     """
-    recorded = read_record(out)
+    recorded = read_split(out)
     if recorded is None:
         return
     split = find(recorded, prints)

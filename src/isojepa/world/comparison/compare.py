@@ -32,8 +32,8 @@ from isojepa.world.control.policies import ClonedPolicy
 from isojepa.world.control.recipes import describe
 from isojepa.world.control.results import RecordedConfig, RecordedRecipe
 from isojepa.world.control.scoring import BASELINES, Scored, baseline_of, score, success_of
-from isojepa.world.learning import baselines, train
-from isojepa.world.learning.split import write_record
+from isojepa.world.learning import cloning, train
+from isojepa.world.learning.split import write_split
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def run(config: CompareConfig) -> ComparisonResult:
     made = provenance(choose_device(config.device))
     if not config.resume:
         write_json(config.out / "config.json", {"config": as_json(config), **made})
-        write_record(config.out, episodes)
+        write_split(config.out, episodes)
     seeds = [config.seed + i for i in range(config.seeds)]
     try:
         folders = [train_all(config, seed) for seed in seeds]
@@ -96,7 +96,7 @@ def train_all(config: CompareConfig, seed: int) -> dict[str, Path]:
         console.rule(f"Training {label(config, name)}, seed {seed}")
         one = replace(one, resume=(one.out / "config.json").is_file())
         if name == CLONING:
-            baselines.train_policy(one)
+            cloning.train_policy(one)
         else:
             train.run(one)
         folders[name] = one.out
@@ -121,7 +121,7 @@ def play_all(config: CompareConfig, folders: dict[str, Path], seed: int) -> dict
 def score_clone(prepared: Prepared, folder: Path, seed: int) -> Scored:
     """Let the cloned policy of a folder act on the pairs of one seed."""
     device = next(prepared.model.parameters()).device
-    policy = ClonedPolicy(baselines.load_policy(folder).to(device))
+    policy = ClonedPolicy(cloning.load_policy(folder).to(device))
     scored = score(prepared, lambda _: policy, seed=seed, words="cloned policy")
     assert scored is not None
     return scored

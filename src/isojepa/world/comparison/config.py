@@ -85,7 +85,7 @@ def contenders_of(config: CompareConfig, seed: int) -> dict[str, WorldTrainConfi
         seed=seed,
         device=config.device,
     )
-    each = {OURS: replace(common, out=config.out / OURS)} | baselines.baselines(
+    each = {OURS: replace(common, out=config.out / OURS)} | baselines.baseline_configs(
         common, frozen_encoder=config.frozen_encoder, pretrained=config.frozen_pretrained
     )
     return {

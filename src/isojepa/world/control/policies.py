@@ -13,7 +13,7 @@ from isojepa.errors import UserError
 from isojepa.randomness import seed_from
 from isojepa.world.control.play import Seen
 from isojepa.world.episodes.decoded import resize
-from isojepa.world.learning.baselines import GoalPolicy
+from isojepa.world.learning.cloning import GoalPolicy
 from isojepa.world.planners.costs import ModelRollout, Term, WeightedCost
 from isojepa.world.planners.planners import Planner, shifted
 
@@ -146,7 +146,7 @@ class ClonedPolicy:
     """Behaviour cloning: the block of actions that the policy gives for the frame and the goal.
 
     Args:
-        policy: in eval mode; see `learning/baselines.py`.
+        policy: in eval mode; see `learning/cloning.py`.
     """
 
     def __init__(self, policy: GoalPolicy) -> None:

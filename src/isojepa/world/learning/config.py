@@ -1,12 +1,12 @@
-"""What a user may say about training a world model, and how the rest follows from the data."""
+"""What a user may say about training a world model."""
 
-from dataclasses import InitVar, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
-from isojepa.devices import Device
 from isojepa.objective.directions import Directions
 from isojepa.objective.sigreg import Scale
+from isojepa.runs.config import RunConfig
 from isojepa.runs.settings import (
     Said,
     as_paths,
@@ -16,34 +16,31 @@ from isojepa.runs.settings import (
     require_at_most,
 )
 from isojepa.world.model.encoders import Features
-from isojepa.world.model.presets import WorldModelSpec, preset
+from isojepa.world.model.presets import preset
 
 Regulariser = Literal["sigreg", "vicreg", "none"]
 AT_LEAST_ONE = (
     "embedding_dim", "history", "frame_skip", "frame_size", "rollout_steps", "slices",
-    "batch_size", "steps", "epochs", "devices", "log_every", "evaluate_every", "save_every",
+    "batch_size", "steps", "epochs", "evaluate_every",
 )  # fmt: skip
 
 
 AT_MOST = {
     "lambd": 1e6, "weight_decay": 1e3, "frame_size": 4096, "embedding_dim": 2**16,
     "history": 10_000, "frame_skip": 10_000, "rollout_steps": 10_000, "slices": 2**20,
-    "steps": 10**9, "epochs": 10**9, "devices": 10**5, "seed": 2**63 - 1,
+    "steps": 10**9, "epochs": 10**9,
 }  # fmt: skip
 """Far beyond sense, and below what no number or memory holds."""
 
 
 @remembers
 @dataclass(frozen=True, kw_only=True)
-class WorldTrainConfig:
+class WorldTrainConfig(RunConfig):
     """Train a world model on episodes of frames and actions. Only --data and --out are needed."""
 
-    said: InitVar[Said] = None
     data: Path
     """Episodes: Lance or HDF5 of the stable-worldmodel platform, the official LeWM files, a LeRobot
     data set, or videos (without actions it learns to predict the next frame)."""
-    out: Path
-    """Folder to write the run to. An existing one is refused without --resume or --overwrite."""
     camera: str | None = None
     """Where the data set has several: the column of its frames, or the last part of that name."""
     preset: str | None = None
@@ -92,14 +89,7 @@ class WorldTrainConfig:
     """Of AdamW, on weights but not on norms and biases."""
     held_out: float = 0.1
     """Share of the episodes, in [0, 1), kept out of training and used to measure it."""
-    seed: int = 0
-    """Of everything random: split, order, weights, directions, dropout."""
 
-    device: Device = "auto"
-    """Where to train."""
-    devices: int = 1
-    """Number of devices, each a process; --batch-size is shared among them. Under srun or torchrun,
-    the number of processes that it starts on all nodes."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     """auto: bf16-mixed on GPUs that have it, else 32-true."""
     cache: Path | None = None
@@ -109,20 +99,12 @@ class WorldTrainConfig:
     """Updates between two lines of metrics.jsonl."""
     evaluate_every: int | None = None
     """Updates between two measurements on the held-out episodes. Default: ten in all."""
-    save_every: int | None = None
-    """Updates between two checkpoints. Default: a tenth of the steps, but 100 to 1,000."""
-    tensorboard: bool = True
-    """Write event files to OUT/tensorboard."""
-    wandb: str | None = None
-    """Weights & Biases project to log to (needs isojepa[wandb])."""
-    resume: bool = False
-    """Go on from OUT's last checkpoint, to the same result as an uninterrupted run. Settings stay
-    as the run has them; those given are compared with them."""
-    overwrite: bool = False
-    """Delete OUT first."""
+
+    may_differ = RunConfig.may_differ | {"cache", "evaluate_every"}
 
     def __post_init__(self, said: Said) -> None:
-        as_paths(self, "data", "out", "cache")
+        super().__post_init__(said)
+        as_paths(self, "cache")
         require_at_most(self, AT_MOST)
         if self.preset is not None:
             preset(self.preset)
@@ -131,8 +113,6 @@ class WorldTrainConfig:
         negative = self.weight_decay is not None and self.weight_decay < 0
         require(not negative, "--weight-decay must not be negative")
         require(0 <= self.held_out < 1, "--held-out must lie in [0, 1)")
-        require(self.seed >= 0, "--seed must not be negative")
-        require(not (self.resume and self.overwrite), "give --resume or --overwrite, not both")
         require(
             self.regulariser != "none" or not self.lambd,
             "--regulariser none has no weight: leave out --lambd",
@@ -142,79 +122,3 @@ class WorldTrainConfig:
             "--scale decoupled works along slices: --directions cannot be exact",
         )
         require_at_least_one(self, AT_LEAST_ONE)
-
-
-MAY_DIFFER_ON_RESUME = {
-    "data", "out", "resume", "overwrite", "device", "cache", "tensorboard", "wandb", "log_every",
-    "evaluate_every", "save_every",
-}  # fmt: skip
-
-
-def clip_frames(history: int, rollout_steps: int) -> int:
-    """Frames of a training clip: the published four, or more if the predictions reach further."""
-    return max(4, history + rollout_steps)
-
-
-class WorldPlan(NamedTuple):
-    """The settings that a configuration may leave open, settled; named as its fields."""
-
-    preset: str
-    encoder: str
-    frame_size: int
-    embedding_dim: int
-    history: int
-    lambd: float
-    slices: int
-    rollout_steps: int
-    steps: int
-    batch_size: int
-    lr: float
-    weight_decay: float
-    evaluate_every: int
-    save_every: int
-
-    @property
-    def clip_frames(self) -> int:
-        """Frames of a training clip."""
-        return clip_frames(self.history, self.rollout_steps)
-
-
-def model_spec(config: WorldTrainConfig, *, gpu: bool) -> tuple[str, WorldModelSpec]:
-    """The preset's name and the model's sizes, before the data add theirs."""
-    name = config.preset or ("lewm" if gpu else "lewm-micro")
-    spec = replace(preset(name).spec, frame_skip=config.frame_skip, frozen=config.frozen)
-    if config.encoder not in (None, spec.encoder):
-        spec = replace(spec, encoder=config.encoder, encoder_options={})
-    if config.frozen is not None:
-        spec = replace(spec, projector_hidden=None)
-    for field in ("frame_size", "embedding_dim", "history"):
-        if getattr(config, field) is not None:
-            spec = replace(spec, **{field: getattr(config, field)})
-    return name, spec
-
-
-def derive(config: WorldTrainConfig, name: str, spec: WorldModelSpec, windows: int) -> WorldPlan:
-    """Settle what was left open, from the number of windows to train on."""
-    usual = preset(name)
-    batch_size = config.batch_size or min(usual.batch_size, max(2, windows // 4))
-    epochs = config.epochs or usual.epochs
-    steps = config.steps or max(1, epochs * (windows // batch_size))
-    weight = {"sigreg": 0.09, "vicreg": 1.0, "none": 0.0}[config.regulariser]
-    if config.frozen is not None:
-        weight = 0.0  # nothing to regularise
-    return WorldPlan(
-        preset=name,
-        encoder=spec.encoder,
-        frame_size=spec.frame_size,
-        embedding_dim=spec.embedding_dim,
-        history=spec.history,
-        lambd=weight if config.lambd is None else config.lambd,
-        slices=config.slices or usual.slices,
-        rollout_steps=config.rollout_steps or usual.rollout_steps,
-        steps=steps,
-        batch_size=batch_size,
-        lr=config.lr or usual.lr,
-        weight_decay=usual.weight_decay if config.weight_decay is None else config.weight_decay,
-        evaluate_every=config.evaluate_every or max(1, steps // 10),
-        save_every=config.save_every or min(1000, max(100, steps // 10)),
-    )

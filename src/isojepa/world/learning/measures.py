@@ -15,7 +15,7 @@ from isojepa.world.model.world_model import WorldModel
 ENCODED_AT_ONCE = 256  # frames
 
 
-class HeldOut(NamedTuple):
+class HeldOutMeasures(NamedTuple):
     """Measured on clips of held-out episodes."""
 
     prediction: float
@@ -46,7 +46,7 @@ class HeldOut(NamedTuple):
 
 
 @torch.no_grad()
-def measure(model: WorldModel, clips: Clips) -> HeldOut:
+def measure_held_out(model: WorldModel, clips: Clips) -> HeldOutMeasures:
     """Measure on clips of more than `history` frames; the model is left in its mode."""
     training = model.training
     model.eval()
@@ -68,7 +68,7 @@ def measure(model: WorldModel, clips: Clips) -> HeldOut:
     flat: np.ndarray = z.flatten(0, 1).cpu().numpy()
     rank = effective_rank(flat, centred=False)
     deviation = variance.sqrt().item()
-    return HeldOut(prediction, ahead, persistence, rank, straightness(z), deviation)
+    return HeldOutMeasures(prediction, ahead, persistence, rank, straightness(z), deviation)
 
 
 def straightness(z: Float[Tensor, "b t d"]) -> float:

@@ -102,12 +102,12 @@ def _take(wanted: tuple[str, ...], places: dict[str, list[int]]) -> list[int]:
     return [place for place in found if place is not None]
 
 
-def write_record(run: Path, recorded: Recorded) -> None:
+def write_split(run: Path, recorded: Recorded) -> None:
     """Write RUN/episodes.json."""
     write_json(run / RECORD, {name: list(prints) for name, prints in recorded._asdict().items()})
 
 
-def read_record(run: Path) -> Recorded | None:
+def read_split(run: Path) -> Recorded | None:
     """What RUN/episodes.json holds; None for runs made before there was one.
 
     Raises:
@@ -134,7 +134,7 @@ def known_split(
         UserError: for a run without a record whose data have changed: nothing then tells what it
             was trained on.
     """
-    recorded = read_record(run)
+    recorded = read_split(run)
     if recorded is not None:
         return find(recorded, fingerprints(trajectories))
     n, settings = len(trajectories), described.get("config", {})
@@ -162,7 +162,7 @@ def known_split(
     return Split(nothing, nothing, np.arange(n))
 
 
-def say(split: Split, run: Path, data: Path, *, new: bool) -> None:
+def report_split(split: Split, run: Path, data: Path, *, new: bool) -> None:
     """Tell what of a data set is new to a run, what is missing, and what is tested on."""
     unseen, count = split.unseen(new=new), len(split.new)
     if not split.own:

@@ -1,74 +1,42 @@
 """Training a world model: episodes in, a run folder with a trained model out."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Int64
 from lightning_fabric import Fabric
 from torch import nn
 
-from isojepa.boundaries import shown
-from isojepa.errors import UserError
 from isojepa.objective.lewm import LeWMLoss, LeWMTerms
-from isojepa.randomness import Stream, generator, seed_from
+from isojepa.randomness import Stream, seed_from
 from isojepa.runs.settings import as_json, resumed
-from isojepa.training.launch import start_fabric
-from isojepa.training.process import follow_updates, open_run, require_shares
+from isojepa.training.launch import open_run, require_shares, start_fabric
+from isojepa.training.optimise import optimise, parameter_groups
 from isojepa.training.ranks import on_first, together
-from isojepa.world.episodes.trajectories import (
-    Clips,
-    Trajectories,
-    clip_batches,
-    clip_index,
-    fit_action_scale,
-    open_trajectories,
+from isojepa.training.recorder import Recorder, due
+from isojepa.training.trackers import Trackers
+from isojepa.training.watched import watched
+from isojepa.world.episodes.trajectories import Clips
+from isojepa.world.learning.config import WorldTrainConfig
+from isojepa.world.learning.measures import measure_held_out
+from isojepa.world.learning.plan import WorldPlan
+from isojepa.world.learning.split import write_split
+from isojepa.world.learning.windows import (
+    Windows,
+    describe_episodes,
+    fit_frozen,
+    prepare,
+    sample_held_out,
+    training_clips,
 )
-from isojepa.world.learning.config import (
-    MAY_DIFFER_ON_RESUME,
-    WorldPlan,
-    WorldTrainConfig,
-    clip_frames,
-    derive,
-    model_spec,
-)
-from isojepa.world.learning.loop import make_optimiser, optimise, scheduled_rate
-from isojepa.world.learning.session import WorldSession
-from isojepa.world.learning.split import (
-    Recorded,
-    Split,
-    check_whole,
-    divide,
-    fingerprints,
-    known_split,
-    lengths_fingerprint,
-    read_record,
-    write_record,
-)
-from isojepa.world.model.presets import WorldModelSpec, preset
-from isojepa.world.model.world_model import WorldModel
+from isojepa.world.model.presets import WorldModelSpec
+from isojepa.world.model.world_model import WorldModel, export_world_model
 
 log = logging.getLogger(__name__)
-MEASURED = 256  # held-out clips
-BLOCKS = 5  # blocks ahead in the held-out rollouts, where the episodes are long enough
-
-
-class Windows(NamedTuple):
-    """The data of a run: what it trains on and what it is measured on."""
-
-    trajectories: Trajectories
-    train: Int64[np.ndarray, " n"]
-    """Episodes to train on; likewise `held_out`."""
-    held_out: Int64[np.ndarray, " k"]
-    positions: Int64[np.ndarray, "m two"]
-    """Windows to train on."""
-    recorded: Recorded
-    """What to store of both sides."""
 
 
 def run(config: WorldTrainConfig) -> Path:
@@ -78,40 +46,102 @@ def run(config: WorldTrainConfig) -> Path:
         UserError: for anything the user can put right; what was saved stays.
         Interrupted: after Ctrl-C or SIGTERM, once the run is saved.
     """
-    config, stored = resumed(config, MAY_DIFFER_ON_RESUME)
-    fabric = start_fabric(config.device, config.devices, config.precision)
-    trackers = open_run(fabric, config, stored)
-
-    # Data, model, objective
-    spec, plan, windows = together(
-        lambda: prepare(config, gpu=fabric.device.type == "cuda", stored=stored)
-    )
-    together(lambda: require_shares(fabric, plan.batch_size))
-    described = describe_data(windows.trajectories) if stored is None else stored["data"]
-    torch.manual_seed(seed_from(config.seed, Stream.WEIGHTS))
-    world = together(lambda: WorldModel(spec, pretrained=config.pretrained))
-    world = world.to(memory_format=torch.channels_last)
-    if config.frozen is not None:
-        fit_frozen(world, windows, seed=config.seed)
-    if fabric.world_size > 1 and fabric.device.type == "cuda":
-        world = nn.SyncBatchNorm.convert_sync_batchnorm(world)
+    begun = begin(config)
+    config, plan, windows, fabric = begun.config, begun.plan, begun.windows, begun.fabric
+    world = together(lambda: build_world(begun))
     announce(config, plan, windows, world)
     model, optimiser = fabric.setup(world, make_optimiser(world, plan))
-    session = WorldSession(
-        config.out,
-        world,
-        optimiser,
+    recorder, start = begin_record(begun, world, optimiser)
+    held_out = sample_held_out(windows, world, seed=config.seed)
+    updates = optimise(
         fabric,
-        plan=plan,
-        log_every=config.log_every,
-        held_out=sample_held_out(windows, world, seed=config.seed),
-        per_epoch=len(windows.positions) // plan.batch_size,
-        trackers=trackers,
+        model,
+        build_compute(begun, model),
+        optimiser,
+        training_clips(windows, begun.spec, plan, fabric, seed=config.seed, start=start),
+        schedule=plan.learning_rate,
+        seed=config.seed,
+        start=start,
     )
-    start = session.begin({"config": as_stored(config, plan), "data": described}, stored)
-    on_first(lambda: write_record(config.out, windows.recorded))
+    per_epoch = len(windows.positions) // plan.batch_size
+    measures: dict[str, float] = {}
+    with watched(updates, recorder, steps=plan.steps) as each:
+        for update in each:
+            step = update.step
+            measuring = due(step, plan.evaluate_every, plan.steps)
+            if step == 1 or measuring or due(step, config.log_every, plan.steps):
+                line = recorder.line(update, "clips", plan.batch_size, per_epoch)
+                if measuring and held_out is not None:
+                    measures = measure_held_out(world, held_out).as_metrics()
+                    line |= measures
+                recorder.log(line, in_words(line | measures, plan))
+            if due(step, plan.save_every, plan.steps):
+                recorder.save(step)
+    if fabric.global_rank == 0:
+        export_world_model(config.out / "world_model", world)
+        place, seconds = config.out / "world_model", recorder.seconds
+        log.info("world model in %s after %.0f s", place, seconds)
+    recorder.finish()
+    return config.out
 
-    # Updates, and what happens between them
+
+class Begun(NamedTuple):
+    """A run whose folder is made, whose data are open and whose settings are settled."""
+
+    config: WorldTrainConfig
+    stored: dict[str, Any] | None
+    """config.json of the run that is gone on with."""
+    fabric: Fabric
+    trackers: Trackers
+    spec: WorldModelSpec
+    plan: WorldPlan
+    windows: Windows
+
+
+def begin(config: WorldTrainConfig) -> Begun:
+    """Start the processes, make the folder, open the data and settle what was left open."""
+    config, stored = resumed(config)
+    fabric = start_fabric(config.device, config.devices, config.precision)
+    trackers = open_run(fabric, config, stored)
+    on_gpu = fabric.device.type == "cuda"
+    spec, plan, windows = together(lambda: prepare(config, gpu=on_gpu, stored=stored))
+    together(lambda: require_shares(fabric, plan.batch_size))
+    return Begun(config, stored, fabric, trackers, spec, plan, windows)
+
+
+def begin_record(
+    begun: Begun, module: nn.Module, optimiser: torch.optim.Optimizer, **described: Any
+) -> tuple[Recorder, int]:
+    """The run's recorder, and the number of updates already made.
+
+    Args:
+        described: what config.json says besides settings and data.
+    """
+    config, plan, stored = begun.config, begun.plan, begun.stored
+    trained = {"optimiser": optimiser}
+    recorder = Recorder(config, module, trained, begun.fabric, begun.trackers, plan.learning_rate)
+    data = describe_episodes(begun.windows.trajectories) if stored is None else stored["data"]
+    start = recorder.begin({"config": as_stored(config, plan), "data": data, **described}, stored)
+    on_first(lambda: write_split(config.out, begun.windows.recorded))
+    return recorder, start
+
+
+def build_world(begun: Begun) -> WorldModel:
+    """The model with its initial weights, and the axes of frozen features if it has those."""
+    config, fabric = begun.config, begun.fabric
+    torch.manual_seed(seed_from(config.seed, Stream.WEIGHTS))
+    world = WorldModel(begun.spec, pretrained=config.pretrained)
+    world = world.to(memory_format=torch.channels_last)
+    if config.frozen is not None:
+        fit_frozen(world, begun.windows, seed=config.seed)
+    if fabric.world_size > 1 and fabric.device.type == "cuda":
+        world = nn.SyncBatchNorm.convert_sync_batchnorm(world)
+    return world
+
+
+def build_compute(begun: Begun, model: nn.Module) -> Callable[[Clips, int], LeWMTerms]:
+    """What an update computes: predictions of the clips' embeddings, and LeWM's loss of them."""
+    config, plan = begun.config, begun.plan
     objective = LeWMLoss(
         plan.lambd,
         regulariser="vicreg" if config.regulariser == "vicreg" else "sigreg",
@@ -121,183 +151,33 @@ def run(config: WorldTrainConfig) -> Path:
         scale=config.scale,
     )
 
-    def compute(clips: Clips) -> LeWMTerms:
-        frames, actions = (x.to(fabric.device, non_blocking=True) for x in clips[:2])
-        return objective(*model(frames, actions, plan.rollout_steps))
+    def compute(clips: Clips, step: int) -> LeWMTerms:
+        frames, actions = (x.to(begun.fabric.device, non_blocking=True) for x in clips[:2])
+        return objective(*model(frames, actions, plan.rollout_steps), step=step)
 
-    updates = optimise(
-        fabric,
-        model,
-        compute,
-        optimiser,
-        training_clips(windows, spec, plan, fabric, seed=config.seed, start=start),
-        objective=objective,
-        schedule=partial(scheduled_rate, plan),
-        seed=config.seed,
-        start=start,
-        stop=plan.steps,
+    return compute
+
+
+def make_optimiser(model: nn.Module, plan: WorldPlan) -> torch.optim.AdamW:
+    """AdamW in one kernel, where the machine has it, on what is trained."""
+    return torch.optim.AdamW(parameter_groups(model, plan.weight_decay), lr=plan.lr, fused=True)
+
+
+def in_words(line: dict[str, Any], plan: WorldPlan) -> str:
+    """A metrics line for the progress bar."""
+    words = (
+        "{clips_per_second:.0f} clips/s  loss {loss:.3f}  prediction {prediction:.3f}  "
+        "regulariser {sigreg:.2f}"
     )
-    follow_updates(
-        updates,
-        session,
-        device=fabric.device,
-        start=start,
-        steps=plan.steps,
-        out=config.out,
-    )
-    session.finish()
-    return config.out
-
-
-def prepare(
-    config: WorldTrainConfig, *, gpu: bool, stored: dict[str, Any] | None = None
-) -> tuple[WorldModelSpec, WorldPlan, Windows]:
-    """Open the data, split the episodes, and settle the model's sizes and every open setting.
-
-    Args:
-        stored: config.json of a run to go on with, whose episodes are taken as they were split.
-    """
-    name, spec = model_spec(config, gpu=gpu)
-    trajectories = open_trajectories(
-        config.data, frame_size=spec.frame_size, cache=config.cache, camera=config.camera
-    )
-    if stored is None:
-        prints = fingerprints(trajectories)
-        recorded, split = divide(prints, held_out=config.held_out, seed=config.seed)
-    else:
-        recorded, split = stored_split(config.out, stored, trajectories)
-    train, held_out = split.train, split.held_out
-    if not recorded.held_out and config.held_out:
-        log.warning("a single episode cannot be split: nothing is held out")
-    frames = clip_frames(spec.history, config.rollout_steps or preset(name).rollout_steps)
-    index = clip_index(trajectories, train, frames=frames, frame_skip=config.frame_skip)
-    scale = fit_action_scale(trajectories, train)
-    spec = replace(
-        spec,
-        action_dim=spec.frame_skip * trajectories.action_dim,
-        action_mean=tuple(scale.mean.tolist()),
-        action_std=tuple(scale.std.tolist()),
-    )
-    plan = derive(config, name, spec, len(index))
-    return spec, plan, Windows(trajectories, train, held_out, index, recorded)
-
-
-def stored_split(
-    out: Path, stored: dict[str, Any], trajectories: Trajectories
-) -> tuple[Recorded, Split]:
-    """The split of a run to go on with, found in the data as they now are.
-
-    Raises:
-        UserError: if the actions are others, or some of its episodes are missing.
-    """
-    then = stored["data"]
-    if trajectories.action_dim != then["action_dim"]:
-        raise UserError(
-            f"--resume {shown(out)}: the data set's actions have {trajectories.action_dim} "
-            f"dimensions but the model was made for {then['action_dim']}; give the run's own --data"
-        )
-    split = known_split(out, stored, trajectories, same_place=True)
-    check_whole(split, out, trajectories.path)
-    if len(split.new):
-        log.info("%d episodes are new: left out, as the run began without them", len(split.new))
-    prints = fingerprints(trajectories)
-    sides = (tuple(prints[e] for e in side) for side in (split.train, split.held_out))
-    return read_record(out) or Recorded(*sides), split
-
-
-def training_clips(
-    windows: Windows,
-    spec: WorldModelSpec,
-    plan: WorldPlan,
-    fabric: Fabric,
-    *,
-    seed: int,
-    start: int,
-) -> Iterator[Clips]:
-    """This rank's share of the batches from update `start` on."""
-    return clip_batches(
-        windows.trajectories,
-        windows.positions,
-        frames=plan.clip_frames,
-        frame_skip=spec.frame_skip,
-        scale=spec.scale,
-        batch=plan.batch_size,
-        seed=seed,
-        start=start,
-        rank=fabric.global_rank,
-        world=fabric.world_size,
-    )
-
-
-def sample_held_out(windows: Windows, world: WorldModel, *, seed: int) -> Clips | None:
-    """Clips of the held-out episodes to measure on, up to five blocks past the history."""
-    for blocks in range(BLOCKS, 0, -1):
-        try:
-            index = clip_index(
-                windows.trajectories,
-                windows.held_out,
-                frames=world.history + blocks,
-                frame_skip=world.frame_skip,
-            )
-        except UserError:
-            continue
-        order = torch.randperm(len(index), generator=generator(seed, Stream.MEASURED_CLIPS)).numpy()
-        return windows.trajectories.clips(
-            index[np.sort(order[:MEASURED])],
-            frames=world.history + blocks,
-            frame_skip=world.frame_skip,
-            scale=world.scale,
-        )
-    return None
-
-
-def fit_frozen(world: WorldModel, windows: Windows, *, seed: int) -> None:
-    """Choose the axes of frozen features from frames of the training episodes."""
-    order = torch.randperm(
-        len(windows.positions), generator=generator(seed, Stream.MEASURED_CLIPS)
-    ).numpy()
-    needed = max(1024, 4 * world.embedding_dim)
-    clips = windows.trajectories.clips(
-        windows.positions[np.sort(order[:needed])],
-        frames=1,
-        frame_skip=world.frame_skip,
-        scale=None,
-    )
-    world.encoder.fit(world.normalise(clips.frames[:, 0]))  # type: ignore[operator]
+    if "held_out_prediction" in line:
+        words += "  held out {held_out_prediction:.3f}  rank {effective_rank:.1f}/{dim}"
+    return words.format(**line, dim=plan.embedding_dim)
 
 
 def as_stored(config: WorldTrainConfig, plan: WorldPlan) -> dict[str, Any]:
     """The settled configuration for config.json; paths are absolute, to be found from anywhere."""
     cache = None if config.cache is None else config.cache.absolute()
     return as_json(replace(config, data=config.data.absolute(), cache=cache), plan)
-
-
-def describe_data(trajectories: Trajectories) -> dict[str, object]:
-    """Counts and a fingerprint of the episodes' lengths, for config.json."""
-    lengths = np.asarray(trajectories.lengths, np.int64)
-    return {
-        "episodes": len(lengths),
-        "steps": int(lengths.sum()),
-        "action_dim": trajectories.action_dim,
-        "frame_size": trajectories.frame_size,
-        "env": trajectories.env_id,
-        "fingerprint": lengths_fingerprint(lengths),
-    }
-
-
-def check_fits(model: Any, trajectories: Trajectories) -> None:
-    """Raise `UserError` if the model cannot read the data set: other actions or other frames."""
-    actions = model.frame_skip * trajectories.action_dim
-    if actions != model.action_dim:
-        raise UserError(
-            f"{trajectories.path}: its actions have {trajectories.action_dim} dimensions, but the "
-            f"model was trained with {model.action_dim // model.frame_skip}"
-        )
-    if trajectories.frame_size != model.frame_size:
-        raise UserError(
-            f"{trajectories.path}: opened with frames of {trajectories.frame_size} px, but the "
-            f"model reads {model.frame_size} px"
-        )
 
 
 def announce(

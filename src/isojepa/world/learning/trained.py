@@ -8,8 +8,8 @@ from isojepa.devices import Device, choose_device
 from isojepa.errors import UserError
 from isojepa.runs.folder import read_run
 from isojepa.world.episodes.trajectories import Trajectories, open_trajectories
-from isojepa.world.learning.split import Split, known_split, say
-from isojepa.world.learning.train import check_fits
+from isojepa.world.learning.split import Split, known_split, report_split
+from isojepa.world.learning.windows import check_fits
 from isojepa.world.model.world_model import load_world_model
 
 
@@ -66,5 +66,5 @@ def open_trained(
     check_fits(model, trajectories)
     same = own is not None and Path(own).resolve() == path.resolve()
     split = known_split(run, described, trajectories, same_place=same)
-    say(split, run, path, new=new)
+    report_split(split, run, path, new=new)
     return Trained(settings, model, path, trajectories, split)

@@ -1,0 +1,83 @@
+"""From a batch of images to LeJEPA's loss: all of an update that is LeJEPA's own."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from isojepa.encoders.modalities.images.batches import Batch
+from isojepa.encoders.modalities.images.views import Views
+from isojepa.objective.accumulation import backward_in_parts
+from isojepa.objective.lejepa import LeJEPALoss, LeJEPATerms
+
+
+class PretrainTerms(NamedTuple):
+    """The objective's terms on the global batch, and what the model made of this rank's share."""
+
+    loss: Float[Tensor, ""]
+    invariance: Float[Tensor, ""]
+    sigreg: Float[Tensor, ""]
+    embeddings: Float[Tensor, "v n d"]
+    projections: Float[Tensor, "v n k"]
+
+
+def lejepa(
+    fabric: Fabric,
+    model: nn.Module,
+    objective: LeJEPALoss,
+    make_views: Callable[[Batch, int], Views],
+    *,
+    parts: int = 1,
+) -> Callable[[Batch, int], PretrainTerms]:
+    """The `compute` of `optimise`: views, embeddings and the loss of one batch.
+
+    Args:
+        model: views -> embeddings and projections; set up by Fabric.
+        make_views: (batch, step) -> views on the model's device.
+        parts: how many pieces to embed the batch in, to save memory; the loss sees it whole.
+    """
+
+    def compute(batch: Batch, step: int) -> PretrainTerms:
+        views, at_step = make_views(batch, step), partial(objective, step=step)
+        if parts > 1:
+            return _in_parts(fabric, model, at_step, split_views(views, parts))
+        embeddings, projections = model(views)
+        loss, invariance, sigreg = at_step(projections)
+        return PretrainTerms(loss, invariance, sigreg, embeddings, projections)
+
+    return compute
+
+
+def _in_parts(
+    fabric: Fabric, model: nn.Module, objective: Callable[[Tensor], LeJEPATerms], parts: list[Views]
+) -> PretrainTerms:
+    """Embed the samples piece by piece, in as many pieces on every rank; leaves the gradients."""
+    made: list[tuple[Tensor, Tensor]] = []
+
+    def project(part: Views) -> Tensor:
+        embeddings, projections = model(part)
+        made.append((embeddings.detach(), projections.detach()))
+        return projections
+
+    no_sync: Any = fabric.no_backward_sync  # of a model that Fabric has set up, which `model` is
+    terms = backward_in_parts(
+        model,
+        parts,
+        objective,
+        embed=project,
+        backward=fabric.backward,
+        no_sync=partial(no_sync, model, enabled=fabric.world_size > 1),
+    )
+    embeddings, projections = (torch.cat(x, 1) for x in zip(*made[: len(parts)]))
+    return PretrainTerms(*terms, embeddings, projections)
+
+
+def split_views(views: Views, parts: int) -> list[Views]:
+    """The views of consecutive, nearly equal groups of samples."""
+    large = views.large.tensor_split(parts, 1)
+    small = [None] * parts if views.small is None else views.small.tensor_split(parts, 1)
+    return [Views(*pair) for pair in zip(large, small)]
