@@ -27,13 +27,13 @@ from scipy.stats import binomtest, spearmanr
 from isojepa.randomness import seed_from
 from isojepa.runs.folder import write_json
 from isojepa.runs.typed import to_json
-from isojepa.world.analysis.probing import read
+from isojepa.world.analysis.probes import fit_probe
 from isojepa.world.analysis.study import (
     Study,
     embed_rows,
     episode_rows,
     open_study,
-    spread,
+    sampled,
 )
 from isojepa.world.collection import collect
 from isojepa.world.control.config import PlanConfig, Prepared, prepare
@@ -157,10 +157,10 @@ def rollout_errors(study: Study, *, seed: int) -> dict[str, Any]:
     the embeddings of the true frames, are given beside.
     """
     data, model = study.trajectories, study.model
-    rows = spread(episode_rows(data, study.train), READ, seed=seed)
+    rows = sampled(episode_rows(data, study.train), READ, seed=seed)
     z_train = embed_rows(model, data, rows, words="embedding training frames")
     skip = model.frame_skip
-    index = spread(
+    index = sampled(
         clip_index(data, study.held_out, frames=BLOCKS + 1, frame_skip=skip), CLIPS, seed=seed
     )
     clips = data.clips(index, frames=BLOCKS + 1, frame_skip=skip, scale=model.scale)
@@ -175,7 +175,7 @@ def rollout_errors(study: Study, *, seed: int) -> dict[str, Any]:
         "latent": (rolled - z[:, 1:]).square().mean((0, 2)).sqrt().tolist(),
     }
     for reader in ("linear", "mlp"):
-        guess = read(
+        guess = fit_probe(
             reader, z_train, position(data, rows), both.reshape(-1, z.shape[-1]), seed=seed
         )
         off = np.linalg.norm(guess.reshape(2, *truth[:, 1:].shape) - truth[:, 1:], axis=-1)
@@ -187,7 +187,7 @@ def rollout_errors(study: Study, *, seed: int) -> dict[str, Any]:
 def latent_distances(study: Study, *, seed: int) -> dict[str, Any]:
     """Latent distance between held-out frames, straight and along the graph, against the path."""
     data, model = study.trajectories, study.model
-    rows = spread(episode_rows(data, study.held_out), TARGETS, seed=seed)
+    rows = sampled(episode_rows(data, study.held_out), TARGETS, seed=seed)
     z, p = embed_rows(model, data, rows, words="embedding held-out frames"), position(data, rows)
     graph = build_graph(model.for_planning(), data, study.train, nodes=3000, seed=seed)
     some = np.arange(0, len(z), len(z) // SOURCES)

@@ -19,6 +19,11 @@ def number(value: float | int | None) -> str:
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
+def fixed(value: float | None, digits: int = 3) -> str:
+    """So many decimals; a dash for None."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
 def percent(value: float | int | None) -> str:
     """A share in [0, 1] with one decimal, a no-break space before the sign; a dash for None."""
     return "–" if value is None else f"{100 * value:.1f}\N{NO-BREAK SPACE}%"

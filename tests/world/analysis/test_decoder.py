@@ -1,7 +1,6 @@
 """The decoder: it learns to draw, is written and read, and shows what a model imagines."""
 
 import io
-import json
 import shutil
 from pathlib import Path
 
@@ -11,18 +10,21 @@ import torch
 from PIL import Image
 
 from isojepa.errors import UserError
-from isojepa.world.analysis.decoder import (
-    DecodeConfig,
+from isojepa.runs.typed import read_result
+from isojepa.world.analysis.decoder import DecodeConfig, DecoderResult, run
+from isojepa.world.analysis.decoder_network import (
     Decoder,
-    Imagined,
-    contact_sheet,
-    film,
+    DecoderSize,
     held_out_errors,
-    imagine,
     load_decoder,
-    run,
     save_decoder,
     train_decoder,
+)
+from isojepa.world.analysis.imagination import (
+    Imagined,
+    contact_sheet,
+    imagined_film,
+    imagined_futures,
 )
 from isojepa.world.analysis.study import open_study
 from tests.world.studied import studied_run
@@ -60,7 +62,7 @@ def test_an_embedding_that_says_nothing_gives_the_mean_frame():
 
 @pytest.mark.parametrize("side", [16, 32, 64])
 def test_sizes(side: int):
-    assert Decoder(5, side)(torch.zeros(2, 5)).shape == (2, 3, side, side)
+    assert Decoder(DecoderSize(5, side))(torch.zeros(2, 5)).shape == (2, 3, side, side)
 
 
 def test_without_a_decoder(tmp_path: Path):
@@ -74,10 +76,10 @@ def test_a_run_is_decoded(tmp_path: Path):
     folder = tmp_path / "run"
     shutil.copytree(studied_run(), folder)
     result = run(DecodeConfig(run=folder, steps=30, frames=200))
-    assert json.loads((folder / "decoder.json").read_text()) == result
-    assert result["side"] == 32
-    assert result["mse"] < result["mse_of_mean_frame"]
-    assert result["blocks"] == 8
+    assert read_result(DecoderResult, folder / "decoder.json") == result
+    assert result.side == 32
+    assert result.mse < result.mse_of_mean_frame
+    assert result.blocks == 8
     with np.load(folder / "decoder.npz") as arrays:
         assert arrays["real"].shape == (4, 9, 32, 32, 3)
         assert arrays["stills_real"].shape == arrays["stills_decoded"].shape == (8, 32, 32, 3)
@@ -88,13 +90,13 @@ def test_a_run_is_decoded(tmp_path: Path):
 
 def test_what_is_imagined_is_the_model_s_rollout():
     study = open_study(studied_run())
-    decoder = Decoder(16, 32).eval()
+    decoder = Decoder(DecoderSize(16, 32)).eval()
     torch.nn.init.normal_(decoder.layers[-1].weight)
-    seen = imagine(study, decoder, seed=0)
+    seen = imagined_futures(study, decoder, seed=0)
     assert seen is not None
     np.testing.assert_array_equal(seen.imagined[:, : seen.given], seen.decoded[:, : seen.given])
     assert (seen.imagined[:, seen.given :] != seen.decoded[:, seen.given :]).any()
-    again = imagine(study, decoder, seed=0)
+    again = imagined_futures(study, decoder, seed=0)
     assert again is not None
     np.testing.assert_array_equal(seen.imagined, again.imagined)
 
@@ -106,4 +108,4 @@ def test_a_sheet_and_a_film_of_one_frame():
     assert sheet.shape == (52, 16 + 2 + 6 + 16, 3)
     assert (sheet[:16, :16] == 0).all()
     assert (sheet[36:, 24:] == 200).all()
-    assert Image.open(io.BytesIO(film(seen, scale=1))).size == (16, 35)
+    assert Image.open(io.BytesIO(imagined_film(seen, scale=1))).size == (16, 35)

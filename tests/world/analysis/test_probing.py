@@ -1,7 +1,5 @@
 """Probes: scores against references, angles, and what they find in a model trained on dots."""
 
-import json
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,16 +9,12 @@ from scipy.stats import pearsonr
 from sklearn.metrics import mean_squared_error, r2_score
 
 from isojepa.errors import UserError
+from isojepa.runs.typed import read_result
 from isojepa.world.analysis import latent_distances as latent
 from isojepa.world.analysis.latent_distances import LatentDistances, running_median
-from isojepa.world.analysis.probing import (
-    READERS,
-    ProbeConfig,
-    correlation,
-    read,
-    run,
-    score,
-)
+from isojepa.world.analysis.probe_results import ProbeResult
+from isojepa.world.analysis.probes import PROBES, correlation, fit_probe, score_probe
+from isojepa.world.analysis.probing import ProbeConfig, run
 from isojepa.world.analysis.quantities import as_regression, columns_of, read_targets
 from isojepa.world.analysis.study import (
     embed_rows,
@@ -37,7 +31,7 @@ X, TURN = Quantity("x", "state", 0), Quantity("turn", "state", 1, angle=True)
 
 
 @pytest.fixture(scope="module")
-def probed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
+def probed(tmp_path_factory: pytest.TempPathFactory) -> tuple[ProbeResult, Path]:
     out = tmp_path_factory.mktemp("probes") / "probes.json"
     return run(ProbeConfig(run=studied_run(), out=out, frames=400)), out
 
@@ -46,7 +40,7 @@ def test_scores_are_those_of_the_references():
     rng = np.random.default_rng(0)
     train, truth = rng.normal(3, 2, (200, 1)), rng.normal(3, 2, (80, 1))
     guess = truth + rng.normal(0, 0.5, truth.shape)
-    (found,) = score((X,), train, truth, guess, np.repeat(np.arange(8), 10))
+    (found,) = score_probe((X,), train, truth, guess, np.repeat(np.arange(8), 10))
     assert found.r == pytest.approx(pearsonr(truth[:, 0], guess[:, 0]).statistic)
     assert found.r2 == pytest.approx(r2_score(truth, guess))
     assert found.mse == pytest.approx(mean_squared_error(truth, guess))
@@ -59,11 +53,11 @@ def test_an_angle_is_read_by_sine_and_cosine():
     truth = np.stack([rng.normal(size=60), rng.uniform(-np.pi, np.pi, 60)], 1)
     assert columns_of((X, TURN)) == [slice(0, 1), slice(1, 3)]
     guess = as_regression((X, TURN), truth + np.array([0.0, 2 * np.pi]))
-    _, perfect = score((X, TURN), truth, truth, guess, np.arange(60))
+    _, perfect = score_probe((X, TURN), truth, truth, guess, np.arange(60))
     assert perfect.r == pytest.approx(1)
     assert perfect.mse == pytest.approx(0, abs=1e-20)
     turned = as_regression((X, TURN), truth + np.array([0.0, 0.1]))
-    _, off = score((X, TURN), truth, truth, turned, np.arange(60))
+    _, off = score_probe((X, TURN), truth, truth, turned, np.arange(60))
     assert off.mse == pytest.approx(0.01)  # also where the turn crosses pi
 
 
@@ -75,47 +69,48 @@ def test_the_interval_draws_episodes_not_frames():
     _, by_episode = correlation(frames, guess, group)
     _, by_frame = correlation(frames, guess, np.arange(600))
     assert by_episode[1] - by_episode[0] > 3 * (by_frame[1] - by_frame[0])
-    assert all(map(math.isnan, correlation(frames, guess, group % 2)[1]))
+    assert correlation(frames, guess, group % 2)[1] is None
 
 
-@pytest.mark.parametrize("reader", READERS)
-def test_readers(reader: str):
+@pytest.mark.parametrize("kind", PROBES)
+def test_probes(kind: str):
     rng = np.random.default_rng(0)
     x, x_new = (rng.normal(size=(n, 6)).astype(np.float32) for n in (600, 200))
     x[:, 5] = x_new[:, 5] = 1.0  # a dimension that never changes
     weights = rng.normal(size=(6, 2))
     y, y_new = ((v @ weights).astype(np.float64) * [1, 100] + 5 for v in (x, x_new))
-    guess = read(reader, x, y, x_new, seed=0)
+    guess = fit_probe(kind, x, y, x_new, seed=0)
     assert (((guess - y_new) ** 2).mean(0) < 0.02 * y.var(0)).all()
-    if reader == "mlp":
+    if kind == "mlp":
         y, y_new = ((v[:, :1] ** 2).astype(np.float64) for v in (x, x_new))
-        curved = read(reader, x, y, x_new, seed=0)
-        straight = read("linear", x, y, x_new, seed=0)
+        curved = fit_probe(kind, x, y, x_new, seed=0)
+        straight = fit_probe("linear", x, y, x_new, seed=0)
         assert ((curved - y_new) ** 2).mean() < 0.3 * ((straight - y_new) ** 2).mean()
 
 
-def test_what_is_written(probed: tuple[dict, Path]):
+def test_what_is_written(probed: tuple[ProbeResult, Path]):
     result, out = probed
-    assert json.loads(out.read_text()) == result
-    assert result["unseen"] is True
-    assert {q["name"] for q in result["quantities"]} == {
+    assert read_result(ProbeResult, out) == result
+    assert result.unseen is True
+    assert {one.quantity.name for one in result.quantities} == {
         "proprio 0",
         "proprio 1",
         "state 0",
         "state 1",
     }
-    for quantity in result["quantities"]:
-        assert set(quantity["scores"]) == {"model", "untrained", "pixels"}
-        assert quantity["scores"]["model"]["linear"]["r"] > 0.9
-        low, high = quantity["scores"]["model"]["linear"]["interval"]
-        assert low <= quantity["scores"]["model"]["linear"]["r"] <= high
+    for one in result.quantities:
+        assert list(one.scores.present) == ["model", "untrained", "pixels"]
+        linear = one.scores.model.linear
+        assert linear.r > 0.9
+        low, high = linear.interval
+        assert low <= linear.r <= high
     with np.load(out.with_suffix(".npz")) as arrays:
-        n = result["frames"]["held_out"]
+        n = result.frames.held_out
         assert arrays["z"].shape == (n, 16)
         assert arrays["truth"].shape == arrays["linear"].shape == arrays["mlp"].shape == (n, 4)
         held_out = set(open_study(studied_run()).held_out.tolist())
         assert set(arrays["episode"].tolist()) <= held_out
-    assert result["distances"]["steps"]["spearman"] > 0
+    assert result.distances.steps.spearman > 0
 
 
 def test_the_split_is_that_of_training():
@@ -186,7 +181,7 @@ def test_paths_lead_around_walls(monkeypatch: pytest.MonkeyPatch):
     ends = np.abs(places[rows]).sum(1)
     source = int(np.argmin(ends))  # (0, 0)
     target = int(np.argmin(np.abs(places[rows] - [1, 0]).sum(1)))
-    paths = latent._paths(study, known, rows[[source]], rows, seed=0)
+    paths = latent._paths(study, rows[[source]], rows, seed=0)
     assert paths[0, target] == pytest.approx(3, abs=0.1)
     assert paths[0, source] == 0
 
@@ -196,9 +191,10 @@ def test_where_a_latent_distance_levels_off():
     z = np.minimum(x, 4.0)
     pairs = LatentDistances(z, x, np.full(400, np.nan), x)
     found = pairs.correlations()
-    assert set(found) == {"state", "steps"}
-    assert found["state"]["levels_off"] == pytest.approx(4, abs=0.6)
-    assert found["state"]["beyond"] == pytest.approx(0.6, abs=0.06)
+    assert found.path is None
+    assert found.steps == found.state
+    assert found.state.levels_off == pytest.approx(4, abs=0.6)
+    assert found.state.beyond == pytest.approx(0.6, abs=0.06)
     middle, median = running_median(x, z)
     assert (np.diff(middle) > 0).all()
     assert median[-1] == 4

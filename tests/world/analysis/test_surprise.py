@@ -1,6 +1,5 @@
 """Surprise: its statistics against references, and a model that knows how dots move."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,28 +9,30 @@ from scipy.stats import wilcoxon
 from sklearn.metrics import roc_auc_score
 
 from isojepa.errors import UserError
-from isojepa.world.analysis.study import open_study
-from isojepa.world.analysis.surprise import (
-    SurpriseConfig,
+from isojepa.runs.typed import read_result
+from isojepa.world.analysis.events import (
     Window,
     choose_clips,
     choose_donors,
     clip_reader,
-    halves,
-    p_values,
-    paired,
     recoloured,
-    run,
-    separation,
-    surprise,
+    split_by_episode,
     teleported,
+)
+from isojepa.world.analysis.study import open_study
+from isojepa.world.analysis.surprise import SurpriseConfig, run, surprise
+from isojepa.world.analysis.surprise_results import (
+    SurpriseResult,
+    p_values,
+    paired_p_value,
+    roc_curve,
 )
 from tests.world.episode_files import write_dots
 from tests.world.studied import studied_run
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[SurpriseResult, Path]:
     out = tmp_path_factory.mktemp("surprise") / "surprise.json"
     return run(SurpriseConfig(run=studied_run(), out=out, clips=80)), out
 
@@ -42,13 +43,13 @@ def test_p_values_and_auc_against_references():
     values[0] = null[3]  # a tie
     expected = [(1 + (null >= v).sum()) / 201 for v in values]
     np.testing.assert_allclose(p_values(null, values), expected)
-    area, roc = separation(null, values)
+    area, roc = roc_curve(null, values)
     truth = np.r_[np.zeros(200), np.ones(50)]
     assert area == pytest.approx(roc_auc_score(truth, np.r_[null, values]))
     assert roc[:, 0].tolist() == [0, 0]
     assert roc[:, -1].tolist() == [1, 1]
     assert (np.diff(roc) >= 0).all()
-    assert separation(null, null)[0] == pytest.approx(0.5)
+    assert roc_curve(null, null)[0] == pytest.approx(0.5)
 
 
 def test_p_values_are_calibrated():
@@ -62,8 +63,8 @@ def test_the_paired_test_is_between_episodes():
     rng = np.random.default_rng(0)
     difference, episode = rng.normal(0.3, 1, 60), np.repeat(np.arange(12), 5)
     means = difference.reshape(12, 5).mean(1)
-    assert paired(difference, episode) == wilcoxon(means, alternative="greater").pvalue
-    assert paired(np.zeros(6), np.arange(6)) == 1.0
+    assert paired_p_value(difference, episode) == wilcoxon(means, alternative="greater").pvalue
+    assert paired_p_value(np.zeros(6), np.arange(6)) == 1.0
 
 
 def test_what_a_perturbation_changes_and_what_not():
@@ -100,7 +101,7 @@ def test_surprise_is_the_error_of_the_prediction():
 def test_calibration_and_test_share_no_episode():
     study = open_study(studied_run())
     window, positions = choose_clips(study, most=80, seed=0)
-    usual, tested = halves(positions)
+    usual, tested = split_by_episode(positions)
     assert not set(usual[:, 0]) & set(tested[:, 0])
     assert set(positions[:, 0]) <= set(study.held_out)
     span = (window.frames - 1) * study.model.frame_skip
@@ -110,22 +111,24 @@ def test_calibration_and_test_share_no_episode():
     assert (jump > 0).all()
 
 
-def test_teleports_are_noticed_and_nothing_is_not(measured: tuple[dict, Path]):
+def test_teleports_are_noticed_and_nothing_is_not(measured: tuple[SurpriseResult, Path]):
     result, out = measured
-    assert json.loads(out.read_text()) == result
-    found = result["conditions"]
-    assert found["teleport"]["p_before"] < 0.01
-    assert found["teleport"]["p_unchanged"] < 0.01
-    assert found["teleport"]["auc"] > 0.95
-    assert found["colour"]["auc"] > 0.6
-    assert found["unchanged"]["p_before"] > 0.01
-    assert 0.35 < found["unchanged"]["auc"] < 0.65
-    assert found["unchanged"]["p_unchanged"] is None
-    assert found["unchanged"]["trace"]["median"][0] is None
+    assert read_result(SurpriseResult, out) == result
+    teleport, colour, unchanged = (
+        result.conditions[name] for name in ("teleport", "colour", "unchanged")
+    )
+    assert teleport.p_before < 0.01
+    assert teleport.p_unchanged < 0.01
+    assert teleport.auc > 0.95
+    assert colour.auc > 0.6
+    assert unchanged.p_before > 0.01
+    assert 0.35 < unchanged.auc < 0.65
+    assert unchanged.p_unchanged is None
+    assert unchanged.trace.median[0] is None
     with np.load(out.with_suffix(".npz")) as arrays:
         frames = arrays["frames_teleport"]
-        assert frames.shape[1:] == (result["frames"], 32, 32, 3)
-        event = result["event"]
+        assert frames.shape[1:] == (result.frames, 32, 32, 3)
+        event = result.event
         assert (frames[:, :event] == arrays["frames_unchanged"][:, :event]).all()
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from isojepa.errors import UserError
-from isojepa.world.analysis.study import open_study
+from isojepa.world.analysis.study import SplitSizes, open_study
 from isojepa.world.comparison.checks import check_same_episodes
 from isojepa.world.episodes.trajectories import open_trajectories, split_episodes
 from isojepa.world.learning.config import WorldTrainConfig
@@ -202,14 +202,14 @@ def test_more_episodes_collected_then_every_verb(
     assert contents(begun.out, asked.episodes[:4]) == held
     assert asked.episodes[4:].tolist() == list(range(10, 16))
     probed = probing.run(probing.ProbeConfig(run=out, frames=60, device="cpu"))
-    assert probed["episodes"] == {"train": 6, "held_out": 4}
+    assert probed.episodes == SplitSizes(train=6, held_out=4)
     with np.load(out / "probes.npz") as arrays:
         assert sorted(contents(begun.out, np.unique(arrays["episode"]))) == sorted(held)
     surprised = surprise.run(surprise.SurpriseConfig(run=out, clips=16, device="cpu"))
-    assert surprised["episodes"] == {"usual": 2, "tested": 2}
+    assert (surprised.episodes.usual, surprised.episodes.tested) == (2, 2)
     decoded = decoder.run(decoder.DecodeConfig(run=out, frames=64, steps=1, device="cpu"))
-    assert decoded["unseen"]
-    assert decoded["frames"]["held_out"] == 4 * 15
+    assert decoded.unseen
+    assert decoded.frames.held_out == 4 * 15
 
 
 def test_a_run_is_used_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Whether distance between embeddings follows distance between states, and along paths."""
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float64, Int64
@@ -9,14 +10,13 @@ from scipy.sparse.csgraph import dijkstra
 from scipy.stats import spearmanr
 
 from isojepa.randomness import Stream, seed_from
+from isojepa.runs.typed import Sparse
 from isojepa.world.analysis.study import (
     Study,
     episode_rows,
     locate,
-    plain,
-    spread,
+    sampled,
 )
-from isojepa.world.environments.environments import Environment, Row
 
 SOURCES, TARGETS = 48, 40  # pairs join each of some frames with some others
 NODES = 3000  # states of the graph along which paths are measured
@@ -38,27 +38,43 @@ class LatentDistances(NamedTuple):
     steps: Float64[np.ndarray, " m"]
     """Environment steps between two frames of one episode."""
 
-    def correlations(self) -> dict[str, dict[str, float | int | None]]:
-        """How each goes with the latent distance, where there are pairs.
+    def correlations(self) -> "DistanceCorrelations":
+        """How each goes with the latent distance; None where there are too few pairs."""
+        return DistanceCorrelations(*map(self._correlation, (self.state, self.path, self.steps)))
 
-        Spearman's correlation; where the median latent distance reaches nine tenths of its largest
-        value; and the share of pairs further apart, between which it says little.
-        """
-        found: dict[str, dict[str, float | int | None]] = {}
-        for name in ("state", "path", "steps"):
-            other = getattr(self, name)
-            known = np.isfinite(other)
-            if known.sum() >= LEAST and np.ptp(other[known]) > 0:
-                rho: Any = spearmanr(self.latent[known], other[known]).statistic
-                x, y = running_median(other[known], self.latent[known])
-                end = float(x[np.argmax(y >= LEVEL * y.max())])
-                found[name] = {
-                    "spearman": plain(rho),
-                    "pairs": int(known.sum()),
-                    "levels_off": end,
-                    "beyond": float((other[known] > end).mean()),
-                }
-        return found
+    def _correlation(self, other: Float64[np.ndarray, " m"]) -> "DistanceCorrelation | None":
+        known = np.isfinite(other)
+        if known.sum() < LEAST or np.ptp(other[known]) == 0:
+            return None
+        x, y = running_median(other[known], self.latent[known])
+        end = float(x[np.argmax(y >= LEVEL * y.max())])
+        return DistanceCorrelation(
+            spearman=float(spearmanr(self.latent[known], other[known]).statistic),
+            pairs=int(known.sum()),
+            levels_off=end,
+            beyond=float((other[known] > end).mean()),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistanceCorrelation:
+    """How a distance goes with the latent one."""
+
+    spearman: float | None
+    pairs: int
+    levels_off: float | None = None
+    """Where the median latent distance reaches nine tenths of its largest value."""
+    beyond: float | None = None
+    """Share of the pairs further apart than that, between which it says little."""
+
+
+@dataclass(frozen=True)
+class DistanceCorrelations:
+    """One per kind of distance; see `LatentDistances`."""
+
+    state: Sparse[DistanceCorrelation | None] = None
+    path: Sparse[DistanceCorrelation | None] = None
+    steps: Sparse[DistanceCorrelation | None] = None
 
 
 def latent_distances(
@@ -85,10 +101,9 @@ def latent_distances(
     latent = np.linalg.norm(z[a].astype(np.float64) - z[b], axis=1)
     steps = np.where(episode[a] == episode[b], np.abs(step[a] - step[b]), np.nan)
     state = path = np.full(len(a), np.nan)
-    known = study.known
-    if known is not None and known.distance is not None and _has(study, known):
-        state = np.asarray(known.distance(_states(study, rows[a]), _states(study, rows[b])))
-        path = _paths(study, known, rows[first], rows, seed=seed)[np.searchsorted(first, a), b]
+    if study.distance:
+        state = np.asarray(study.distance(study.states(rows[a]), study.states(rows[b])))
+        path = _paths(study, rows[first], rows, seed=seed)[np.searchsorted(first, a), b]
     return LatentDistances(latent, state.astype(np.float64), path, steps.astype(np.float64))
 
 
@@ -104,7 +119,6 @@ def running_median(
 
 def _paths(
     study: Study,
-    known: Environment,
     sources: Int64[np.ndarray, " s"],
     rows: Int64[np.ndarray, " n"],
     *,
@@ -115,22 +129,22 @@ def _paths(
     States are joined that lie within two environment steps of one another: walls, which no step
     crosses, stay closed.
     """
-    data = study.trajectories
-    assert known.distance is not None
+    data, distance = study.trajectories, study.distance
+    assert distance is not None
     others = np.setdiff1d(episode_rows(data, np.arange(len(data))), rows)
-    nodes = np.concatenate([rows, spread(others, max(0, NODES - len(rows)), seed=seed)])
+    nodes = np.concatenate([rows, sampled(others, max(0, NODES - len(rows)), seed=seed)])
     before = episode_rows(data, study.held_out)
     episode, step = locate(data, before)
     before = before[step < data.lengths[episode] - 1]
-    moves = np.asarray(known.distance(_states(study, before), _states(study, before + 1)))
+    moves = np.asarray(distance(study.states(before), study.states(before + 1)))
     moved = moves[np.isfinite(moves) & (moves > 0)]
     if not len(moved):
         return np.full((len(sources), len(rows)), np.nan)
-    reach, everyone = REACH * float(np.median(moved)), _states(study, nodes)
+    reach, everyone = REACH * float(np.median(moved)), study.states(nodes)
     starts, ends, lengths = [], [], []
     for begin in range(0, len(nodes), AT_ONCE):
         some = {k: v[begin : begin + AT_ONCE, None] for k, v in everyone.items()}
-        apart = np.asarray(known.distance(some, {k: v[None] for k, v in everyone.items()}))
+        apart = np.asarray(distance(some, {k: v[None] for k, v in everyone.items()}))
         i, j = np.nonzero(apart <= reach)
         starts.append(i + begin)
         ends.append(j)
@@ -140,13 +154,3 @@ def _paths(
     at = np.searchsorted(rows, sources)
     found = np.asarray(dijkstra(graph, indices=at), np.float64)[:, : len(rows)]
     return np.where(np.isfinite(found), found, np.nan)
-
-
-def _has(study: Study, known: Environment) -> bool:
-    return all(name in study.trajectories.columns for name in known.needs)
-
-
-def _states(study: Study, rows: Int64[np.ndarray, " n"]) -> Row:
-    known = study.known
-    assert known is not None
-    return {name: study.trajectories.column(name)[rows] for name in known.needs}

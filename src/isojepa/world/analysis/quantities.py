@@ -81,3 +81,14 @@ def columns_of(quantities: tuple[Quantity, ...]) -> list[slice]:
     widths = [2 if quantity.angle else 1 for quantity in quantities]
     starts = np.cumsum([0, *widths])
     return [slice(int(s), int(s) + w) for s, w in zip(starts, widths)]
+
+
+def as_values(
+    quantities: tuple[Quantity, ...], guess: Float64[np.ndarray, "m k"]
+) -> Float64[np.ndarray, "m q"]:
+    """Predicted sines and cosines back to angles; other columns as they are."""
+    parts = []
+    for quantity, columns in zip(quantities, columns_of(quantities)):
+        part = guess[:, columns]
+        parts.append(np.arctan2(part[:, 0], part[:, 1]) if quantity.angle else part[:, 0])
+    return np.stack(parts, 1)

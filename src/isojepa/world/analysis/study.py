@@ -1,6 +1,8 @@
 """A trained world model beside the episodes to study it on: embeddings of chosen frames."""
 
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +16,8 @@ from isojepa.boundaries import shown
 from isojepa.devices import Device
 from isojepa.errors import UserError
 from isojepa.progress import track
-from isojepa.world.environments.environments import ENVIRONMENTS, Environment
+from isojepa.runs.settings import require
+from isojepa.world.environments.environments import ENVIRONMENTS, Environment, Row
 from isojepa.world.episodes.trajectories import Trajectories, split_episodes
 from isojepa.world.learning.measures import encode
 from isojepa.world.learning.split import Split
@@ -25,6 +28,41 @@ log = logging.getLogger(__name__)
 HELD_OUT = 0.2
 """Share of the episodes to hold out where training held out none."""
 AT_ONCE = 256  # frames
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyConfig:
+    """What every study of a trained world model may be told."""
+
+    run: Path
+    """Run folder of `isojepa world train`."""
+    data: Path | None = None
+    """Data set to study it on. Default: the run's own."""
+    new_episodes: bool = False
+    """Report on episodes added since training too, not only on those held out."""
+    seed: int = 0
+    """Of all that is drawn at random."""
+    device: Device = "auto"
+    """Where to compute."""
+    cache: Path | None = None
+    """Folder of decoded frames. Default: the run's."""
+
+    def __post_init__(self) -> None:
+        require(self.seed >= 0, "--seed must not be negative")
+
+    def open(self) -> "Study":
+        """The run and the data set; see `open_study`."""
+        return open_study(
+            self.run, self.data, device=self.device, cache=self.cache, new=self.new_episodes
+        )
+
+
+@dataclass(frozen=True)
+class SplitSizes:
+    """How many episodes or frames were learnt from, and how many reported on."""
+
+    train: int
+    held_out: int
 
 
 class Study(NamedTuple):
@@ -43,6 +81,18 @@ class Study(NamedTuple):
     """Whether the model has never seen the held-out episodes."""
     known: Environment | None
     """What is known of the data set's environment."""
+
+    @property
+    def distance(self) -> Callable[[Row, Row], np.ndarray] | None:
+        """Of two states, where the environment has one and the data set records the states."""
+        known = self.known
+        recorded = known and all(name in self.trajectories.columns for name in known.needs)
+        return known.distance if known and recorded else None
+
+    def states(self, rows: Int64[np.ndarray, " n"]) -> Row:
+        """What of the environment's state `distance` takes, at some rows."""
+        needs = self.known.needs if self.known else ()
+        return {name: self.trajectories.column(name)[rows] for name in needs}
 
 
 def open_study(
@@ -107,12 +157,19 @@ def locate(
     return episode, rows - (ends - trajectories.lengths)[episode]
 
 
-def spread(values: np.ndarray, most: int, *, seed: int) -> np.ndarray:
+def sampled(values: np.ndarray, most: int, *, seed: int) -> np.ndarray:
     """At most so many of the values, in their order, drawn without replacement."""
     if len(values) <= most:
         return values
     chosen = np.random.default_rng(seed).choice(len(values), most, replace=False)
     return values[np.sort(chosen)]
+
+
+def rows_at(
+    trajectories: Trajectories, moments: Int64[np.ndarray, "n two"]
+) -> Int64[np.ndarray, " n"]:
+    """The rows of (episode, environment step): the inverse of `locate`."""
+    return (np.cumsum(trajectories.lengths) - trajectories.lengths)[moments[:, 0]] + moments[:, 1]
 
 
 def embed_rows(
@@ -146,8 +203,3 @@ def shrink(frames: UInt8[np.ndarray, "n y x c"], size: int) -> UInt8[np.ndarray,
         for f in frames
     )
     return np.stack([np.asarray(image) for image in small])
-
-
-def plain(value: float) -> float | None:
-    """A number as JSON can hold it: None in place of NaN and infinities."""
-    return float(value) if np.isfinite(value) else None
