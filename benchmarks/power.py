@@ -1,7 +1,7 @@
 """Power study: how often each test of Gaussianity rejects each alternative, at 5 %.
 
     python benchmarks/power.py --quick    # some fifteen seconds on one core
-    python benchmarks/power.py --small    # docs/power.md: some eight minutes on one core
+    python benchmarks/power.py --small    # docs/explanation/power.md: some ten minutes on one core
     python benchmarks/power.py            # the full grid: hours
 
 Prints a table per setting; comparisons with SciPy (and with pingouin and statsmodels where they are
@@ -66,7 +66,7 @@ class Config:
     quick: bool = False
     """One small setting instead of the grid, to see that it runs."""
     small: bool = False
-    """The grid behind docs/power.md instead of the full one."""
+    """The grid behind docs/explanation/power.md instead of the full one."""
     out: Path | None = None
     """Markdown file to write the tables to."""
 

@@ -3,8 +3,9 @@
     python experiments/diagnose_gallery.py --out gallery --pictures docs/images
 
 Writes one file of embeddings per case, diagnoses it, prints a table of verdicts and, with
---pictures and a Chromium, takes the pictures of docs/diagnose.md. The demo is run first unless
---demo names the folder of an earlier one. Two minutes on two cores, one more for the demo.
+--pictures and a Chromium, takes the pictures of docs/explanation/known-laws.md. The demo is run
+first unless --demo names the folder of an earlier one. Two minutes on two cores, one more for the
+demo.
 """
 
 import io

@@ -61,7 +61,7 @@ class Claim:
 
     name: str
     number: int
-    """In the chain of docs/claims.md."""
+    """In the order of the claims."""
     statement: str
     source: str
     measure: Callable[[int, bool], Iterable[Row]]

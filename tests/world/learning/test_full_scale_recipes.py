@@ -1,4 +1,4 @@
-"""The recipes of docs/world-models.md for the four published environments, at a few steps each."""
+"""The recipes of docs/explanation/world-models.md, at a few steps each."""
 
 import re
 import shlex
