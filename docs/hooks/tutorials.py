@@ -28,8 +28,9 @@ LONGEST = 600
 """Seconds that one cell may take."""
 ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 BASH = "%%bash\n"
-PLAIN = "import os; os.environ.pop('FORCE_COLOR', None)"
-"""Kernels ask for colours, and commands would draw their bars for a terminal that is not there."""
+PLAIN = """import os, warnings
+os.environ.pop("FORCE_COLOR", None)  # kernels ask for it, and commands would draw bars
+warnings.filterwarnings("ignore", "IProgress not found")"""
 
 
 class Picture(NamedTuple):
@@ -64,6 +65,9 @@ def executed(script: Path) -> nbformat.NotebookNode:
             pipes = Config(KernelManager={"transport": "ipc"})  # and no port of the machine
             client = NotebookClient(notebook, timeout=LONGEST, resources=here, config=pipes)
             client.execute(env={**os.environ, "PATH": path, "COLUMNS": "100"})
+            for output in (one for cell in notebook.cells for one in cell.get("outputs", [])):
+                if "text" in output:
+                    output.text = output.text.replace(f"{place}/", "")
         del notebook.cells[0]
         CACHE.mkdir(parents=True, exist_ok=True)
         for old in CACHE.glob(f"{script.stem}-*.ipynb"):
