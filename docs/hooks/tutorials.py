@@ -19,7 +19,6 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.plugins import get_plugin_logger
 from mkdocs.structure.files import File, Files
 from nbclient import NotebookClient
-from traitlets.config import Config
 
 log = get_plugin_logger("tutorials")
 ROOT = Path(__file__).parents[2]
@@ -62,8 +61,9 @@ def executed(script: Path) -> nbformat.NotebookNode:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         with tempfile.TemporaryDirectory() as place:
             here = {"metadata": {"path": place}}
-            pipes = Config(KernelManager={"transport": "ipc"})  # and no port of the machine
-            client = NotebookClient(notebook, timeout=LONGEST, resources=here, config=pipes)
+            client = NotebookClient(
+                notebook, timeout=LONGEST, startup_timeout=LONGEST, resources=here
+            )
             client.execute(env={**os.environ, "PATH": path, "COLUMNS": "100"})
             for output in (one for cell in notebook.cells for one in cell.get("outputs", [])):
                 if "text" in output:
