@@ -6,8 +6,8 @@ from torch import nn
 
 from isojepa import LeJEPALoss
 from isojepa.encoders.compute import lejepa
-from isojepa.encoders.modalities.images.batches import Batch
-from isojepa.encoders.modalities.images.views import Views
+from isojepa.encoders.modalities.images.images import Squares
+from isojepa.encoders.modalities.modality import Batch, Views
 from isojepa.training.optimise import Update, optimise
 
 
@@ -33,10 +33,10 @@ def updates(parts: int, local: bool, dropout: float = 0.0) -> tuple[list[Update]
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 255, (3, 10, 3, 2, 2), generator=generator, dtype=torch.uint8)
     model, optimiser = fabric.setup(model, optimiser)
-    batches = (Batch(x, torch.ones(10), None, 0, 10) for x in images)
+    batches = (Batch(Squares(x, torch.ones(10)), None, 0, 10) for x in images)
 
     def views(batch: Batch, step: int) -> Views:
-        large = batch.images.float().div(255).expand(2, -1, -1, -1, -1) + step
+        large = batch.samples.pixels.float().div(255).expand(2, -1, -1, -1, -1) + step
         return Views(large, large[:1, ..., :1, :1] if local else None)
 
     compute = lejepa(fabric, model, LeJEPALoss(2, 0.2, slices=16), views, parts=parts)

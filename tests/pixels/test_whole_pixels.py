@@ -65,7 +65,7 @@ def test_sgi_of_two_bytes_a_channel(
     (tmp_path / "x.sgi").write_bytes(form(x))
     channels = min(bands, 3)
     found = read_square(tmp_path / "x.sgi", SIDE, channels)
-    assert found.seen.peak in (2**bits - 1, 2**bits - 1 | 255)
+    assert found.info.peak in (2**bits - 1, 2**bits - 1 | 255)
     np.testing.assert_allclose(
         found.pixels.astype(int), to_byte(x[:channels].astype(np.uint16), bits), atol=1
     )
@@ -76,7 +76,7 @@ def test_sgi_of_one_byte_is_as_pillow_reads_it(tmp_path: Path) -> None:
     image = Image.fromarray(x.transpose(1, 2, 0))
     image.save(tmp_path / "x.sgi")
     found = read_square(tmp_path / "x.sgi", SIDE, 3)
-    assert found.seen.peak is None
+    assert found.info.peak is None
     np.testing.assert_array_equal(found.pixels, x)
 
 
@@ -108,12 +108,12 @@ def said_to_be_of_sixteen_bits(file: bytes) -> bytes:
 def test_jpeg_2000_of_sixteen_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x.jp2").write_bytes(jpeg_2000(200))
     (tmp_path / "half.jp2").write_bytes(said_to_be_of_sixteen_bits(jpeg_2000(100)))
-    assert read_square(tmp_path / "x.jp2", SIDE, 3).seen.peak is None
+    assert read_square(tmp_path / "x.jp2", SIDE, 3).info.peak is None
     with pytest.raises(Unreadable, match="upper byte only: save it as PNG or TIFF"):
         read_square(tmp_path / "half.jp2", SIDE, 3)
     monkeypatch.setattr(deep, "declared_bits", lambda _: 16)  # nothing here writes such files
     found = read_square(tmp_path / "x.jp2", SIDE, 3)
-    assert found.seen.peak == 200 << 8 | 255
+    assert found.info.peak == 200 << 8 | 255
     assert (found.pixels == 200).all()
 
 

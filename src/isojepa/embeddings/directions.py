@@ -20,8 +20,9 @@ from isojepa.embeddings.clusters import (
     deepest_valley,
     separating_directions,
 )
-from isojepa.normality.calibration import Calibration, null_distribution
+from isojepa.normality.calibration import Calibration
 from isojepa.normality.characteristic_function import trapezoid
+from isojepa.normality.null import null_distribution
 from isojepa.normality.samples import standardise
 from isojepa.normality.statistic import Null
 from isojepa.normality.univariate import epps_pulley

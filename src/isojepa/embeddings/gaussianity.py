@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from scipy import stats
 
-from isojepa.normality.calibration import GaussianityTest, gaussianity_test
+from isojepa.normality.gaussianity import GaussianityTest, gaussianity_test
 from isojepa.theme.wording import number
 
 N_NULL = 199

@@ -7,15 +7,10 @@ from isojepa.faces import lazily
 if TYPE_CHECKING:
     from isojepa.encoders.jepa import JEPA
     from isojepa.encoders.modalities.images.encoder import Encoder, EncoderSpec, load_encoder
-    from isojepa.encoders.modalities.images.views import (
-        Views,
-        draw_parameters,
-        glyph,
-        make_views,
-        normalise,
-        photo,
-        small,
-    )
+    from isojepa.encoders.modalities.images.parameters import draw_parameters
+    from isojepa.encoders.modalities.images.recipes import glyph, photo, small
+    from isojepa.encoders.modalities.images.views import make_views, normalise
+    from isojepa.encoders.modalities.modality import Views
 
 __all__ = [
     "JEPA",
@@ -38,13 +33,13 @@ __getattr__ = lazily(
         "JEPA": "jepa",
         "Encoder": f"{_IMAGES}.encoder",
         "EncoderSpec": f"{_IMAGES}.encoder",
-        "Views": f"{_IMAGES}.views",
-        "draw_parameters": f"{_IMAGES}.views",
-        "glyph": f"{_IMAGES}.views",
+        "Views": "modalities.modality",
+        "draw_parameters": f"{_IMAGES}.parameters",
+        "glyph": f"{_IMAGES}.recipes",
         "load_encoder": f"{_IMAGES}.encoder",
         "make_views": f"{_IMAGES}.views",
         "normalise": f"{_IMAGES}.views",
-        "photo": f"{_IMAGES}.views",
-        "small": f"{_IMAGES}.views",
+        "photo": f"{_IMAGES}.recipes",
+        "small": f"{_IMAGES}.recipes",
     },
 )

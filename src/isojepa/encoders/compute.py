@@ -9,8 +9,7 @@ from jaxtyping import Float
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from isojepa.encoders.modalities.images.batches import Batch
-from isojepa.encoders.modalities.images.views import Views
+from isojepa.encoders.modalities.modality import Batch, Views
 from isojepa.objective.accumulation import backward_in_parts
 from isojepa.objective.lejepa import LeJEPALoss, LeJEPATerms
 

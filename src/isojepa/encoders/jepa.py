@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from isojepa.encoders.modalities.images.encoder import Encoder
-from isojepa.encoders.modalities.images.views import Views
+from isojepa.encoders.modalities.modality import Views
 
 
 def projector(d: int, hidden: int, out: int) -> nn.Sequential:

@@ -11,8 +11,8 @@ from torch import nn
 from isojepa.backbones.micro import SMALL_IMAGE
 from isojepa.encoders.config import PretrainConfig, RecipeName
 from isojepa.encoders.modalities.images.images import Headers
+from isojepa.encoders.modalities.images.recipes import RECIPES, ViewRecipe
 from isojepa.encoders.modalities.images.sizes import Reader, reader
-from isojepa.encoders.modalities.images.views import RECIPES, Recipe
 from isojepa.errors import UserError
 from isojepa.training.optimise import cosine_schedule
 
@@ -129,7 +129,7 @@ def _local_views(
     config: PretrainConfig,
     network: Reader,
     count: int,
-    recipe: Recipe,
+    recipe: ViewRecipe,
     tell: Callable[[str], object],
 ) -> tuple[int, int]:
     """How many local views, and their side: none where they would cost as much as global ones."""
@@ -162,7 +162,7 @@ def local_size_before(stored: dict[str, Any]) -> int:
     return was if network.refusal(size, was) is None else size
 
 
-def view_recipe(config: PretrainConfig, plan: PretrainPlan) -> Recipe:
+def view_recipe(config: PretrainConfig, plan: PretrainPlan) -> ViewRecipe:
     """The recipe that the plan names, with the configuration's own changes."""
     recipe = RECIPES[plan.recipe](plan.image_size, plan.global_views, plan.local_views)
     recipe = replace(recipe, local_size=plan.local_size)

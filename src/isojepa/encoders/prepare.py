@@ -19,11 +19,10 @@ from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.modalities.images.encoder import Encoder, EncoderSpec, Stem
 from isojepa.encoders.modalities.images.images import (
     ImageSet,
-    channel_statistics,
     read_headers,
     read_images,
 )
-from isojepa.encoders.modalities.images.survey import say
+from isojepa.encoders.modalities.images.survey import warn_once
 from isojepa.encoders.own_images import as_recorded, check_unrecorded
 from isojepa.encoders.plan import PretrainPlan, local_size_before, settle
 from isojepa.encoders.sources.fingerprints import with_fingerprints
@@ -75,7 +74,7 @@ def prepare(
     table = asked if record is not None else config.labels
     listing = list_folder(config.data, table, _outputs(config))
     for note in listing.notes:
-        say(listing.root, note)
+        warn_once(listing.root, note)
     listing = with_fingerprints(listing, track)
     if stored is not None and record is not None:
         listing = as_recorded(
@@ -168,7 +167,7 @@ def _check_skipped(config: PretrainConfig, images: ImageSet) -> None:
 def build_encoder(prepared: Prepared, train: Tensor, backbone: nn.Module | None) -> Encoder:
     """The encoder with its initial weights, normalising as the training images need."""
     config, plan, images = prepared
-    mean, std = channel_statistics(images, train.tolist())
+    mean, std = images.statistics(train.tolist())
     torch.manual_seed(seed_from(config.seed, Stream.WEIGHTS))
     spec = EncoderSpec(
         model=plan.model if backbone is None else "custom",
@@ -218,7 +217,7 @@ def announce(prepared: Prepared, encoder: Encoder) -> None:
     if encoder.spec.stem == "small":
         log.info("%s: stem of stride 1 for small images", plan.model)
     for note in images.notes:
-        say(images.listing.root, note)
+        warn_once(images.listing.root, note)
     held = int(images.held_out.sum())
     classes = images.listing.class_names
     log.info(

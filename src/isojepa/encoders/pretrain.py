@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from isojepa.embeddings.label_free import effective_rank
 from isojepa.encoders.compute import PretrainTerms, lejepa
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.jepa import JEPA
-from isojepa.encoders.modalities.images.batches import Batch, training_batches
+from isojepa.encoders.modalities.batches import training_batches
 from isojepa.encoders.modalities.images.encoder import Encoder, export_encoder
+from isojepa.encoders.modalities.images.modality import views
 from isojepa.encoders.modalities.images.preview import write_preview
-from isojepa.encoders.modalities.images.views import Views, draw_parameters, make_views
+from isojepa.encoders.modalities.modality import Batch
 from isojepa.encoders.plan import view_recipe
 from isojepa.encoders.prepare import Prepared, announce, build_encoder, describe_data, prepare
 from isojepa.encoders.probes import online_probe, probe_accuracies
@@ -151,15 +153,9 @@ def build_compute(
         directions=config.directions,
     )
 
-    def views(batch: Batch, step: int) -> Views:
-        parameters = draw_parameters(
-            recipe, batch.aspects, seed=config.seed, step=step, first=batch.first, total=batch.total
-        )
-        squares = batch.images.to(fabric.device, non_blocking=True)
-        return make_views(squares, parameters, recipe, spec.mean, spec.std)
-
+    make_views = partial(views, recipe=recipe, spec=spec, seed=config.seed, device=fabric.device)
     parts = math.ceil(plan.batch_size / (fabric.world_size * (config.micro_batch or 2**62)))
-    return lejepa(fabric, model, objective, views, parts=parts)
+    return lejepa(fabric, model, objective, make_views, parts=parts)
 
 
 def batches(prepared: Prepared, train_on: Tensor, fabric: Fabric, start: int) -> Iterator[Batch]:

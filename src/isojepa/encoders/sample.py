@@ -10,7 +10,8 @@ from torch import Tensor
 from isojepa.encoders.evaluation.features import embed
 from isojepa.encoders.jepa import JEPA
 from isojepa.encoders.modalities.images.images import ImageSet
-from isojepa.encoders.modalities.images.views import centre_parameters, render
+from isojepa.encoders.modalities.images.parameters import centre_parameters
+from isojepa.encoders.modalities.images.rendering import render_views
 from isojepa.randomness import epoch_order
 from isojepa.runs.folder import save_arrays
 
@@ -50,6 +51,7 @@ def thumbnails(images: ImageSet, indices: Tensor) -> UInt8[np.ndarray, "n h w c"
     size = min(THUMBNAIL, images.side)
     parts = []
     for part in indices.split(256):
-        views = render(images.read(part), centre_parameters(images.aspects[part]), size)[0]
+        squares, aspects = images.read(part)
+        views = render_views(squares, centre_parameters(aspects), size)[0]
         parts.append((views * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy())
     return np.concatenate(parts)

@@ -5,14 +5,10 @@ from typing import TYPE_CHECKING
 from isojepa.faces import lazily
 
 if TYPE_CHECKING:
-    from isojepa.normality.calibration import (
-        Calibration,
-        GaussianityTest,
-        gaussianity_test,
-        null_distribution,
-        rejection_rate,
-    )
+    from isojepa.normality.calibration import Calibration
+    from isojepa.normality.gaussianity import GaussianityTest, gaussianity_test, rejection_rate
     from isojepa.normality.multivariate import MULTIVARIATE, random_directions
+    from isojepa.normality.null import null_distribution
     from isojepa.normality.univariate import UNIVARIATE, epps_pulley, epps_pulley_floor
 
 __all__ = [
@@ -34,12 +30,12 @@ __getattr__ = lazily(
         "MULTIVARIATE": "multivariate",
         "UNIVARIATE": "univariate",
         "Calibration": "calibration",
-        "GaussianityTest": "calibration",
+        "GaussianityTest": "gaussianity",
         "epps_pulley": "univariate",
         "epps_pulley_floor": "univariate",
-        "gaussianity_test": "calibration",
-        "null_distribution": "calibration",
+        "gaussianity_test": "gaussianity",
+        "null_distribution": "null",
         "random_directions": "multivariate",
-        "rejection_rate": "calibration",
+        "rejection_rate": "gaussianity",
     },
 )

@@ -26,7 +26,7 @@ SAMPLE = 65_536  # pixels looked at for the bright end
 WHITE_IS_ZERO = 0  # TIFF's photometric interpretation
 
 
-class Source(NamedTuple):
+class TileSource(NamedTuple):
     """Where an image that is not loaded yet comes from: enough to read it a second time."""
 
     file: str | IO[bytes] | None
@@ -70,21 +70,21 @@ def is_deep(image: Image.Image) -> bool:
     return deep or any(_other_byte(tile) for tile in source.tiles)
 
 
-def deep_source(image: Image.Image) -> Source:
+def deep_source(image: Image.Image) -> TileSource:
     """Where the image comes from; mends what Pillow gets wrong about 16 bits."""
     tiles = whole_tiles(image)
     if not tiles:
-        return Source(None, None, [], None, None)
+        return TileSource(None, None, [], None, None)
     image.tile = tiles  # type: ignore[attr-defined]
     args = tiles[0].args
     raw = args if isinstance(args, str) else (args[0] if args else None)
     file = getattr(image, "filename", "") or getattr(image, "fp", None)
-    return Source(
+    return TileSource(
         file, image.format, tiles, raw if isinstance(raw, str) else None, declared_bits(image)
     )
 
 
-def deep_pixels(image: Image.Image, source: Source, bits: int | None) -> Deep | None:
+def deep_pixels(image: Image.Image, source: TileSource, bits: int | None) -> Deep | None:
     """The loaded image in 8 bits per channel if its integers are deeper; else None.
 
     Raises:
@@ -114,7 +114,7 @@ def _grey(image: Image.Image, bits: int | None) -> Deep:
     return Deep(Image.fromarray(grey), peak, bright)
 
 
-def _colour(image: Image.Image, source: Source, bits: int | None) -> Deep | None:
+def _colour(image: Image.Image, source: TileSource, bits: int | None) -> Deep | None:
     swapped = [_other_byte(tile) for tile in source.tiles]
     only_upper = source.bits == DEEPEST
     if not only_upper and (not swapped or None in swapped):
@@ -163,7 +163,7 @@ def _ends(values: np.ndarray) -> tuple[int, int]:
     return int(flat.max()), int(np.percentile(sample, 99.9))
 
 
-def _second_reading(source: Source, tiles: list[Any]) -> np.ndarray:
+def _second_reading(source: TileSource, tiles: list[Any]) -> np.ndarray:
     file = source.file
     if file is not None and not isinstance(file, str | bytes):
         file.seek(0)

@@ -22,7 +22,7 @@ WIDENED_GREY = "LA;16B"  # raw mode of grey PNG that Pillow widens to RGBA
 PACKED_GREYS = {"L;2": 85, "L;4": 17}  # raw mode: factor by which Pillow widens them to 8 bits
 
 
-class Seen(NamedTuple):
+class ImageInfo(NamedTuple):
     """What a file was like before it became a square, and what the square holds."""
 
     short_side: int
@@ -50,7 +50,7 @@ class Square(NamedTuple):
     pixels: UInt8[np.ndarray, "c s s"]
     aspect: float
     """Width over height of the original."""
-    seen: Seen
+    info: ImageInfo
 
 
 def to_square(image: Image.Image, side: int, channels: int, bits: int | None = None) -> Square:
@@ -97,7 +97,7 @@ def squeeze(image: Image.Image, side: int, channels: int, bits: int | None) -> S
     pixels = np.asarray(flat).reshape(side, side, channels).transpose(2, 0, 1)
     pixels = np.array(pixels, order="C")  # Pillow's own memory is read-only
     peak, bright = (None, 0) if deep is None else (deep.peak, deep.bright)
-    seen = Seen(
+    info = ImageInfo(
         short_side=min(width, height),
         grey=grey,
         peak=peak,
@@ -108,7 +108,7 @@ def squeeze(image: Image.Image, side: int, channels: int, bits: int | None) -> S
         flat=_all_equal(pixels, pixels[:, :1, :1]),
         digest=crc32(pixels.data),
     )
-    return Square(pixels, width / height, seen)
+    return Square(pixels, width / height, info)
 
 
 def is_grey(image: Image.Image) -> bool:

@@ -32,8 +32,9 @@ from isojepa.encoders.evaluation.split import (
 )
 from isojepa.encoders.modalities.images.encoder import Encoder, load_encoder
 from isojepa.encoders.modalities.images.images import ImageSet, read_images
-from isojepa.encoders.modalities.images.survey import say
-from isojepa.encoders.modalities.images.views import centre_parameters, render
+from isojepa.encoders.modalities.images.parameters import centre_parameters
+from isojepa.encoders.modalities.images.rendering import render_views
+from isojepa.encoders.modalities.images.survey import warn_once
 from isojepa.encoders.sources.fingerprints import with_fingerprints
 from isojepa.encoders.sources.folder import UNLABELLED, list_folder, why_no_scores
 from isojepa.encoders.sources.held_out import HeldOut, read_held_out
@@ -100,7 +101,7 @@ def read_for(
         listing, side=spec.side, channels=spec.channels, bits=spec.bits, track=track
     )
     for note in (*listing.notes, *images.notes):
-        say(listing.root, note)
+        warn_once(listing.root, note)
     images = replace(images, skipped=[*listing.unreachable, *images.skipped])
     if images.skipped:
         name, reason = images.skipped[0]
@@ -237,7 +238,8 @@ def _pictures(images: ImageSet, indices: np.ndarray) -> np.ndarray:
     size = min(32, images.side)
     parts = []
     for part in torch.from_numpy(indices).split(512):
-        view = render(images.read(part), centre_parameters(images.aspects[part]), size)[0]
+        squares, aspects = images.read(part)
+        view = render_views(squares, centre_parameters(aspects), size)[0]
         parts.append((view * 255).round().byte().permute(0, 2, 3, 1).numpy())
     return np.concatenate(parts)
 

@@ -35,7 +35,7 @@ def embed(
     chosen = torch.as_tensor(indices)
     parts = []
     for part in track(iter(chosen.split(batch_size)), -(-len(chosen) // batch_size), "embedding"):
-        squares = images.read(part).to(device, non_blocking=True)
-        parts.append(encoder(encoder.prepare(squares, images.aspects[part])).float())
+        samples = (x.to(device, non_blocking=True) for x in images.read(part))
+        parts.append(encoder(encoder.prepare(*samples)).float())
     encoder.train(training)
     return torch.cat(parts)

@@ -7,11 +7,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from isojepa.encoders.modalities.images.batches import epoch_order, training_batches
+from isojepa.encoders.modalities.batches import training_batches
 from isojepa.encoders.modalities.images.images import ImageSet, read_images
 from isojepa.encoders.modalities.images.preview import write_preview
-from isojepa.encoders.modalities.images.views import photo
+from isojepa.encoders.modalities.images.recipes import photo
 from isojepa.encoders.sources.folder import list_folder
+from isojepa.randomness import epoch_order
 
 
 def numbered(folder: Path, n: int = 11) -> ImageSet:
@@ -21,7 +22,7 @@ def numbered(folder: Path, n: int = 11) -> ImageSet:
 
 
 def contents(batches: object) -> list[list[int]]:
-    return [batch.images[:, 0, 0, 0].tolist() for batch in batches]
+    return [batch.samples.pixels[:, 0, 0, 0].tolist() for batch in batches]
 
 
 def test_an_epoch_visits_everything_once_but_the_incomplete_batch(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_the_range_that_is_used_becomes_black_to_white(
     bands = values if "RGB" in kind else values[..., :1].repeat(3, -1)
     expected = bands.transpose(2, 0, 1).astype(float) * 255 / (2**bits - 1)
     assert np.abs(square.pixels - expected).max() <= 1
-    assert square.seen.grey == ("RGB" not in kind)
+    assert square.info.grey == ("RGB" not in kind)
 
 
 @pytest.mark.parametrize("bits", [20, 31, 32])
@@ -170,11 +170,11 @@ def folder_of(path: Path, peaks: list[int], **options: int | None) -> ImageSet:
 def test_one_scale_for_the_whole_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory_bytes: int | None
 ) -> None:
-    monkeypatch.setattr(reading, "GLANCE", 2)  # sees the first and the last file only
+    monkeypatch.setattr(reading, "SAMPLED", 2)  # sees the first and the last file only
     peaks = [200, 1000, 4000, 600, 0, 900]
     images = folder_of(tmp_path, peaks, memory_bytes=memory_bytes)
     assert images.bits == 12
-    brightest = images.read(range(6)).amax((1, 2, 3)).tolist()
+    brightest = images.read(range(6)).pixels.amax((1, 2, 3)).tolist()
     assert brightest == [peak * 255 // 4095 for peak in peaks]
     assert any("at most 4000 (in 002.png): 0 to 4095 become" in note for note in images.notes)
     assert any(note.startswith("2 of 6 images") and "nearly black" in note for note in images.notes)
@@ -183,14 +183,14 @@ def test_one_scale_for_the_whole_folder(
 def test_the_scale_of_training_stays(tmp_path: Path) -> None:
     images = folder_of(tmp_path, [500, 3000, 1023], bits=10)
     assert images.bits == 10
-    assert images.read(range(3)).amax((1, 2, 3)).tolist() == [500 * 255 // 1023, 255, 255]
+    assert images.read(range(3)).pixels.amax((1, 2, 3)).tolist() == [500 * 255 // 1023, 255, 255]
     assert any("1 of 3 images (001.png) holds values beyond 1023" in note for note in images.notes)
 
 
 def test_files_of_8_bits_are_left_alone_beside_deeper_ones(tmp_path: Path) -> None:
     Image.fromarray((RAMP * 255).astype(np.uint8)).save(tmp_path / "z.png")
     images = folder_of(tmp_path, [1023])
-    assert images.read([0, 1]).amax((1, 2, 3)).tolist() == [255, 255]
+    assert images.read([0, 1]).pixels.amax((1, 2, 3)).tolist() == [255, 255]
     (tmp_path / "000.png").unlink()
     assert read_images(list_folder(tmp_path), side=S, channels=1).bits is None
 

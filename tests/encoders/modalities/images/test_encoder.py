@@ -16,7 +16,7 @@ from isojepa.encoders.evaluation.features import embed
 from isojepa.encoders.jepa import JEPA
 from isojepa.encoders.modalities.images.encoder import Encoder, EncoderSpec, export_encoder
 from isojepa.encoders.modalities.images.images import read_images
-from isojepa.encoders.modalities.images.views import Views
+from isojepa.encoders.modalities.modality import Views
 from isojepa.encoders.sources.folder import list_folder
 from isojepa.errors import UserError
 

@@ -1,6 +1,5 @@
 """Every kind of image file ends as the right square, or is skipped with the reason."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,6 @@ import torch
 from PIL import Image
 
 from isojepa.encoders.modalities.images.images import (
-    channel_statistics,
     read_headers,
     read_images,
     read_square,
@@ -54,7 +52,7 @@ def test_the_whole_zoo_is_read(zoo: Path) -> None:
     images = read_images(list_folder(zoo), side=16, channels=3)
     assert images.skipped == []
     assert len(images) == 15
-    assert images.read([0, 3]).shape == (2, 3, 16, 16)
+    assert images.read([0, 3]).pixels.shape == (2, 3, 16, 16)
 
 
 def test_wrecks_are_skipped_with_the_reason(tmp_path: Path, wrecks: dict[str, str]) -> None:
@@ -81,7 +79,7 @@ def test_decoding_when_asked_equals_keeping_in_memory(zoo: Path) -> None:
     decoded = read_images(listing, side=16, channels=3, memory_bytes=0)
     assert decoded.pixels is None
     order = [5, 0, 2]
-    assert torch.equal(kept.read(order), decoded.read(torch.tensor(order)))
+    assert torch.equal(kept.read(order).pixels, decoded.read(torch.tensor(order)).pixels)
 
 
 def test_headers(zoo: Path) -> None:
@@ -97,6 +95,6 @@ def test_headers(zoo: Path) -> None:
 def test_channel_statistics(tmp_path: Path) -> None:
     Image.fromarray(np.full((4, 4, 3), [0, 51, 255], np.uint8)).save(tmp_path / "a.png")
     images = read_images(list_folder(tmp_path), side=4, channels=3)
-    mean, std = channel_statistics(replace(images), [0])
+    mean, std = images.statistics([0])
     assert mean == pytest.approx([0, 0.2, 1])
     assert std == pytest.approx([1 / 255] * 3)

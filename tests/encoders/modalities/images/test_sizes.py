@@ -13,8 +13,8 @@ from torch import nn
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.modalities.images.encoder import Encoder
 from isojepa.encoders.modalities.images.images import Headers
+from isojepa.encoders.modalities.images.recipes import photo
 from isojepa.encoders.modalities.images.sizes import Reader, reader
-from isojepa.encoders.modalities.images.views import photo
 from isojepa.encoders.plan import PretrainPlan, local_size_before, settle, view_recipe
 from isojepa.errors import UserError
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from isojepa import machine
 from isojepa.boundaries import shown
 from isojepa.encoders.modalities.images.survey import Survey
+from isojepa.encoders.modalities.modality import Statistics
 from isojepa.encoders.sources.folder import Listing
 from isojepa.errors import UserError
 from isojepa.pixels.decoding import formats, opened, read_square
@@ -24,13 +25,13 @@ from isojepa.pixels.square import Square, is_grey, to_square
 from isojepa.pixels.unreadable import Unreadable
 
 __all__ = [
-    "Headers", "ImageSet", "Unreadable",
-    "channel_statistics", "read_headers", "read_images", "read_square", "to_square",
+    "Headers", "ImageSet", "Squares", "Unreadable",
+    "read_headers", "read_images", "read_square", "to_square",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-GLANCE = 32  # files read to guess the depth of the pixels before all are
+SAMPLED = 32  # files read to guess the depth of the pixels before all are
 BLOCK = 1024  # files whose squares may wait in memory at once
 
 
@@ -67,9 +68,17 @@ def _header(listing: Listing, i: int) -> tuple[int, bool]:
         return min(image.size), is_grey(image)
 
 
+class Squares(NamedTuple):
+    """Some images as they are read: squeezed to squares, whole."""
+
+    pixels: UInt8[Tensor, "n c s s"]
+    aspects: Float[Tensor, " n"]
+    """Width over height of the original images; on the CPU, where views are drawn."""
+
+
 @dataclass(frozen=True)
 class ImageSet:
-    """Images of one folder as squares, in memory or decoded when asked for."""
+    """Images of one folder as squares, in memory or decoded when asked for: a `Dataset`."""
 
     listing: Listing
     side: int
@@ -92,14 +101,33 @@ class ImageSet:
     def labels(self) -> Int64[np.ndarray, " n"] | None:
         return self.listing.labels
 
-    def read(self, indices: Sequence[int] | Tensor) -> UInt8[Tensor, "b c s s"]:
+    def read(self, indices: Sequence[int] | Tensor) -> Squares:
         """The squares at the given positions.
 
         Raises:
             UserError: if a file that was read before cannot be read any more.
         """
-        if self.pixels is not None:
-            return self.pixels[torch.as_tensor(indices)]
+        chosen = torch.as_tensor(indices)
+        pixels = self._decode(indices) if self.pixels is None else self.pixels[chosen]
+        return Squares(pixels, self.aspects[chosen])
+
+    def statistics(self, indices: Sequence[int], sample: int = 2000) -> Statistics:
+        """Mean and deviation of each channel over an even sample, pixels scaled to [0, 1].
+
+        The deviation is at least 1/255, so that constant images do not divide by zero.
+        """
+        chosen = np.unique(np.linspace(0, len(indices) - 1, sample).astype(int))
+        pixels = self.read([indices[i] for i in chosen]).pixels.double() / 255
+        std = pixels.std((0, 2, 3))
+        if bool((std < 1 / 255).any()):
+            log.warning(
+                "the images hardly differ: the standard deviation of their pixels is %s of 255 "
+                "grey levels per channel; look at them with --preview",
+                ", ".join(f"{255 * x:.1f}" for x in std.tolist()),
+            )
+        return Statistics(pixels.mean((0, 2, 3)).tolist(), std.clamp_min(1 / 255).tolist())
+
+    def _decode(self, indices: Sequence[int] | Tensor) -> UInt8[Tensor, "b c s s"]:
         read = partial(_square, self.listing, self.side, self.channels, self.bits)
         positions = [int(i) for i in indices]
         squares = []
@@ -138,15 +166,14 @@ def read_images(
         UserError: if no file holds an image.
     """
     total = len(listing.names)
+    guess = bits if bits is not None else _sampled_depth(listing)
     pixels = _room((total, channels, side, side), memory_bytes)
-    guess = bits if bits is not None else _glance(listing)
     survey = Survey(side, channels)
     aspects: list[float] = []
     kept: list[int] = []
     skipped: list[tuple[str, str]] = []
-    read = partial(_square, listing, side, channels)
-    squares = track(_each(partial(read, guess), range(total)), total, "reading images")
-    for i, square in enumerate(squares):
+    read = partial(_square, listing, side, channels, guess)
+    for i, square in enumerate(track(_each(read, range(total)), total, "reading images")):
         if isinstance(square, Unreadable):
             skipped.append((listing.names[i], str(square)))
             continue
@@ -172,40 +199,28 @@ def read_images(
         settled,
         survey.notes(settled),
     )
-    if images.pixels is not None:
-        again = replace(images, pixels=None)
-        other = [i for i, (peak, _) in survey.deep.items() if (guess or depth(peak)) != settled]
-        for block in (other[i : i + BLOCK] for i in range(0, len(other), BLOCK)):
-            images.pixels[block] = again.read(block)
+    scaled_otherwise = [
+        i for i, (peak, _) in survey.deep.items() if (guess or depth(peak)) != settled
+    ]
+    _read_again(images, scaled_otherwise)
     return images
 
 
-def channel_statistics(
-    images: ImageSet, indices: Sequence[int], sample: int = 2000
-) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel over an even sample, pixels scaled to [0, 1].
-
-    The deviation is at least 1/255, so that constant images do not divide by zero.
-    """
-    chosen = np.unique(np.linspace(0, len(indices) - 1, sample).astype(int))
-    pixels = images.read([indices[i] for i in chosen]).double() / 255
-    std = pixels.std((0, 2, 3))
-    if bool((std < 1 / 255).any()):
-        log.warning(
-            "the images hardly differ: the standard deviation of their pixels is %s of 255 grey "
-            "levels per channel; look at them with --preview",
-            ", ".join(f"{255 * x:.1f}" for x in std.tolist()),
-        )
-    return pixels.mean((0, 2, 3)).tolist(), std.clamp_min(1 / 255).tolist()
+def _read_again(images: ImageSet, indices: list[int]) -> None:
+    """Replace squares in memory that were scaled by another depth than turned out in the end."""
+    if images.pixels is not None:
+        files = replace(images, pixels=None)
+        for block in (indices[i : i + BLOCK] for i in range(0, len(indices), BLOCK)):
+            images.pixels[block] = files.read(block).pixels
 
 
 def _square(listing: Listing, side: int, channels: int, bits: int | None, i: int) -> Square:
     return read_square(listing.root / listing.names[i], side, channels, bits)
 
 
-def _glance(listing: Listing) -> int | None:
+def _sampled_depth(listing: Listing) -> int | None:
     """Depth of the integers of more than 8 bits in a few of the files; None without any."""
-    chosen = np.unique(np.linspace(0, len(listing.names) - 1, GLANCE).astype(int)).tolist()
+    chosen = np.unique(np.linspace(0, len(listing.names) - 1, SAMPLED).astype(int)).tolist()
     found = [x for x in _each(partial(_peak, listing), chosen) if isinstance(x, int)]
     return depth(max(found)) if found else None
 
@@ -214,7 +229,7 @@ def _peak(listing: Listing, i: int) -> int | None:
     path = listing.root / listing.names[i]
     with opened(path) as image:
         deep = is_deep(image)
-    return read_square(path, 1, 1).seen.peak if deep else None
+    return read_square(path, 1, 1).info.peak if deep else None
 
 
 def _room(

@@ -8,13 +8,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from isojepa.encoders.modalities.images.images import ImageSet
-from isojepa.encoders.modalities.images.views import (
-    Recipe,
+from isojepa.encoders.modalities.images.parameters import (
     ViewParameters,
     centre_parameters,
     draw_parameters,
-    render,
 )
+from isojepa.encoders.modalities.images.recipes import ViewRecipe
+from isojepa.encoders.modalities.images.rendering import render_views
 from isojepa.files import write_atomically
 
 MARGIN = 4
@@ -22,21 +22,22 @@ TILE = 112  # smallest side of a picture in the grid, in pixels
 
 
 def write_preview(
-    path: Path, images: ImageSet, indices: Tensor, recipe: Recipe, *, seed: int, rows: int = 8
+    path: Path, images: ImageSet, indices: Tensor, recipe: ViewRecipe, *, seed: int, rows: int = 8
 ) -> None:
     """Write a PNG: a row per image, the image first, then its global and its local views.
 
     Local views are drawn at their true size relative to the global ones.
     """
     chosen = indices[torch.linspace(0, len(indices) - 1, min(rows, len(indices))).long()]
-    squares, aspects = images.read(chosen), images.aspects[chosen]
+    squares, aspects = images.read(chosen)
     parameters = draw_parameters(recipe, aspects, seed=seed, step=0, first=0, total=len(chosen))
     large = ViewParameters(*(x[: recipe.n_global] for x in parameters))
     local = ViewParameters(*(x[recipe.n_global :] for x in parameters))
     size = recipe.global_size
-    columns = [render(squares, centre_parameters(aspects), size), render(squares, large, size)]
+    whole = render_views(squares, centre_parameters(aspects), size)
+    columns = [whole, render_views(squares, large, size)]
     if recipe.n_local:
-        views = render(squares, local, recipe.local_size)
+        views = render_views(squares, local, recipe.local_size)
         pad = size - recipe.local_size
         columns.append(nn.functional.pad(views, (pad // 2, pad - pad // 2) * 2, value=1.0))
     write_atomically(path, _png(torch.cat(columns)))

@@ -10,15 +10,15 @@ from isojepa.pixels.deep import DEEPEST, depth
 from isojepa.pixels.square import Square
 
 log = logging.getLogger(__name__)
-_said: set[tuple[Path, str]] = set()
+_warned: set[tuple[Path, str]] = set()
 DARK = 16  # deep pixels below a 16th of white keep four of eight bits
 
 
-def say(root: Path, note: str) -> None:
+def warn_once(root: Path, note: str) -> None:
     """Warn of something about a folder, once per process: scores read again what was trained on."""
-    told = (root.resolve(), note)
-    if told not in _said:
-        _said.add(told)
+    what = (root.resolve(), note)
+    if what not in _warned:
+        _warned.add(what)
         log.warning("%s", note)
 
 
@@ -49,20 +49,20 @@ class Survey:
 
     def add(self, position: int, name: str, square: Square) -> None:
         """Take one readable file into account."""
-        seen = square.seen
+        info = square.info
         self.total += 1
-        self.coloured = self.coloured.met(name, not seen.grey)
-        self.colourful = self.colourful.met(name, seen.colourful)
-        self.several = self.several.met(name, seen.several)
-        self.flat = self.flat.met(name, seen.flat)
-        self.small = self.small.met(name, 2 * seen.short_side < self.side)
-        if seen.bands:
-            self.bands[seen.bands] = self.bands.get(seen.bands, Kind()).met(name, True)
-        if seen.peak is not None:
-            self.deep[position] = seen.peak, seen.bright
+        self.coloured = self.coloured.met(name, not info.grey)
+        self.colourful = self.colourful.met(name, info.colourful)
+        self.several = self.several.met(name, info.several)
+        self.flat = self.flat.met(name, info.flat)
+        self.small = self.small.met(name, 2 * info.short_side < self.side)
+        if info.bands:
+            self.bands[info.bands] = self.bands.get(info.bands, Kind()).met(name, True)
+        if info.peak is not None:
+            self.deep[position] = info.peak, info.bright
             self.names[position] = name
-        self._first = seen.digest if self._first is None else self._first
-        self._equal += seen.digest == self._first
+        self._first = info.digest if self._first is None else self._first
+        self._equal += info.digest == self._first
 
     def bits(self) -> int | None:
         """The fewest bits that hold every deep pixel of the folder; None without any."""

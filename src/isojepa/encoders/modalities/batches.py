@@ -3,31 +3,17 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Int64
 from torch import Tensor
 
-from isojepa.encoders.modalities.images.images import ImageSet
+from isojepa.encoders.modalities.modality import Batch, Dataset, Samples
 from isojepa.randomness import epoch_order
 
 
-class Batch(NamedTuple):
-    """This rank's share of a global batch."""
-
-    images: UInt8[Tensor, "n c s s"]
-    aspects: Float[Tensor, " n"]
-    """Width over height of the original images; stays on the CPU, where parameters are drawn."""
-    labels: Int64[Tensor, " n"] | None
-    first: int
-    """Position of the first of these samples in the global batch."""
-    total: int
-    """Size of the global batch."""
-
-
 def training_batches(
-    images: ImageSet,
+    dataset: Dataset[Samples],
     indices: Int64[Tensor, " n"],
     *,
     batch_size: int,
@@ -36,31 +22,31 @@ def training_batches(
     stop: int,
     rank: int = 0,
     world: int = 1,
-) -> Iterator[Batch]:
+) -> Iterator[Batch[Samples]]:
     """Yield this rank's share of the global batches of steps start, ..., stop - 1.
 
     The last, incomplete batch of an epoch is dropped. The next batch is read while the caller
     works on the last one. A batch is a function of (seed, step): resuming is starting later.
 
     Args:
-        indices: the samples to train on, as positions in `images`.
+        indices: the samples to train on, as positions in `dataset`.
         batch_size: of the global batch; ranks differ by at most one sample.
     """
     per_epoch = len(indices) // batch_size
-    all_labels = None if images.labels is None else torch.from_numpy(images.labels)
+    all_labels = None if dataset.labels is None else torch.from_numpy(dataset.labels)
     first, last = (batch_size * r // world for r in (rank, rank + 1))
 
-    @lru_cache(maxsize=1)  # an epoch's order costs as much as there are images: once, not per step
+    @lru_cache(maxsize=1)  # an epoch's order costs as much as there are samples: not once per step
     def order_of(epoch: int) -> Tensor:
         return epoch_order(len(indices), seed=seed, epoch=epoch)
 
-    def read(step: int) -> Batch:
+    def read(step: int) -> Batch[Samples]:
         epoch, position = divmod(step, per_epoch)
         order = order_of(epoch)
         places = order[position * batch_size : (position + 1) * batch_size][first:last]
         chosen = indices[places]
         labels = None if all_labels is None else all_labels[chosen]
-        return Batch(images.read(chosen), images.aspects[chosen], labels, first, batch_size)
+        return Batch(dataset.read(chosen), labels, first, batch_size)
 
     with ThreadPoolExecutor(1) as ahead:
         coming = ahead.submit(read, start) if start < stop else None
