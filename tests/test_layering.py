@@ -41,8 +41,9 @@ ROOMS = {
     "cli": "verb -> (configuration, function)",
 }
 INSIDE = {
-    "encoders": ["sources", "modalities", "jepa", "config", "plan", "own_images", "prepare",
-                 "evaluation", "embed", "probes", "sample", "compute", "pretrain"],
+    "encoders": ["sources", "modalities", "jepa", "config", "plan", "images_record",
+                 "own_images", "prepare", "evaluation", "embed", "probes", "sample", "compute",
+                 "pretrain"],
     "world": ["episodes", "environments", "model", "learning", "planners", "control", "analysis",
               "collection", "comparison"],
     "pages": ["run", "embeddings", "encoder", "world"],

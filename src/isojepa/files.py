@@ -3,8 +3,12 @@
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from isojepa.boundaries import writing
+
+Json = dict[str, Any]
+"""An object of JSON, as read or to be written."""
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:

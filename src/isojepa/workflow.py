@@ -15,7 +15,7 @@ from isojepa.pages.encoder import page
 from isojepa.progress import (
     bar,
 )
-from isojepa.runs.folder import read_run
+from isojepa.runs.record import read_run
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def pretrain(config: PretrainConfig, backbone: nn.Module | None = None) -> Path:
     run = training.run(config, backbone)
     if config.preview is not None or rank() != 0:
         return run
-    asked = read_run(run)["config"]["evaluate"]  # as the run has it, where it was resumed
+    asked = read_run(run).config["evaluate"]  # as the run has it, where it was resumed
     if asked and backbone is None and _can_be_scored(run):
         score(run)
     write_report(run)
@@ -59,4 +59,4 @@ def write_report(run: Path, compare: tuple[Path, ...] = ()) -> Path:
 
 
 def _can_be_scored(run: Path) -> bool:
-    return read_run(run)["data"].get("no_scores") is None
+    return read_run(run).data.get("no_scores") is None

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from isojepa.demos.images import DemoConfig, run
-from isojepa.runs.folder import read_metrics
+from isojepa.runs.metrics import read_metrics
 
 
 def test_demo_learns_and_shows_a_collapse(tmp_path: Path) -> None:

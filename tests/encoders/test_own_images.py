@@ -17,7 +17,7 @@ from isojepa.encoders.evaluation import evaluate
 from isojepa.encoders.evaluation.evaluate import EvaluateConfig
 from isojepa.encoders.sources.held_out import read_held_out
 from isojepa.errors import UserError
-from isojepa.runs.folder import read_run
+from isojepa.runs.record import read_run
 from isojepa.workflow import pretrain as whole
 
 
@@ -64,7 +64,7 @@ def test_paths_are_absolute(began: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.chdir(began)
     out = Path("second")
     pretrain.run(config(Path(), out=out, labels=Path("labels.csv"), steps=1))
-    made = read_run(out)["config"]
+    made = read_run(out).config
     assert (made["data"], made["labels"]) == (str(began / "data"), str(began / "labels.csv"))
     monkeypatch.chdir("/")
     shutil.move(began / "data", began / "gone")
@@ -80,8 +80,8 @@ def test_a_resumed_run_keeps_labels_and_held_out_images(place: Path) -> None:
     shutil.move(place / "data", place / "moved")
     resume(place, data=place / "moved")
     now, after = read_run(place / "run"), read_held_out(place / "run")
-    assert now["data"] == was["data"]
-    assert now["config"]["labels"].endswith("labels.csv")
+    assert now.data == was.data
+    assert now.config["labels"].endswith("labels.csv")
     assert after.names == before.names
     assert (after.held_out == before.held_out).all()
 
@@ -138,7 +138,7 @@ def test_new_pictures_and_moved_ones_do_not_stop_a_run(place: Path) -> None:
     Image.new("L", (12, 12)).save(place / "data" / "a" / "new.png")
     (place / "data" / "a" / "00.png").rename(place / "data" / "b" / "was_in_a.png")
     resume(place)
-    data = read_run(place / "run")["data"]
+    data = read_run(place / "run").data
     assert (data["images"], data["test"]) == (40, int(before.held_out.sum()))
 
 
@@ -241,7 +241,7 @@ def test_without_scores_there_is_a_report_and_a_reason(place: Path, rows: list[s
     out = whole(config(place, out=place / "few", labels=place / "few.csv"))
     assert (out / "report.html").is_file()
     assert not (out / "scores.json").is_file()
-    assert len(read_run(out)["data"]["no_scores"]) > 10
+    assert len(read_run(out).data["no_scores"]) > 10
     assert "no scores" in (out / "log.txt").read_text()
 
 
@@ -252,7 +252,7 @@ def test_copies_on_both_sides_are_counted(place: Path) -> None:
     out = whole(
         config(place, out=place / "again", labels=place / "labels.csv", seed=3, holdout=0.3)
     )
-    assert read_run(out)["data"]["repeated"] == 1
+    assert read_run(out).data["repeated"] == 1
     scores = json.loads((out / "scores.json").read_text())
     assert {row["n_repeated"] for row in scores.values()} == {1}
 
@@ -261,8 +261,8 @@ def test_a_run_inside_its_data(place: Path) -> None:
     inside = place / "data"
     settings = config(place, out=inside / "run")
     pretrain.run(settings)
-    assert read_run(inside / "run")["data"]["classes"] == ["a", "b"]
+    assert read_run(inside / "run").data["classes"] == ["a", "b"]
     pretrain.run(replace(settings, resume=True))
-    assert read_run(inside / "run")["data"]["images"] == 40
+    assert read_run(inside / "run").data["images"] == 40
     with pytest.raises(UserError, match=r"--preview .*: lies in --data"):
         pretrain.run(config(place, out=place / "x", preview=inside / "v.png"))

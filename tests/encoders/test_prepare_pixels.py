@@ -9,8 +9,11 @@ from PIL import Image
 
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.evaluation.evaluate import read_for
-from isojepa.encoders.prepare import build_encoder, describe_data, prepare
+from isojepa.encoders.images_record import describe_images
+from isojepa.encoders.prepare import build_encoder, prepare
+from isojepa.runs.record import RunRecord
 from isojepa.runs.settings import as_json
+from isojepa.runs.typed import to_json
 
 
 def deep_folder(folder: Path, peak: int, n: int = 12) -> Path:
@@ -30,15 +33,16 @@ def test_the_depth_of_pixels_is_settled_once(
     config = PretrainConfig(data=data, out=out, steps=2, batch_size=4)
     first = prepare(config, None, gpu=False)
     encoder = build_encoder(first, torch.arange(12), None)
-    stored = {"config": as_json(config, first.plan), "data": describe_data(first.images)}
-    assert first.images.bits == encoder.spec.bits == stored["data"]["bits"] == 10
+    data = to_json(describe_images(first.images))
+    stored = RunRecord(config=as_json(config, first.plan), data=data)
+    assert first.images.bits == encoder.spec.bits == stored.data["bits"] == 10
 
     with caplog.at_level("WARNING", "isojepa"):
         deeper = read_for(encoder, deep_folder(tmp_path / "deeper", 4095), None, out / "x")
     assert deeper.bits == 10
     assert "values beyond 1023, the white that was settled in training" in caplog.text
 
-    stored["data"]["bits"] = 12  # whatever the run says, not the folder, is gone on with
+    stored.data["bits"] = 12  # whatever the run says, not the folder, is gone on with
     assert prepare(config, stored, gpu=False).images.bits == 12
-    del stored["data"]["bits"]  # a run of an older version scaled 16 bits whatever the pixels
+    del stored.data["bits"]  # a run of an older version scaled 16 bits whatever the pixels
     assert prepare(config, stored, gpu=False).images.bits == 16

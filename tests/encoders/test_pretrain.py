@@ -19,7 +19,7 @@ from isojepa.encoders import pretrain
 from isojepa.encoders.config import PretrainConfig
 from isojepa.errors import UserError
 from isojepa.runs.checkpoints import load_checkpoint, newest_intact
-from isojepa.runs.folder import read_metrics
+from isojepa.runs.metrics import read_metrics
 from isojepa.training.interrupted import Interrupted
 from isojepa.training.optimise import Update
 from isojepa.training.recorder import Diverged, Recorder

@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from isojepa.encoders import prepare, pretrain
 from isojepa.encoders.config import PretrainConfig
 from isojepa.errors import UserError
-from isojepa.runs.folder import read_metrics
+from isojepa.runs.metrics import read_metrics
 from isojepa.training.trackers import open_trackers
 
 

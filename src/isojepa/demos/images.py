@@ -13,7 +13,8 @@ from isojepa.encoders.evaluation.scores import Scores
 from isojepa.encoders.pretrain import run as train
 from isojepa.errors import UserError
 from isojepa.progress import console, set_up_logging, track
-from isojepa.runs.folder import read_metrics, read_run
+from isojepa.runs.metrics import read_metrics
+from isojepa.runs.record import read_run
 from isojepa.workflow import score, write_report
 
 log = logging.getLogger(__name__)
@@ -100,5 +101,5 @@ def say_how_it_collapsed(run: Path, collapsed: Path) -> None:
             name.ljust(11),
             last["invariance"],
             last["effective_rank"],
-            read_run(folder)["config"]["projection_dim"],
+            read_run(folder).config["projection_dim"],
         )

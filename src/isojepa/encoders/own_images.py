@@ -2,11 +2,11 @@
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from isojepa.boundaries import shown
+from isojepa.encoders.images_record import ImagesRecord
 from isojepa.encoders.sources.folder import UNLABELLED, Listing
 from isojepa.encoders.sources.held_out import (
     HeldOut,
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def as_recorded(
-    listing: Listing, record: HeldOut, classes: list[str] | None, out: Path, *, compare: bool
+    listing: Listing, record: HeldOut, classes: tuple[str, ...] | None, out: Path, *, compare: bool
 ) -> Listing:
     """The images of a run, in its order and with its labels, wherever they lie by now.
 
@@ -66,9 +66,10 @@ def as_recorded(
     if compare:
         _compare(label_names(listing), places, record, out)
     kept = listing.subset(places)
-    index: dict[str | None, int] = {name: i for i, name in enumerate(classes or [])}
+    index: dict[str | None, int] = {name: i for i, name in enumerate(classes or ())}
     labels = np.array([index.get(label, UNLABELLED) for label in record.labels], np.int64)
-    return kept._replace(labels=labels if classes else None, class_names=classes, test=None)
+    names = None if classes is None else list(classes)
+    return kept._replace(labels=labels if classes else None, class_names=names, test=None)
 
 
 def _compare(asked: list[str | None], places: list[int], record: HeldOut, out: Path) -> None:
@@ -84,24 +85,21 @@ def _compare(asked: list[str | None], places: list[int], record: HeldOut, out: P
     )
 
 
-def check_unrecorded(
-    listing: Listing, stored: dict[str, Any], now: dict[str, Any], out: Path
-) -> None:
+def check_unrecorded(was: ImagesRecord, now: ImagesRecord, out: Path) -> None:
     """Compare names and classes with those of a run that recorded no more of its images.
 
     Raises:
         UserError: if they differ.
     """
-    was = stored["data"]
-    if now["fingerprint"] != was["fingerprint"]:
+    if now.fingerprint != was.fingerprint:
         raise UserError(
-            f"--resume {shown(out)}: the data have changed: {was['images']} images then, "
-            f"{now['images']} now, or other names; restore them or start a new run"
+            f"--resume {shown(out)}: the data have changed: {was.images} images then, "
+            f"{now.images} now, or other names; restore them or start a new run"
         )
-    if was["classes"] != listing.class_names or was["test"] != now["test"]:
+    if was.classes != now.classes or was.test != now.test:
         raise UserError(
-            f"--resume {shown(out)}: the labels have changed: {len(was['classes'] or [])} classes "
-            f"and {was['test']} images held out then, {len(listing.class_names or [])} and "
-            f"{now['test']} now; restore them or start a new run"
+            f"--resume {shown(out)}: the labels have changed: {len(was.classes or ())} classes "
+            f"and {was.test} images held out then, {len(now.classes or ())} and "
+            f"{now.test} now; restore them or start a new run"
         )
     log.warning("the run did not record which images it held out: found again from their names")

@@ -4,7 +4,7 @@ import logging
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import nn
 
@@ -149,16 +149,21 @@ def _local_views(
     return 0, size
 
 
-def local_size_before(stored: dict[str, Any]) -> int:
+def local_size_before(config: PretrainConfig) -> int:
     """The side that a run had which began before its configuration kept it (version 0.1.0).
 
     Local views that the network could not read were then trained at the global size.
+
+    Args:
+        config: the run's, settled.
     """
-    size = stored["image_size"]
-    was = {"glyph": max(8, size // 2), "none": size}.get(
-        stored["recipe"], max(8, round(size * 98 / 224))
-    )
-    network = reader(stored["model"], stored["channels"], pretrained=stored["pretrained"])
+    size, channels, model = config.image_size, config.channels, config.model
+    assert size is not None
+    assert channels is not None
+    assert model is not None
+    usual = max(8, round(size * 98 / 224))
+    was = {"glyph": max(8, size // 2), "none": size}.get(config.recipe or "", usual)
+    network = reader(model, channels, pretrained=config.pretrained)
     return was if network.refusal(size, was) is None else size
 
 

@@ -1,13 +1,12 @@
 """From what the user said to images read, settings settled and an encoder built."""
 
-import hashlib
 import logging
 import math
 import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from isojepa.backbones.networks import check_network
 from isojepa.boundaries import shown
 from isojepa.distributed import rank
 from isojepa.encoders.config import PretrainConfig
+from isojepa.encoders.images_record import ImagesRecord, describe_images, repeated_images
 from isojepa.encoders.modalities.images.encoder import Encoder, EncoderSpec, Stem
 from isojepa.encoders.modalities.images.images import (
     ImageSet,
@@ -31,15 +31,15 @@ from isojepa.encoders.sources.held_out import (
     HeldOut,
     read_held_out,
     record_of,
-    repeated,
     write_held_out,
 )
 from isojepa.encoders.sources.listing import is_left_by_programs
 from isojepa.errors import UserError
 from isojepa.progress import track
 from isojepa.randomness import Stream, seed_from
-from isojepa.runs.folder import read_skipped, write_skipped
+from isojepa.runs.record import RunRecord
 from isojepa.runs.settings import said
+from isojepa.runs.tables import read_skipped, write_skipped
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Prepared(NamedTuple):
 
 def prepare(
     config: PretrainConfig,
-    stored: dict[str, Any] | None,
+    stored: RunRecord | None,
     *,
     gpu: bool,
     backbone: nn.Module | None = None,
@@ -65,7 +65,7 @@ def prepare(
     keeps its own images and labels.
 
     Args:
-        stored: config.json of the run that is gone on with, if any.
+        stored: the record of the run that is gone on with, if any.
         backbone: a module to train in place of a timm model.
     """
     _check_preview(config)
@@ -76,13 +76,12 @@ def prepare(
     for note in listing.notes:
         warn_once(listing.root, note)
     listing = with_fingerprints(listing, track)
-    if stored is not None and record is not None:
-        listing = as_recorded(
-            listing, record, stored["data"]["classes"], config.out, compare=asked is not None
-        )
+    was = None if stored is None else ImagesRecord.of(stored, config.out)
+    if was is not None and record is not None:
+        listing = as_recorded(listing, record, was.classes, config.out, compare=asked is not None)
     headers = read_headers(listing)
-    if stored is not None and "local_size" not in stored["config"]:
-        config = replace(config, local_size=local_size_before(stored["config"]))
+    if stored is not None and "local_size" not in stored.config:
+        config = replace(config, local_size=local_size_before(config))
     labelled = listing.labels is not None
     settled = partial(settle, config, headers, labelled=labelled, gpu=gpu, backbone=backbone)
     draft = settled(n_train=2**31)  # only size, channels and split are used: none depends on it
@@ -90,8 +89,8 @@ def prepare(
         check_network(draft.model, pretrained=True)
     side = min(round(1.25 * draft.image_size), max(8, headers.short_side))
     bits = None
-    if stored is not None:
-        side, bits = stored["data"]["side"], stored["data"].get("bits", 16)
+    if was is not None:
+        side, bits = was.side, was.bits
     images = read_images(listing, side=side, channels=draft.channels, bits=bits, track=track)
     if stored is not None and record is not None:
         images = _with_record(config, images, record)
@@ -100,8 +99,8 @@ def prepare(
         _check_skipped(config, images)
         held = hold_out(images.listing, draft.holdout, config.seed, pooled=stored is None)
         images = replace(images, held_out=held)
-    if stored is not None and record is None:
-        check_unrecorded(images.listing, stored, describe_data(images), config.out)
+    if was is not None and record is None:
+        check_unrecorded(was, describe_images(images), config.out)
     if record is None and config.preview is None and rank() == 0:
         write_held_out(config.out, record_of(images.listing, images.held_out))
     plan = settled(n_train=int((~images.held_out).sum()), tell=log.debug)
@@ -182,33 +181,6 @@ def build_encoder(prepared: Prepared, train: Tensor, backbone: nn.Module | None)
     stem: Stem = "own" if config.pretrained else "auto"
     spec = replace(spec, stem=stem)
     return Encoder(spec, backbone, pretrained=config.pretrained and not config.resume)
-
-
-def describe_data(images: ImageSet) -> dict[str, Any]:
-    """Counts, classes and a fingerprint of the file names, for config.json."""
-    listing = images.listing
-    names = b"\n".join(map(os.fsencode, listing.names))
-    return {
-        "images": len(images),
-        "skipped": len(images.skipped),
-        "side_cars": dict(listing.side_cars),
-        "classes": listing.class_names,
-        "train": int((~images.held_out).sum()),
-        "test": int(images.held_out.sum()),
-        "repeated": repeated_images(images),
-        "no_scores": why_no_scores(images.labels, images.held_out),
-        "side": images.side,
-        "channels": images.channels,
-        "bits": images.bits,
-        "fingerprint": hashlib.sha256(names).hexdigest()[:16],
-    }
-
-
-def repeated_images(images: ImageSet) -> int:
-    """Held-out images that are, byte for byte, images trained on as well."""
-    if images.listing.prints is None:
-        return 0
-    return repeated(record_of(images.listing, images.held_out))
 
 
 def announce(prepared: Prepared, encoder: Encoder) -> None:

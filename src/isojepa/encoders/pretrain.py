@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from isojepa.backbones.networks import check_network
 from isojepa.embeddings.label_free import effective_rank
 from isojepa.encoders.compute import PretrainTerms, lejepa
 from isojepa.encoders.config import PretrainConfig
+from isojepa.encoders.images_record import describe_images
 from isojepa.encoders.jepa import JEPA
 from isojepa.encoders.modalities.batches import training_batches
 from isojepa.encoders.modalities.images.encoder import Encoder, export_encoder
@@ -23,14 +23,17 @@ from isojepa.encoders.modalities.images.modality import views
 from isojepa.encoders.modalities.images.preview import write_preview
 from isojepa.encoders.modalities.modality import Batch
 from isojepa.encoders.plan import view_recipe
-from isojepa.encoders.prepare import Prepared, announce, build_encoder, describe_data, prepare
+from isojepa.encoders.prepare import Prepared, announce, build_encoder, prepare
 from isojepa.encoders.probes import online_probe, probe_accuracies
 from isojepa.encoders.sample import write_sample
+from isojepa.files import Json
 from isojepa.normality.univariate import epps_pulley_floor
 from isojepa.objective.exact import EXACT_FLOOR
 from isojepa.objective.lejepa import LeJEPALoss
-from isojepa.runs.folder import write_skipped
+from isojepa.runs.record import RunRecord
 from isojepa.runs.settings import as_json, resumed
+from isojepa.runs.tables import write_skipped
+from isojepa.runs.typed import to_json
 from isojepa.training.launch import open_run, require_shares, start_fabric
 from isojepa.training.optimise import optimise, parameter_groups
 from isojepa.training.ranks import on_first, together
@@ -81,7 +84,7 @@ def train(
     train_on: Tensor,
     fabric: Fabric,
     trackers: Trackers,
-    stored: dict[str, Any] | None,
+    stored: RunRecord | None,
 ) -> None:
     """Make the updates that are missing, and what happens between them."""
     config, plan, images = prepared
@@ -92,8 +95,8 @@ def train(
     recorder = Recorder(
         config, jepa, {"optimiser": optimiser, "probe": probe}, fabric, trackers, plan.learning_rate
     )
-    described = {"config": as_json(config, plan), "data": describe_data(images)}
-    start = recorder.begin(described, stored)
+    record = RunRecord(config=as_json(config, plan), data=to_json(describe_images(images)))
+    start = recorder.begin(record, stored)
     on_first(lambda: write_skipped(config.out, images.skipped))
     updates = optimise(
         fabric,
@@ -173,7 +176,7 @@ def batches(prepared: Prepared, train_on: Tensor, fabric: Fabric, start: int) ->
     )
 
 
-def in_words(line: dict[str, Any], config: PretrainConfig) -> str:
+def in_words(line: Json, config: PretrainConfig) -> str:
     """A metrics line for the progress bar."""
     exact = config.directions == "exact"
     floor = EXACT_FLOOR if exact else epps_pulley_floor(config.knots, config.t_max)

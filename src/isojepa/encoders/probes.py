@@ -1,7 +1,5 @@
 """Probes that watch a run with labels; no gradient reaches the encoder."""
 
-from typing import Any
-
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
@@ -11,6 +9,7 @@ from isojepa.encoders.evaluation.features import embed
 from isojepa.encoders.modalities.images.encoder import Encoder
 from isojepa.encoders.modalities.images.images import ImageSet
 from isojepa.encoders.sources.folder import UNLABELLED
+from isojepa.files import Json
 from isojepa.randomness import epoch_order
 
 PROBED = 4000  # images of either kind in an online probe
@@ -44,10 +43,10 @@ class OnlineProbe:
         self.head.train()
         return right.float().mean().item()
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> Json:
         return {"head": self.head.state_dict(), "optimiser": self._optimiser.state_dict()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Json) -> None:
         self.head.load_state_dict(state["head"])
         self._optimiser.load_state_dict(state["optimiser"])
 

@@ -14,7 +14,8 @@ from isojepa.boundaries import reading, shown
 from isojepa.errors import UserError
 from isojepa.runs import checked
 from isojepa.runs.checkpoints import Best, read_best
-from isojepa.runs.folder import read_metrics, read_skipped
+from isojepa.runs.metrics import read_metrics
+from isojepa.runs.tables import read_skipped
 
 
 class Sample(NamedTuple):

@@ -5,7 +5,7 @@ import inspect
 import logging
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, fields, replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -14,7 +14,8 @@ import tyro
 
 from isojepa.boundaries import shown
 from isojepa.errors import UserError
-from isojepa.runs.folder import read_run
+from isojepa.files import Json
+from isojepa.runs.record import RunRecord, read_run
 
 log = logging.getLogger(__name__)
 Config = TypeVar("Config")
@@ -102,7 +103,7 @@ def as_paths(config: Any, *names: str) -> None:
             object.__setattr__(config, name, Path(getattr(config, name)))
 
 
-def as_json(config: Any, plan: Any = None) -> dict[str, Any]:
+def as_json(config: Any, plan: Any = None) -> Json:
     """The configuration, settled by the named tuple `plan` if any, as plain JSON values.
 
     What was said and settled otherwise, such as a size that the network had to round, stands under
@@ -114,8 +115,8 @@ def as_json(config: Any, plan: Any = None) -> dict[str, Any]:
     return values | settled | ({ASKED: asked} if asked else {})
 
 
-def resumed(asked: Config) -> tuple[Config, dict[str, Any] | None]:
-    """The configuration to go on with, and config.json of the run; the asked and None for a new.
+def resumed(asked: Config) -> tuple[Config, RunRecord | None]:
+    """The configuration to go on with, and the run's record; the asked and None for a new one.
 
     Raises:
         UserError: if there is no run, its config.json is damaged, or what was said contradicts it.
@@ -129,16 +130,14 @@ def resumed(asked: Config) -> tuple[Config, dict[str, Any] | None]:
             f"--resume {shown(command.out)}: there is no run there (config.json is missing)"
         )
     stored = read_run(command.out)
-    for part in ("config", "data"):
-        if not isinstance(stored.get(part), dict):
-            raise UserError(f"{shown(path)}: damaged ({part} is missing)")
-    settings = stored["config"]
-    if settings.get("device") == "gpu":  # the word for cuda in version 0.1.0
-        settings["device"] = "cuda"
-    return merge_for_resume(asked, settings), stored
+    if not stored.data:
+        raise UserError(f"{shown(path)}: damaged (data is missing)")
+    if stored.config.get("device") == "gpu":  # the word for cuda in version 0.1.0
+        stored = replace(stored, config=stored.config | {"device": "cuda"})
+    return merge_for_resume(asked, stored.config), stored
 
 
-def merge_for_resume(asked: Config, stored: dict[str, Any]) -> Config:
+def merge_for_resume(asked: Config, stored: Json) -> Config:
     """The stored run's configuration, provided that nothing that was said contradicts it.
 
     What was not said stays as the run has it. `--steps` may grow: the schedule is then that of the
@@ -161,7 +160,7 @@ def merge_for_resume(asked: Config, stored: dict[str, Any]) -> Config:
         raise UserError(f"{place}: damaged ({ASKED} is {str(repeated)[:40]!r})")
     different: list[str] = []
     longer: Any = None
-    settings: dict[str, Any] = {}
+    settings: Json = {}
     for field in fields(make):
         name, value = field.name, getattr(asked, field.name)
         was = stored.get(name, field.default)

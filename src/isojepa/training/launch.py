@@ -13,9 +13,11 @@ from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnv
 from isojepa.boundaries import reason
 from isojepa.devices import Device
 from isojepa.errors import UserError
+from isojepa.files import Json
 from isojepa.progress import set_up_logging
 from isojepa.runs.config import RunConfig
 from isojepa.runs.folder import make_run_folder
+from isojepa.runs.record import RunRecord
 from isojepa.training.ranks import on_first
 from isojepa.training.trackers import Trackers, open_trackers
 
@@ -91,7 +93,7 @@ def start_fabric(device: Device, devices: int, precision: str) -> Fabric:
     return fabric
 
 
-def _places(devices: int) -> dict[str, Any]:
+def _places(devices: int) -> Json:
     """Fabric's devices, nodes and plugins for that many processes in all."""
     started = started_by(os.environ)
     if started is None:
@@ -117,12 +119,12 @@ def _places(devices: int) -> dict[str, Any]:
     return {**place, "plugins": [SLURMEnvironment(auto_requeue=False)]}
 
 
-def open_run(fabric: Fabric, config: RunConfig, stored: dict[str, Any] | None) -> Trackers:
+def open_run(fabric: Fabric, config: RunConfig, stored: RunRecord | None) -> Trackers:
     """Make the run's folder and log file and reach its trackers, before the data are read.
 
     Args:
         config: says where, and whether to go on with what is there or to replace it.
-        stored: config.json of a run to go on with.
+        stored: the record of a run to go on with.
 
     Raises:
         UserError: see `make_run_folder` and `open_trackers`.

@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from isojepa.boundaries import reading, shown, trying
 from isojepa.errors import UserError
+from isojepa.files import Json
 from isojepa.runs.checkpoints import (
     Best,
     Checkpoint,
@@ -23,8 +25,11 @@ from isojepa.runs.checkpoints import (
     save_checkpoint,
 )
 from isojepa.runs.config import RunConfig
-from isojepa.runs.folder import Metrics, provenance, write_json
+from isojepa.runs.folder import Provenance, provenance
+from isojepa.runs.metrics import Metrics
+from isojepa.runs.record import CONFIG, RunRecord
 from isojepa.runs.settings import ASKED
+from isojepa.runs.typed import write_result
 from isojepa.training.optimise import Terms, Update
 from isojepa.training.ranks import on_first, together
 from isojepa.training.trackers import Trackers
@@ -73,27 +78,24 @@ class Recorder:
         self.words = ""
         self._metrics: Metrics | None = None
         self._best: Best | None = None
-        self._description: dict[str, Any] = {}
+        self._record = RunRecord(config={})
         self._since_line: list[tuple[int, Tensor, Tensor]] = []
         self._clock = time.perf_counter()
 
-    def begin(self, description: dict[str, Any], stored: dict[str, Any] | None) -> int:
+    def begin(self, record: RunRecord, stored: RunRecord | None) -> int:
         """Restore what `stored` describes, or begin anew; returns the number of updates made.
 
         Args:
-            description: config.json but for the versions and the machine: the settled
-                configuration as `config`, and `data`.
-            stored: config.json of a run to go on with.
+            record: settings and data of the run as it is now.
+            stored: the record of a run to go on with.
         """
-        if stored is not None:
+        if stored is None:
+            record = replace(record, made=Provenance(**provenance(self.fabric.device)))
+        else:
             together(self._restore)
-        made_by = provenance(self.fabric.device)
-        kept = made_by if stored is None else {k: stored[k] for k in made_by if k in stored}
-        self._description = {**description, **kept}
-        if stored is not None and ASKED in stored["config"]:
-            self._description["config"] = {ASKED: stored["config"][ASKED], **description["config"]}
-        if self._trackers.identity is not None:
-            self._description["wandb"] = self._trackers.identity
+            asked = {ASKED: stored.config[ASKED]} if ASKED in stored.config else {}
+            record = replace(record, made=stored.made, config=asked | record.config)
+        self._record = replace(record, wandb=self._trackers.identity)
         on_first(self._open)
         self._clock = time.perf_counter()
         return self.step
@@ -101,18 +103,16 @@ class Recorder:
     def _open(self) -> None:
         clear_leftovers(self.out / "checkpoints")
         self._best = read_best(self.out / "checkpoints") if self.step else None
-        write_json(self.out / "config.json", self._description)
+        write_result(self.out / CONFIG, self._record)
         self._metrics = Metrics(self.out, start=self.step)
-        self._trackers.begin(self._description["config"], purge_step=self.step)
+        self._trackers.begin(self._record.config, purge_step=self.step)
 
     def remember(self, update: Update[Any, Terms]) -> None:
         """Keep an update's loss and gradient norm, without waiting until they are computed."""
         self.step = update.step
         self._since_line.append((update.step, update.terms.loss, update.grad_norm))
 
-    def line(
-        self, update: Update[Any, Terms], unit: str, batch_size: int, per_epoch: int
-    ) -> dict[str, Any]:
+    def line(self, update: Update[Any, Terms], unit: str, batch_size: int, per_epoch: int) -> Json:
         """What every line of metrics says of an update: its terms, its rates, and the speed so far.
 
         Args:
@@ -137,13 +137,13 @@ class Recorder:
             f"{unit}_per_second": round(samples / seconds, 1),
         }
 
-    def log(self, line: dict[str, Any], words: str) -> None:
+    def log(self, line: Json, words: str) -> None:
         """Add a line to the metrics; its words stand beside the bar until the next."""
         self.words = words
         on_first(partial(self._append, line))
         self._clock = time.perf_counter()
 
-    def _append(self, line: dict[str, Any]) -> None:
+    def _append(self, line: Json) -> None:
         if self._metrics is not None:
             self._metrics.append(line)
             self._trackers(line)
@@ -194,8 +194,8 @@ class Recorder:
         """Write the time it took, and close the trackers."""
         if self.fabric.global_rank != 0:
             return
-        self._description["seconds"] = round(self.seconds, 1)
-        write_json(self.out / "config.json", self._description)
+        done = replace(self._record, seconds=round(self.seconds, 1))
+        write_result(self.out / CONFIG, done)
         self.close()
 
     def _restore(self) -> None:
@@ -237,5 +237,5 @@ class Recorder:
         words = f"{what} became infinite or NaN at update {step}: {cause}. Training stopped; {kept}"
         if checkpoint is None and self.fabric.global_rank == 0:  # the folder may be used again
             with trying("the note in config.json that the run stopped"):
-                write_json(self.out / "config.json", {**self._description, "stopped": words})
+                write_result(self.out / CONFIG, replace(self._record, stopped=words))
         return words

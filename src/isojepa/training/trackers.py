@@ -13,6 +13,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from isojepa.boundaries import reaching, trying
 from isojepa.errors import UserError
+from isojepa.files import Json
+from isojepa.runs.record import RunRecord
 
 ANSWERS_WITHIN = "60"  # seconds; WANDB_INIT_TIMEOUT changes it
 
@@ -23,11 +25,11 @@ class Tracker(Protocol):
 
     name: str
 
-    def begin(self, config: dict[str, Any], purge_step: int) -> None:
+    def begin(self, config: Json, purge_step: int) -> None:
         """Show the settled configuration; drop an earlier attempt's curves from there on."""
         ...
 
-    def __call__(self, line: dict[str, Any]) -> None: ...
+    def __call__(self, line: Json) -> None: ...
 
     def close(self) -> None: ...
 
@@ -40,7 +42,7 @@ class TensorBoard:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def begin(self, _config: dict[str, Any], purge_step: int) -> None:
+    def begin(self, _config: Json, purge_step: int) -> None:
         from tensorboard.compat.proto.event_pb2 import SessionLog
         from tensorboard.summary.writer.record_writer import RecordWriter
 
@@ -51,7 +53,7 @@ class TensorBoard:
         start = SessionLog(status=SessionLog.START)
         self._write(step=purge_step + 1, session_log=start)
 
-    def __call__(self, line: dict[str, Any]) -> None:
+    def __call__(self, line: Json) -> None:
         from tensorboard.compat.proto.summary_pb2 import Summary
 
         values = [
@@ -92,10 +94,10 @@ class WeightsAndBiases:
                 project=project, name=out.name, dir=str(out), id=self.identity, resume="allow"
             )
 
-    def begin(self, config: dict[str, Any], _purge_step: int) -> None:
+    def begin(self, config: Json, _purge_step: int) -> None:
         self._run.config.update(config, allow_val_change=True)
 
-    def __call__(self, line: dict[str, Any]) -> None:
+    def __call__(self, line: Json) -> None:
         self._run.log(line, step=line["step"])
 
     def close(self) -> None:
@@ -110,7 +112,7 @@ class Trackers:
         self.identity = identity
         """Of the Weights & Biases run, for config.json."""
 
-    def begin(self, config: dict[str, Any], *, purge_step: int) -> None:
+    def begin(self, config: Json, *, purge_step: int) -> None:
         """Show the settled configuration beside the curves.
 
         Args:
@@ -119,7 +121,7 @@ class Trackers:
         for tracker in tuple(self._open):
             self._do(tracker, lambda one: one.begin(config, purge_step))
 
-    def __call__(self, line: dict[str, Any]) -> None:
+    def __call__(self, line: Json) -> None:
         for tracker in tuple(self._open):
             self._do(tracker, lambda one: one(line))
 
@@ -138,21 +140,20 @@ class Trackers:
 
 
 def open_trackers(
-    out: Path, *, tensorboard: bool, wandb: str | None, stored: dict[str, Any] | None
+    out: Path, *, tensorboard: bool, wandb: str | None, stored: RunRecord | None
 ) -> Trackers:
     """The trackers that a run asks for.
 
     Args:
         out: the run's folder, which exists.
         wandb: a Weights & Biases project.
-        stored: config.json of a run to go on with, whose Weights & Biases run is gone on with.
+        stored: the record of a run to go on with, whose Weights & Biases run is gone on with.
 
     Raises:
         UserError: if Weights & Biases is not installed, has no key or does not answer.
     """
     trackers: list[Tracker] = [TensorBoard(out / "tensorboard")] if tensorboard else []
-    before = (stored or {}).get("wandb")
-    identity = before if isinstance(before, str) else None
+    identity = None if stored is None else stored.wandb
     if wandb:
         service = WeightsAndBiases(wandb, out, identity)
         trackers.append(service)

@@ -12,7 +12,8 @@ from bokeh.models import FixedTicker
 from isojepa.errors import UserError
 from isojepa.pages.encoder.page import build
 from isojepa.pages.run import read_run
-from isojepa.runs.folder import Metrics, make_run_folder, read_metrics
+from isojepa.runs.folder import make_run_folder
+from isojepa.runs.metrics import Metrics, read_metrics
 from isojepa.theme.style import log_ticks, new_figure
 
 VALUES = ["null", "-1", "0", "1e999", "NaN", '"x"', "[]", "{}", "true", "123456789012345678901"]

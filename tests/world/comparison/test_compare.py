@@ -11,7 +11,8 @@ import timm
 
 from isojepa import cli
 from isojepa.errors import UserError
-from isojepa.runs.folder import read_metrics, read_run
+from isojepa.runs.metrics import read_metrics
+from isojepa.runs.record import read_run
 from tests.world.episode_files import write_dots
 
 pytest.importorskip("stable_worldmodel")
@@ -110,12 +111,12 @@ def test_all_are_trained_alike_but_for_what_they_are(finished: CompareConfig) ->
     for seed in (0, 1):
         runs = {name: read_run(finished.out / name / f"seed-{seed}") for name in TRAINED}
         ours = runs["sigreg"]
-        assert (ours["config"]["regulariser"], ours["config"]["seed"]) == ("sigreg", seed)
+        assert (ours.config["regulariser"], ours.config["seed"]) == ("sigreg", seed)
         for name, fields in differs.items():
-            other = runs[name]["config"]
-            changed = {k for k, v in ours["config"].items() if other[k] != v} - {"out"}
+            other = runs[name].config
+            changed = {k for k, v in ours.config.items() if other[k] != v} - {"out"}
             assert changed <= fields, name
-            assert runs[name]["data"] == ours["data"]
+            assert runs[name].data == ours.data
 
 
 def test_embeddings_are_measured_where_there_are_any(finished: CompareConfig) -> None:
@@ -218,4 +219,4 @@ def test_an_interrupted_comparison_says_how_to_go_on(
         compare.Interrupted, match="at update 1; go on with the same command and --resume"
     ):
         compare.run(config)
-    assert read_run(config.out)["config"]["steps"] == 2000
+    assert read_run(config.out).config["steps"] == 2000

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from isojepa.errors import UserError
-from isojepa.runs.folder import read_metrics
+from isojepa.runs.metrics import read_metrics
 from isojepa.world.episodes.trajectories import clip_index, open_trajectories
 from isojepa.world.learning.baselines import train_baselines
 from isojepa.world.learning.cloning import load_policy, train_policy

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from isojepa.errors import UserError
-from isojepa.runs.folder import read_metrics
+from isojepa.runs.metrics import read_metrics
 from isojepa.training.interrupted import Interrupted
 from isojepa.training.optimise import Update
 from isojepa.training.recorder import Recorder

@@ -41,7 +41,9 @@ from isojepa.encoders.sources.held_out import HeldOut, read_held_out
 from isojepa.errors import UserError
 from isojepa.progress import bar, console, track
 from isojepa.randomness import epoch_order, seed_from
-from isojepa.runs.folder import read_run, write_json, write_skipped
+from isojepa.runs.folder import write_json
+from isojepa.runs.record import RunRecord, read_run
+from isojepa.runs.tables import write_skipped
 
 log = logging.getLogger(__name__)
 UNTRAINED_SEED = 5  # the stream of the untrained encoder's weights
@@ -118,7 +120,7 @@ def run(config: EvaluateConfig) -> dict[str, Scores]:
     encoder, record = load_on(config.run, choose_device(config.device)), read_held_out(config.run)
     data = config.data or run_data(made, config.run)
     labels = config.labels
-    table = made["config"].get("labels") if labels is None else None
+    table = made.config.get("labels") if labels is None else None
     if table and config.data is None and (Path(table).is_file() or record is None):
         labels, table = Path(table), None
     images = read_for(encoder, data, labels, out, (config.run,))
@@ -175,7 +177,9 @@ def evaluate(
             yield name, scores
 
 
-def split(config: EvaluateConfig, images: ImageSet, made: dict, record: HeldOut | None) -> ImageSet:
+def split(
+    config: EvaluateConfig, images: ImageSet, made: RunRecord, record: HeldOut | None
+) -> ImageSet:
     """Mark the held-out images: as in the run, if these are its images, else by `holdout`."""
     share, seed = config.holdout, config.seed
     asked = config.data is not None
@@ -184,8 +188,8 @@ def split(config: EvaluateConfig, images: ImageSet, made: dict, record: HeldOut 
     names = b"\n".join(map(os.fsencode, images.listing.names))
     own = (
         config.data is None
-        or config.data.resolve() == Path(made["config"]["data"]).resolve()
-        or hashlib.sha256(names).hexdigest()[:16] == made["data"].get("fingerprint")
+        or config.data.resolve() == Path(made.config["data"]).resolve()
+        or hashlib.sha256(names).hexdigest()[:16] == made.data.get("fingerprint")
     )
     return as_recomputed(images, made, own=own, holdout=share, seed=seed)
 

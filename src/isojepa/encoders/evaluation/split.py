@@ -3,7 +3,6 @@
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from isojepa.encoders.sources.held_out import (
     some,
 )
 from isojepa.errors import UserError
+from isojepa.runs.record import RunRecord
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ def repeated_tests(images: ImageSet, record: HeldOut | None) -> int:
 
 
 def as_recomputed(
-    images: ImageSet, made: dict[str, Any], *, own: bool, holdout: float, seed: int
+    images: ImageSet, made: RunRecord, *, own: bool, holdout: float, seed: int
 ) -> ImageSet:
     """Mark the held-out images for a run that did not record them, from names, seed and share.
 
@@ -117,9 +117,9 @@ def as_recomputed(
         made: config.json of the run.
         own: whether these are the run's images, by their place or names.
     """
-    if own and not made["data"]["test"]:
+    if own and not made.data["test"]:
         return _unheld(images, holdout, seed)
-    settings = made["config"]
+    settings = made.config
     log.warning(
         "the run did not record which images it held out: found again from names, its seed and "
         "its share. %s",
@@ -127,7 +127,7 @@ def as_recomputed(
         if own
         else "These are not its images by name, and whether it was trained on any is not known",
     )
-    if not made["data"]["test"]:
+    if not made.data["test"]:
         return replace(images, held_out=hold_out(images.listing, holdout, seed))
     held = hold_out(images.listing, settings["holdout"], settings["seed"], pooled=False)
     return replace(images, held_out=held)
@@ -162,13 +162,13 @@ def _without_labels(images: ImageSet, which: np.ndarray) -> ImageSet:
     return replace(images, listing=images.listing._replace(labels=labels))
 
 
-def run_data(made: dict[str, Any], run: Path) -> Path:
+def run_data(made: RunRecord, run: Path) -> Path:
     """The folder of a run's images, where it was when the run began.
 
     Raises:
         UserError: if it is not there any more.
     """
-    data = Path(made["config"]["data"])
+    data = Path(made.config["data"])
     if data.is_dir():
         return data
     where = (

@@ -16,7 +16,7 @@ from isojepa.boundaries import shown
 from isojepa.encoders.sources.fingerprints import UNREADABLE
 from isojepa.encoders.sources.folder import UNLABELLED, Listing
 from isojepa.errors import UserError
-from isojepa.runs.folder import read_rows, write_rows
+from isojepa.runs.tables import read_rows, write_rows
 
 FILE = "held_out.tsv"
 COLUMNS = ("part", "fingerprint", "label", "path")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from isojepa.devices import choose_device
 from isojepa.progress import console
-from isojepa.runs.folder import Provenance, make_run_folder, provenance, read_run, write_json
+from isojepa.runs.folder import Provenance, make_run_folder, provenance, write_json
+from isojepa.runs.record import read_run
 from isojepa.runs.settings import as_json
 from isojepa.runs.typed import from_json, write_result
 from isojepa.training.interrupted import Interrupted
@@ -53,7 +54,7 @@ def run(config: CompareConfig) -> ComparisonResult:
     if not config.overwrite:
         make_run_folder(config.out, resume=config.resume, overwrite=False)
     if config.resume:
-        check_same_training(config, read_run(config.out)["config"])
+        check_same_training(config, read_run(config.out).config)
     episodes = comparable_episodes(config)
     if config.overwrite:
         make_run_folder(config.out, resume=False, overwrite=True)

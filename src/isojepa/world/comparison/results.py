@@ -9,7 +9,9 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
-from isojepa.runs.folder import Provenance, read_metrics, read_run
+from isojepa.runs.folder import Provenance
+from isojepa.runs.metrics import read_metrics
+from isojepa.runs.record import read_run
 from isojepa.runs.typed import Inline, Key, from_json
 from isojepa.world.comparison.config import CLONING, OURS, CompareConfig, label
 from isojepa.world.control.results import RecordedConfig, RecordedRecipe
@@ -97,7 +99,7 @@ def contender_results(
             rate=success_rate(success),
             difference=None if name == OURS else paired_difference(success, ours),
             by_seed=tuple(float(one.success.mean()) for one in scored),
-            training_seconds=tuple(read_run(folder)["seconds"] for folder in folders),
+            training_seconds=tuple(read_run(folder).seconds or 0.0 for folder in folders),
             held_out=tuple(held_out_measures(f) for f in folders if name != CLONING),
         )
     return results

@@ -5,8 +5,9 @@ the behaviour in the data, from where it is and where it shall be.
 """
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from isojepa.files import Json
 from isojepa.world.learning.cloning import GoalPolicy, train_policy
 from isojepa.world.learning.config import WorldTrainConfig
 from isojepa.world.learning.train import run
@@ -34,7 +35,7 @@ def baseline_configs(
         frozen_encoder: timm name of the network whose features are kept.
         pretrained: with its published weights, downloaded by timm; False leaves them random.
     """
-    changes: dict[str, dict[str, Any]] = {
+    changes: dict[str, Json] = {
         "no-regulariser": {"regulariser": "none"},
         "vicreg": {"regulariser": "vicreg"},
         "frozen": {"encoder": frozen_encoder, "pretrained": pretrained, "frozen": "grid"},

@@ -10,12 +10,13 @@ from jaxtyping import Float, Shaped
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from isojepa.boundaries import shown
 from isojepa.errors import UserError
 from isojepa.files import write_atomically
 from isojepa.objective.lewm import mean_squared_error
 from isojepa.randomness import Stream, seed_from
 from isojepa.runs.checkpoints import contiguous
-from isojepa.runs.folder import read_run
+from isojepa.runs.record import read_run
 from isojepa.training.optimise import optimise
 from isojepa.training.ranks import together
 from isojepa.training.recorder import due
@@ -133,6 +134,9 @@ def load_policy(folder: Path) -> GoalPolicy:
     """A policy that `train_policy` wrote, in eval mode, on the CPU."""
     if not (folder / POLICY).is_file():
         raise UserError(f"{folder}: no policy here ({POLICY} is missing)")
-    policy = GoalPolicy(WorldModelSpec.from_json(read_run(folder)["policy"]))
+    sizes = read_run(folder).policy
+    if sizes is None:
+        raise UserError(f"{shown(folder)}: config.json does not hold the policy's sizes")
+    policy = GoalPolicy(WorldModelSpec.from_json(sizes))
     policy.load_state_dict(load_file(folder / POLICY))
     return policy.eval()

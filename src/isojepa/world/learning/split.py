@@ -11,7 +11,7 @@ import json
 import logging
 from collections import defaultdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int64
@@ -19,6 +19,7 @@ from jaxtyping import Int64
 from isojepa.boundaries import reading, shown
 from isojepa.errors import UserError
 from isojepa.runs.folder import write_json
+from isojepa.runs.record import RunRecord
 from isojepa.world.episodes.trajectories import Trajectories, split_episodes
 
 log = logging.getLogger(__name__)
@@ -122,12 +123,12 @@ def read_split(run: Path) -> Recorded | None:
 
 
 def known_split(
-    run: Path, described: dict[str, Any], trajectories: Trajectories, *, same_place: bool
+    run: Path, record: RunRecord, trajectories: Trajectories, *, same_place: bool
 ) -> Split:
     """What a run has done with the episodes of a data set, its own or another.
 
     Args:
-        described: the run's config.json.
+        record: the run's config.json.
         same_place: whether it is where the run's own data were.
 
     Raises:
@@ -137,8 +138,7 @@ def known_split(
     recorded = read_split(run)
     if recorded is not None:
         return find(recorded, fingerprints(trajectories))
-    n, settings = len(trajectories), described.get("config", {})
-    then = described.get("data", {})
+    n, settings, then = len(trajectories), record.config, record.data
     count = int(then.get("episodes", n))
     lengths = lengths_fingerprint(trajectories.lengths[:count])
     if count <= n and then.get("fingerprint", lengths if same_place else None) == lengths:

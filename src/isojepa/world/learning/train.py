@@ -4,16 +4,19 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from isojepa.files import Json
 from isojepa.objective.lewm import LeWMLoss, LeWMTerms
 from isojepa.randomness import Stream, seed_from
+from isojepa.runs.record import RunRecord
 from isojepa.runs.settings import as_json, resumed
+from isojepa.runs.typed import to_json
 from isojepa.training.launch import open_run, require_shares, start_fabric
 from isojepa.training.optimise import optimise, parameter_groups
 from isojepa.training.ranks import on_first, together
@@ -89,8 +92,8 @@ class Begun(NamedTuple):
     """A run whose folder is made, whose data are open and whose settings are settled."""
 
     config: WorldTrainConfig
-    stored: dict[str, Any] | None
-    """config.json of the run that is gone on with."""
+    stored: RunRecord | None
+    """Of the run that is gone on with."""
     fabric: Fabric
     trackers: Trackers
     spec: WorldModelSpec
@@ -110,18 +113,20 @@ def begin(config: WorldTrainConfig) -> Begun:
 
 
 def begin_record(
-    begun: Begun, module: nn.Module, optimiser: torch.optim.Optimizer, **described: Any
+    begun: Begun, module: nn.Module, optimiser: torch.optim.Optimizer, policy: Json | None = None
 ) -> tuple[Recorder, int]:
     """The run's recorder, and the number of updates already made.
 
     Args:
-        described: what config.json says besides settings and data.
+        policy: sizes of a cloned policy.
     """
     config, plan, stored = begun.config, begun.plan, begun.stored
     trained = {"optimiser": optimiser}
     recorder = Recorder(config, module, trained, begun.fabric, begun.trackers, plan.learning_rate)
-    data = describe_episodes(begun.windows.trajectories) if stored is None else stored["data"]
-    start = recorder.begin({"config": as_stored(config, plan), "data": data, **described}, stored)
+    now = describe_episodes(begun.windows.trajectories)
+    data = to_json(now) if stored is None else stored.data
+    record = RunRecord(config=as_stored(config, plan), data=data, policy=policy)
+    start = recorder.begin(record, stored)
     on_first(lambda: write_split(config.out, begun.windows.recorded))
     return recorder, start
 
@@ -163,7 +168,7 @@ def make_optimiser(model: nn.Module, plan: WorldPlan) -> torch.optim.AdamW:
     return torch.optim.AdamW(parameter_groups(model, plan.weight_decay), lr=plan.lr, fused=True)
 
 
-def in_words(line: dict[str, Any], plan: WorldPlan) -> str:
+def in_words(line: Json, plan: WorldPlan) -> str:
     """A metrics line for the progress bar."""
     words = (
         "{clips_per_second:.0f} clips/s  loss {loss:.3f}  prediction {prediction:.3f}  "
@@ -174,7 +179,7 @@ def in_words(line: dict[str, Any], plan: WorldPlan) -> str:
     return words.format(**line, dim=plan.embedding_dim)
 
 
-def as_stored(config: WorldTrainConfig, plan: WorldPlan) -> dict[str, Any]:
+def as_stored(config: WorldTrainConfig, plan: WorldPlan) -> Json:
     """The settled configuration for config.json; paths are absolute, to be found from anywhere."""
     cache = None if config.cache is None else config.cache.absolute()
     return as_json(replace(config, data=config.data.absolute(), cache=cache), plan)

@@ -1,25 +1,26 @@
 """A trained world model, and the data set it was trained on or another that fits it."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from isojepa.boundaries import shown
 from isojepa.devices import Device, choose_device
 from isojepa.errors import UserError
-from isojepa.runs.folder import read_run
+from isojepa.files import Json
+from isojepa.runs.record import read_run
 from isojepa.world.episodes.trajectories import Trajectories, open_trajectories
 from isojepa.world.learning.split import Split, known_split, report_split
 from isojepa.world.learning.windows import check_fits
-from isojepa.world.model.world_model import load_world_model
+from isojepa.world.model.world_model import WorldModel, load_world_model
 
 
 class Trained(NamedTuple):
     """A run, read, beside a data set."""
 
-    settings: dict[str, Any]
+    settings: Json
     """The run's settled configuration."""
-    model: Any
-    """A `WorldModel`, in eval mode, on its device."""
+    model: WorldModel
+    """In eval mode, on its device."""
     data: Path
     trajectories: Trajectories
     split: Split
@@ -45,26 +46,27 @@ def open_trained(
     Raises:
         UserError: if either cannot be read, or they do not fit.
     """
-    described = read_run(run)
-    settings = described.get("config", {})
+    record = read_run(run)
+    settings = record.config
     own = settings.get("data")
     if data is None and own is None:
         raise UserError(f"{shown(run)}: does not say what it was trained on; give --data")
-    path = Path(own) if data is None else data
+    path = Path(str(own)) if data is None else data
     if data is None and not path.exists():
         looked = "" if path.is_absolute() else f", looked for in {shown(Path.cwd())}"
         raise UserError(
             f"{shown(path)}: no such data set{looked}, though {shown(run)} was trained on it; "
             "give --data with the place where it is now"
         )
-    if cache is None and settings.get("cache"):
-        cache = Path(settings["cache"])
+    kept = settings.get("cache")
+    if cache is None and kept:
+        cache = Path(kept)
     model = load_world_model(run).to(choose_device(device))
     trajectories = open_trajectories(
         path, frame_size=model.frame_size, cache=cache, camera=settings.get("camera")
     )
     check_fits(model, trajectories)
     same = own is not None and Path(own).resolve() == path.resolve()
-    split = known_split(run, described, trajectories, same_place=same)
+    split = known_split(run, record, trajectories, same_place=same)
     report_split(split, run, path, new=new)
     return Trained(settings, model, path, trajectories, split)

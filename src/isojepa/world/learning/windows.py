@@ -2,10 +2,10 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from lightning_fabric import Fabric
 from isojepa.boundaries import shown
 from isojepa.errors import UserError
 from isojepa.randomness import Stream, generator
+from isojepa.runs.record import CONFIG, RunRecord
+from isojepa.runs.typed import from_json
 from isojepa.world.episodes.trajectories import (
     Clips,
     Trajectories,
@@ -57,12 +59,12 @@ class Windows(NamedTuple):
 
 
 def prepare(
-    config: WorldTrainConfig, *, gpu: bool, stored: dict[str, Any] | None = None
+    config: WorldTrainConfig, *, gpu: bool, stored: RunRecord | None = None
 ) -> tuple[WorldModelSpec, WorldPlan, Windows]:
     """Open the data, split the episodes, and settle the model's sizes and every open setting.
 
     Args:
-        stored: config.json of a run to go on with, whose episodes are taken as they were split.
+        stored: the record of a run to go on with, whose episodes are taken as they were split.
     """
     name, spec = model_spec(config, gpu=gpu)
     trajectories = open_trajectories(
@@ -90,18 +92,18 @@ def prepare(
 
 
 def stored_split(
-    out: Path, stored: dict[str, Any], trajectories: Trajectories
+    out: Path, stored: RunRecord, trajectories: Trajectories
 ) -> tuple[Recorded, Split]:
     """The split of a run to go on with, found in the data as they now are.
 
     Raises:
         UserError: if the actions are others, or some of its episodes are missing.
     """
-    then = stored["data"]
-    if trajectories.action_dim != then["action_dim"]:
+    then = from_json(EpisodesRecord, stored.data, out / CONFIG)
+    if trajectories.action_dim != then.action_dim:
         raise UserError(
             f"--resume {shown(out)}: the data set's actions have {trajectories.action_dim} "
-            f"dimensions but the model was made for {then['action_dim']}; give the run's own --data"
+            f"dimensions but the model was made for {then.action_dim}; give the run's own --data"
         )
     split = known_split(out, stored, trajectories, same_place=True)
     check_whole(split, out, trajectories.path)
@@ -174,20 +176,33 @@ def fit_frozen(world: WorldModel, windows: Windows, *, seed: int) -> None:
     world.encoder.fit(world.normalise(clips.frames[:, 0]))  # type: ignore[operator]
 
 
-def describe_episodes(trajectories: Trajectories) -> dict[str, object]:
-    """Counts and a fingerprint of the episodes' lengths, for config.json."""
+@dataclass(frozen=True, kw_only=True)
+class EpisodesRecord:
+    """What a run records of its data set, in config.json under `data`."""
+
+    episodes: int
+    steps: int
+    action_dim: int
+    frame_size: int
+    env: str | None = None
+    fingerprint: str | None = None
+    """Of the episodes' lengths."""
+
+
+def describe_episodes(trajectories: Trajectories) -> EpisodesRecord:
+    """What to record of these episodes."""
     lengths = np.asarray(trajectories.lengths, np.int64)
-    return {
-        "episodes": len(lengths),
-        "steps": int(lengths.sum()),
-        "action_dim": trajectories.action_dim,
-        "frame_size": trajectories.frame_size,
-        "env": trajectories.env_id,
-        "fingerprint": lengths_fingerprint(lengths),
-    }
+    return EpisodesRecord(
+        episodes=len(lengths),
+        steps=int(lengths.sum()),
+        action_dim=trajectories.action_dim,
+        frame_size=trajectories.frame_size,
+        env=trajectories.env_id,
+        fingerprint=lengths_fingerprint(lengths),
+    )
 
 
-def check_fits(model: Any, trajectories: Trajectories) -> None:
+def check_fits(model: WorldModel, trajectories: Trajectories) -> None:
     """Raise `UserError` if the model cannot read the data set: other actions or other frames."""
     actions = model.frame_skip * trajectories.action_dim
     if actions != model.action_dim:
