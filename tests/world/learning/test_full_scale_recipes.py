@@ -11,7 +11,7 @@ from isojepa import cli
 pytestmark = pytest.mark.slow
 pytest.importorskip("stable_worldmodel")
 
-PAGE = Path(__file__).parents[3] / "docs" / "world-models.md"
+PAGE = Path(__file__).parents[3] / "docs" / "explanation" / "world-models.md"
 LINES = [
     line
     for block in re.findall(r"```bash\n(.*?)```", PAGE.read_text(), re.DOTALL)
