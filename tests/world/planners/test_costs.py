@@ -173,7 +173,7 @@ def test_gradient_planner_reaches_the_goal() -> None:
 def test_the_reward_on_the_page_moves_the_agent_right(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = Path(__file__).parents[3] / "docs" / "world-models.md"
+    page = Path(__file__).parents[3] / "docs" / "howto" / "planning.md"
     (block,) = re.findall(r"```python\n((?:(?!```).)*?reward\(.*?)```", page.read_text(), re.DOTALL)
     (tmp_path / "run").symlink_to(studied_run())
     (tmp_path / "two-room.h5").symlink_to(studied_run().parent / "dots.h5")
