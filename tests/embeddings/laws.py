@@ -6,7 +6,8 @@ import numpy as np
 
 from isojepa.embeddings.measurement import Measurement, measure
 from isojepa.embeddings.samples import from_array
-from isojepa.embeddings.verdict import Verdict, judge
+from isojepa.embeddings.verdict import judge_samples
+from isojepa.theme.findings import Verdict
 
 Draw = Callable[[np.random.Generator, int, int], np.ndarray]
 
@@ -97,4 +98,4 @@ def rotation(rng: np.random.Generator, d: int) -> np.ndarray:
 def diagnose(x: np.ndarray, **options: object) -> tuple[Measurement, Verdict]:
     """With fewer null samples than the command line takes, to save time."""
     measurement = measure(from_array(x.astype(np.float32)), **({"n_null": 99} | options))
-    return measurement, judge(measurement)
+    return measurement, judge_samples(measurement)

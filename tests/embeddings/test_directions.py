@@ -9,17 +9,17 @@ from isojepa.embeddings.clusters import count_gap, deepest_valley, separating_di
 from isojepa.embeddings.directions import worst_directions
 from isojepa.embeddings.distances import LEVEL, distances
 from isojepa.embeddings.gaussianity import gaussianity
+from isojepa.embeddings.rows import summarise_rows
 from isojepa.embeddings.samples import from_array
-from isojepa.embeddings.scan import scan
-from isojepa.embeddings.spectrum import spectrum
+from isojepa.embeddings.spectrum import spectrum_of
 from isojepa.normality.univariate import epps_pulley
 from tests.embeddings.laws import anisotropic, clusters, gaussian, student
 
 
 def measured(x: np.ndarray):
     samples = from_array(x)
-    moments = scan(samples).moments
-    return distances(samples, moments, spectrum(moments), None)
+    moments = summarise_rows(samples).moments
+    return distances(samples, moments, spectrum_of(moments), None)
 
 
 @pytest.mark.parametrize(("n", "d"), [(60, 4), (60, 30), (40, 90)])

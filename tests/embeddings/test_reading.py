@@ -18,8 +18,8 @@ from pyarrow import feather
 from safetensors.torch import save_file
 from scipy import io, sparse
 
+from isojepa.embeddings.formats.open_file import open_samples
 from isojepa.embeddings.measurement import measure
-from isojepa.embeddings.reading import open_samples
 from isojepa.embeddings.samples import Samples, from_array
 from isojepa.errors import UserError
 
@@ -476,9 +476,9 @@ class TestRowsThatAreNotFinite:
     def test_are_left_out_if_asked_for(self):
         found = measure(from_array(self.broken()), drop_nonfinite=True, n_null=19)
         rest = np.delete(self.broken(), [30, 31, 70], axis=0)
-        assert found.scan.moments.n == 197
-        np.testing.assert_allclose(found.scan.moments.mean, rest.mean(0), rtol=1e-4)
-        assert not {30, 31, 70} & set(found.scan.rows.tolist())
+        assert found.rows.moments.n == 197
+        np.testing.assert_allclose(found.rows.moments.mean, rest.mean(0), rtol=1e-4)
+        assert not {30, 31, 70} & set(found.rows.sample_rows.tolist())
 
     def test_keep_the_numbers_of_the_others(self):
         x = self.broken()

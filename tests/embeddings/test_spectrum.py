@@ -6,12 +6,12 @@ from scipy import linalg, stats
 
 from isojepa.embeddings import label_free
 from isojepa.embeddings.moments import Moments
+from isojepa.embeddings.rows import summarise_rows
 from isojepa.embeddings.samples import from_array
-from isojepa.embeddings.scan import scan
 from isojepa.embeddings.spectrum import (
     isotropic_eigenvalues,
     least_eigenvalues,
-    spectrum,
+    spectrum_of,
     wishart_eigenvalues,
 )
 from tests.embeddings.laws import anisotropic, copies, gaussian
@@ -23,7 +23,7 @@ def moments(x: np.ndarray) -> Moments:
 
 def test_agrees_with_the_functions_of_samples():
     x = anisotropic(np.random.default_rng(0), 300, 12) + 0.5
-    s = spectrum(moments(x))
+    s = spectrum_of(moments(x))
     assert s.effective_rank == pytest.approx(label_free.effective_rank(x))
     assert s.rankme == pytest.approx(label_free.rankme(x))
     assert s.condition_number == pytest.approx(label_free.condition_number(x))
@@ -70,7 +70,7 @@ def test_probe_variance_is_that_of_least_squares():
     weights = linalg.lstsq(x, noise)[0]
     isotropic = d / (n * x.var(0).mean())
     measured = weights.var(1).sum() / isotropic
-    s = spectrum(moments(x))
+    s = spectrum_of(moments(x))
     assert s.probe_variance * (n - 1) / (n - d - 2) == pytest.approx(measured, rel=0.05)
 
 
@@ -80,7 +80,7 @@ def test_probe_variance_has_no_bias():
     true = (deviations**2).mean() * (deviations**-2).mean()
     rng = np.random.default_rng(0)
     estimates = [
-        spectrum(moments(rng.standard_normal((40, 10)) * deviations)).probe_variance
+        spectrum_of(moments(rng.standard_normal((40, 10)) * deviations)).probe_variance
         for _ in range(300)
     ]
     assert np.mean(estimates) == pytest.approx(true, rel=0.05)
@@ -91,7 +91,7 @@ def test_probe_bias_is_that_of_ridge_regression():
     rng = np.random.default_rng(0)
     x = anisotropic(rng, 500, 6)
     x -= x.mean(0)
-    s = spectrum(moments(x))
+    s = spectrum_of(moments(x))
     w = s.axes[:, -1]
     ridge = 0.1 * s.eigenvalues.mean() * (len(x) - 1)
     fitted = np.linalg.solve(x.T @ x + ridge * np.eye(6), x.T @ (x @ w))
@@ -100,9 +100,9 @@ def test_probe_bias_is_that_of_ridge_regression():
     assert 1 - fitted @ w == pytest.approx(bias.narrowest)
     assert bias.isotropic == pytest.approx(0.1 / (0.1 + s.isotropic[-1] / s.isotropic.mean()))
     assert bias.narrowest > bias.isotropic > 0.1 / 1.1
-    plain = [spectrum(moments(rng.normal(size=(30, 20)))).probe_bias[1] for _ in range(20)]
+    plain = [spectrum_of(moments(rng.normal(size=(30, 20)))).probe_bias[1] for _ in range(20)]
     assert np.mean([b.narrowest for b in plain]) == pytest.approx(plain[0].isotropic, rel=0.1)
-    assert np.isnan(spectrum(moments(rng.normal(size=(10, 20)))).probe_bias[1].narrowest)
+    assert np.isnan(spectrum_of(moments(rng.normal(size=(10, 20)))).probe_bias[1].narrowest)
 
 
 def test_unevenness_is_that_of_the_true_eigenvalues():
@@ -110,7 +110,7 @@ def test_unevenness_is_that_of_the_true_eigenvalues():
     true = variances.var() / variances.mean() ** 2
     rng = np.random.default_rng(0)
     wide = [
-        spectrum(moments(rng.standard_normal((30, 40)) * np.sqrt(variances))).unevenness
+        spectrum_of(moments(rng.standard_normal((30, 40)) * np.sqrt(variances))).unevenness
         for _ in range(100)
     ]
     assert np.mean(wide) == pytest.approx(true, rel=0.15)  # with fewer samples than dimensions
@@ -119,7 +119,7 @@ def test_unevenness_is_that_of_the_true_eigenvalues():
 def test_unevenness_is_standardised_under_isotropy():
     rng = np.random.default_rng(0)
     z = np.array(
-        [spectrum(moments(rng.standard_normal((80, 50)))).unevenness_z for _ in range(200)]
+        [spectrum_of(moments(rng.standard_normal((80, 50)))).unevenness_z for _ in range(200)]
     )
     assert abs(z.mean()) < 0.3
     assert 0.8 < z.std() < 1.25
@@ -127,17 +127,17 @@ def test_unevenness_is_standardised_under_isotropy():
 
 def test_dead_directions_are_counted():
     x = copies(np.random.default_rng(0), 500, 10)
-    s = spectrum(moments(x))
+    s = spectrum_of(moments(x))
     assert s.dead == 5
     assert s.condition_number == s.probe_variance == float("inf")
-    assert spectrum(moments(gaussian(np.random.default_rng(0), 30, 40))).dead == 0
+    assert spectrum_of(moments(gaussian(np.random.default_rng(0), 30, 40))).dead == 0
 
 
 def test_scan_takes_moments_of_any_blocks(monkeypatch: pytest.MonkeyPatch):
     x = anisotropic(np.random.default_rng(0), 1000, 7) + 100
     for elements in (7, 700, 10**6):
         monkeypatch.setattr("isojepa.embeddings.samples.BLOCK_ELEMENTS", elements)
-        found = scan(from_array(x)).moments
+        found = summarise_rows(from_array(x)).moments
         np.testing.assert_allclose(found.mean, x.mean(0), rtol=1e-12)
         np.testing.assert_allclose(found.covariance, np.cov(x.T), rtol=1e-9, atol=1e-12)
 
@@ -157,7 +157,7 @@ def test_duplicates_are_found_across_blocks(monkeypatch: pytest.MonkeyPatch):
     x[70] = x[30]
     x[5, 0], x[6] = 0.0, x[5]
     x[6, 0] = -0.0
-    found = scan(from_array(x)).duplicates
+    found = summarise_rows(from_array(x)).duplicates
     assert found.repeats == 5
     assert found.groups == ((2, 10, 50, 99), (5, 6), (30, 70)) or set(found.groups) == {
         (2, 10, 50, 99),
@@ -165,14 +165,14 @@ def test_duplicates_are_found_across_blocks(monkeypatch: pytest.MonkeyPatch):
         (30, 70),
     }
     assert found.groups[0] == (2, 10, 50, 99)
-    assert found.crowding == pytest.approx((16 + 4 + 4 + 92) / 100)
+    assert found.multiplicity == pytest.approx((16 + 4 + 4 + 92) / 100)
 
 
 def test_the_sample_holds_no_row_twice():
     x = np.repeat(gaussian(np.random.default_rng(0), 50, 3), 4, axis=0)
-    seen = scan(from_array(x))
+    seen = summarise_rows(from_array(x))
     assert len(seen.sample) == len(np.unique(seen.sample, axis=0)) == 50
-    np.testing.assert_array_equal(seen.sample, x[seen.rows])
+    np.testing.assert_array_equal(seen.sample, x[seen.sample_rows])
 
 
 @pytest.mark.parametrize(("n", "d"), [(21, 20), (22, 20), (40, 20), (12, 20), (101, 100)])
@@ -201,7 +201,7 @@ def test_the_least_eigenvalue_of_a_square_matrix_has_edelmans_law():
 def test_a_dead_direction_is_found_near_n_equal_to_d(n: int, d: int, share: float):
     x = np.random.default_rng(0).normal(size=(n, d))
     x[:, :3] *= share
-    found = spectrum(
+    found = spectrum_of(
         Moments.of(x @ np.linalg.qr(np.random.default_rng(1).normal(size=(d, d)))[0])
     ).dead
     if n > d + 50:
@@ -213,7 +213,7 @@ def test_a_dead_direction_is_found_near_n_equal_to_d(n: int, d: int, share: floa
 @pytest.mark.parametrize("n", [12, 40, 60])
 def test_rows_and_covariance_give_the_same_spectrum(n: int):
     x = np.random.default_rng(0).normal(size=(n, 40)) * np.geomspace(0.1, 3, 40) + 0.3
-    a, b = spectrum(Moments.of(x)), spectrum(moments(x))
+    a, b = spectrum_of(Moments.of(x)), spectrum_of(moments(x))
     for name in ("eigenvalues", "effective_rank", "rankme", "unevenness", "dead", "deviation"):
         np.testing.assert_allclose(getattr(a, name), getattr(b, name), rtol=2e-6, atol=1e-9)
     k = a.axes.shape[1]
@@ -232,6 +232,6 @@ def test_one_lost_direction_is_found_next_to_the_bound(n: int, d: int, kind: typ
     turn = np.linalg.qr(np.random.default_rng(1).standard_normal((d, d)))[0]
     for seed in range(10):
         x = gaussian(np.random.default_rng(seed), n, d)
-        assert spectrum(Moments.of(x)).dead == 0
+        assert spectrum_of(Moments.of(x)).dead == 0
         x[:, 3] = x[:, 0] + x[:, 1]
-        assert spectrum(Moments.of((x @ turn).astype(kind))).dead == 1
+        assert spectrum_of(Moments.of((x @ turn).astype(kind))).dead == 1

@@ -7,7 +7,7 @@ import pytest
 
 from isojepa.embeddings.measurement import measure
 from isojepa.embeddings.samples import from_array
-from isojepa.embeddings.verdict import judge
+from isojepa.embeddings.verdict import judge_samples
 from isojepa.errors import UserError
 from tests.embeddings import laws
 from tests.embeddings.laws import OUTLIERS, Draw, diagnose
@@ -121,7 +121,7 @@ def test_dead_columns_are_named():
     x = laws.gaussian(np.random.default_rng(0), 400, 6)
     x[:, 4] = 7
     measurement, verdict = diagnose(x)
-    assert measurement.scan.constant.tolist() == [4]
+    assert measurement.rows.constant.tolist() == [4]
     assert "dimensionally collapsed" in verdict.states
     assert any("column 4" in f.detail for f in verdict.findings)
 
@@ -132,9 +132,9 @@ def test_a_no_data_value_is_named_and_the_rest_judged_as_without_it(value: float
     rest = measure(from_array(np.delete(x, 3, 0)), test=False)
     x[3, 2] = value
     found = measure(from_array(x), test=False)
-    assert [(r.number, r.column, r.value) for r in found.scan.implausible] == [(3, 2, value)]
-    assert judge(found).states == ("outliers",)
-    np.testing.assert_allclose(found.shape.eigenvalues, rest.shape.eigenvalues, rtol=1e-9)
+    assert [(r.number, r.column, r.value) for r in found.rows.implausible] == [(3, 2, value)]
+    assert judge_samples(found).states == ("outliers",)
+    np.testing.assert_allclose(found.spectrum.eigenvalues, rest.spectrum.eigenvalues, rtol=1e-9)
 
 
 @pytest.mark.parametrize("value", [1e6, 65504.0, -9999.0])
@@ -143,8 +143,8 @@ def test_a_far_number_is_an_outlier_and_the_rest_judged_as_without_it(value: flo
     rest = measure(from_array(np.delete(x, 3, 0)), test=False)
     x[3, 2] = value
     found = measure(from_array(x), test=False)
-    assert judge(found).states == ("outliers",)
-    np.testing.assert_allclose(found.shape.eigenvalues, rest.shape.eigenvalues, rtol=1e-4)
+    assert judge_samples(found).states == ("outliers",)
+    np.testing.assert_allclose(found.spectrum.eigenvalues, rest.spectrum.eigenvalues, rtol=1e-4)
 
 
 @pytest.mark.parametrize("scale", [1e-200, 1e-42, 1e200])
@@ -158,15 +158,15 @@ def test_numbers_that_cannot_be_squared_are_refused(scale: float):
 def test_the_shape_does_not_depend_on_the_scale(scale: float):
     x = np.random.default_rng(0).normal(size=(500, 8)) * scale
     found = measure(from_array(x), test=False, any_scale=True)
-    assert judge(found).states == ("isotropic Gaussian",)
-    assert not found.scan.implausible
+    assert judge_samples(found).states == ("isotropic Gaussian",)
+    assert not found.rows.implausible
 
 
 @pytest.mark.parametrize(("n", "d"), [(21, 20), (65, 64), (101, 100), (64, 100)])
 def test_as_few_isotropic_samples_as_dimensions_are_not_collapsed(n: int, d: int):
     for seed in range(8):
         x = np.random.default_rng(seed).normal(size=(n, d))
-        assert judge(measure(from_array(x), test=False)).state == "isotropic Gaussian"
+        assert judge_samples(measure(from_array(x), test=False)).state == "isotropic Gaussian"
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_as_few_isotropic_samples_as_dimensions_are_not_collapsed(n: int, d: int
     ids=["mean 0.08", "deviation 1.08"],
 )
 def test_a_small_departure_is_said(x: np.ndarray):
-    verdict = judge(measure(from_array(x)))
+    verdict = judge_samples(measure(from_array(x)))
     rejected = [t for t in measure(from_array(x)).tests.tests if t.p_value <= 0.005]
     assert (verdict.state == "nearly isotropic Gaussian") == bool(rejected)
     assert verdict.level in ("note", "good")
@@ -186,7 +186,7 @@ def test_a_small_departure_is_said(x: np.ndarray):
 
 def test_many_columns_of_few_rows_take_the_rows_gram_matrix():
     x = np.random.default_rng(0).normal(size=(30, 6000)).astype("f4")
-    verdict = judge(measure(from_array(x), n_null=19))
+    verdict = judge_samples(measure(from_array(x), n_null=19))
     assert verdict.findings[0].title == "30 rows of 6,000 columns: transposed?"
     assert "say little" in verdict.summary
 
@@ -195,5 +195,5 @@ def test_zeros_with_one_overflow_are_constant():
     x = np.zeros((100, 4))
     x[3, 2] = 1e200
     found = measure(from_array(x), test=False)
-    assert [row.number for row in found.scan.implausible] == [3]
-    assert judge(found).state == "collapsed"
+    assert [row.number for row in found.rows.implausible] == [3]
+    assert judge_samples(found).state == "collapsed"

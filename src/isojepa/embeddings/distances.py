@@ -12,8 +12,8 @@ from jaxtyping import Bool, Float32, Int64
 from scipy import stats
 
 from isojepa.embeddings.moments import Moments
+from isojepa.embeddings.rows import Progress
 from isojepa.embeddings.samples import Samples
-from isojepa.embeddings.scan import Progress
 from isojepa.embeddings.spectrum import Spectrum
 
 LEVEL = 0.003

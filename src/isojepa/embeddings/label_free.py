@@ -16,8 +16,8 @@ def effective_rank(x: Float[np.ndarray, "n d"], *, centred: bool = True) -> floa
             noise is spread: this is what tells a collapse to a point.
     """
     if centred:
-        return _exponential_entropy(covariance_spectrum(x))
-    return _exponential_entropy(np.linalg.svd(x.astype(np.float64), compute_uv=False) ** 2)
+        return entropic_rank(covariance_spectrum(x))
+    return entropic_rank(np.linalg.svd(x.astype(np.float64), compute_uv=False) ** 2)
 
 
 def rankme(x: Float[np.ndarray, "n d"]) -> float:
@@ -26,7 +26,7 @@ def rankme(x: Float[np.ndarray, "n d"]) -> float:
     As published, of the singular values, not their squares, and without centring: a mean far from
     0 therefore counts as one dominant direction. Garrido et al., arXiv 2210.02885, equation 1.
     """
-    return _exponential_entropy(np.linalg.svd(x.astype(np.float64), compute_uv=False))
+    return entropic_rank(np.linalg.svd(x.astype(np.float64), compute_uv=False))
 
 
 def condition_number(x: Float[np.ndarray, "n d"]) -> float:
@@ -63,7 +63,8 @@ def covariance_spectrum(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " d"]:
     return np.pad(values, (0, d - n))
 
 
-def _exponential_entropy(values: Float[np.ndarray, " k"]) -> float:
+def entropic_rank(values: Float[np.ndarray, " k"]) -> float:
+    """exp of the entropy of the normalised values: how many of them matter; 0 if all are 0."""
     total = values.sum()
     if total == 0:
         return 0.0

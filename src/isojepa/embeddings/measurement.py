@@ -13,9 +13,9 @@ from isojepa.embeddings.distances import Distances, distances
 from isojepa.embeddings.gaussianity import N_NULL, Gaussianity, gaussianity
 from isojepa.embeddings.memory import check_memory
 from isojepa.embeddings.moments import Moments
+from isojepa.embeddings.rows import RowSummary, summarise_rows
 from isojepa.embeddings.samples import Samples, from_array
-from isojepa.embeddings.scan import Scan, scan
-from isojepa.embeddings.spectrum import Spectrum, spectrum
+from isojepa.embeddings.spectrum import Spectrum, spectrum_of
 from isojepa.errors import UserError
 from isojepa.progress import bar
 
@@ -41,8 +41,8 @@ class Measurement:
     """What was measured; `measure` makes it."""
 
     samples: Samples
-    scan: Scan
-    shape: Spectrum
+    rows: RowSummary
+    spectrum: Spectrum
     """Second moments, without the outliers."""
     any_scale: bool
     """Whether the target is N(m, s^2 I) for any s, in place of N(0, I)."""
@@ -66,13 +66,13 @@ class Measurement:
     @property
     def unit(self) -> float:
         """Standard deviation that the target has in every direction."""
-        return self.shape.deviation if self.any_scale else 1.0
+        return self.spectrum.deviation if self.any_scale else 1.0
 
     @property
     def relative_deviation(self) -> float:
         """Root mean square distance from the mean, over the root mean square length."""
-        length = self.shape.length
-        return float(np.sqrt(self.shape.eigenvalues.sum()) / length) if length > 0 else 0.0
+        length = self.spectrum.length
+        return float(np.sqrt(self.spectrum.eigenvalues.sum()) / length) if length > 0 else 0.0
 
 
 def measure(
@@ -111,60 +111,70 @@ def measure(
         )
     check_memory(samples, max_samples)
     with bar(samples.n, "moments") as advance:
-        seen = scan(
+        rows = summarise_rows(
             samples, drop_nonfinite=drop_nonfinite, most=max_samples, seed=seed, progress=advance
         )
-    if seen.moments.n < LEAST_ROWS:
-        raise UserError(f"{samples.name}: only {seen.moments.n} rows hold usable numbers")
-    if min(seen.moments.n, samples.d) >= SLOW:
+    if rows.moments.n < LEAST_ROWS:
+        raise UserError(f"{samples.name}: only {rows.moments.n} rows hold usable numbers")
+    if min(rows.moments.n, samples.d) >= SLOW:
         log.info("%s: principal axes of %d columns; this takes minutes", samples.name, samples.d)
-    shape = spectrum(seen.moments, worth=seen.moments.n / seen.duplicates.crowding, seed=seed)
-    measurement = Measurement(samples=samples, scan=seen, shape=shape, any_scale=any_scale)
-    if measurement.relative_deviation < ROUNDING:
-        return measurement
-    length = common_length(seen.sample) if measurement.relative_deviation > UNIT_SPREAD else None
-    any_scale = any_scale or length is not None
-    measurement = replace(measurement, any_scale=any_scale, common_length=length)
-    measurement = set_outliers_aside(measurement, seed)
-    rows, inside = seen.rows, ~np.isin(seen.rows, list(measurement.outliers))
-    if measurement.distances is not None and measurement.distances.excess > HEAVY:
-        measurement = replace(measurement, signs=sign_spectrum(seen.sample[inside], seed))
+    effective_n = rows.moments.n / rows.duplicates.multiplicity
+    spectrum = spectrum_of(rows.moments, effective_n=effective_n, seed=seed)
+    found = Measurement(samples=samples, rows=rows, spectrum=spectrum, any_scale=any_scale)
+    if found.relative_deviation < ROUNDING:
+        return found
+    length = common_length(rows.sample) if found.relative_deviation > UNIT_SPREAD else None
+    found = replace(found, any_scale=any_scale or length is not None, common_length=length)
+    found = set_outliers_aside(found, seed)
+    return _with_shape(found, n_null=n_null, test=test, seed=seed, cache=cache)
+
+
+def _with_shape(
+    found: Measurement, *, n_null: int, test: bool, seed: int, cache: Path | None
+) -> Measurement:
+    """With the tests, and the directions without the outliers."""
+    rows, tests = found.rows, None
+    inside = ~np.isin(rows.sample_rows, list(found.outliers))
+    if found.distances is not None and found.distances.excess > HEAVY:
+        found = replace(found, signs=sign_spectrum(rows.sample[inside], seed))
     with bar(2, "tests and directions") as advance:
-        tests = None
         if test:
             tests = gaussianity(
-                seen.sample,
-                unit=measurement.unit,
-                centre=measurement.any_scale,
+                rows.sample,
+                unit=found.unit,
+                centre=found.any_scale,
                 n_null=n_null,
                 seed=seed,
                 cache=cache,
             )
         advance(1)
         search = worst_directions(
-            seen.sample[inside],
-            rows[inside],
-            unit=measurement.unit,
-            columns=samples.column,
+            rows.sample[inside],
+            rows.sample_rows[inside],
+            unit=found.unit,
+            columns=found.samples.column,
             n_null=10 * n_null + 9,  # of one dimension: they cost little
             seed=seed,
         )
         advance(1)
-    return replace(measurement, tests=tests, search=search)
+    return replace(found, tests=tests, search=search)
 
 
 def set_outliers_aside(measurement: Measurement, seed: int) -> Measurement:
     """Measure distances, leave the outliers out, and again until there are none left."""
-    samples, moments, kept = measurement.samples, measurement.scan.moments, measurement.scan.kept
+    samples, moments, kept = measurement.samples, measurement.rows.moments, measurement.rows.kept
     outliers: dict[int, float] = {}
     apart: list[np.ndarray] = []
     for _ in range(ROUNDS):
         with bar(samples.n, "distances") as advance:
-            far = distances(samples, moments, measurement.shape, kept, advance)
+            far = distances(samples, moments, measurement.spectrum, kept, advance)
         # Heavy tails and repeated rows make moments less certain than n says.
-        worth = moments.n / (1 + max(far.excess, 0.0)) / measurement.scan.duplicates.crowding
-        shape = spectrum(moments, worth=worth, seed=seed)
-        measurement = replace(measurement, shape=shape, distances=far, outliers=dict(outliers))
+        effective_n = moments.n / (1 + max(far.excess, 0.0))
+        effective_n /= measurement.rows.duplicates.multiplicity
+        spectrum = spectrum_of(moments, effective_n=effective_n, seed=seed)
+        measurement = replace(
+            measurement, spectrum=spectrum, distances=far, outliers=dict(outliers)
+        )
         if not far.are_outliers:
             break
         found = np.array([far.row(i) for i in far.outliers.tolist()])
@@ -174,7 +184,7 @@ def set_outliers_aside(measurement: Measurement, seed: int) -> Measurement:
         apart.append(taken[np.argsort(np.argsort(found))])
         moments = moments.without(taken)
         outliers |= dict(zip(found.tolist(), far.by[far.outliers].tolist()))
-        measurement = replace(measurement, shape=spectrum(moments, seed=seed))
+        measurement = replace(measurement, spectrum=spectrum_of(moments, seed=seed))
     if not apart:
         return measurement
     return replace(measurement, outlier_samples=np.concatenate(apart))
@@ -185,7 +195,7 @@ def sign_spectrum(x: Float[np.ndarray, "m d"], seed: int) -> Spectrum:
     centred = x.astype(np.float64) - np.median(x, axis=0)
     lengths = np.linalg.norm(centred, axis=1, keepdims=True)
     signs = centred / np.maximum(lengths, 1e-300) * np.sqrt(x.shape[1])
-    return spectrum(Moments.of(signs), seed=seed)
+    return spectrum_of(Moments.of(signs), seed=seed)
 
 
 def common_length(x: Float[np.ndarray, "m d"]) -> float | None:

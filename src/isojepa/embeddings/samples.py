@@ -88,7 +88,7 @@ def check_shape(name: str, shape: tuple[int, ...], dtype: np.dtype) -> dict:
     return {"n": shape[0], "d": 1 if len(shape) == 1 else shape[1], "dtype": dtype, "notes": notes}
 
 
-def spread_rows(n: int, most: int, seed: int) -> Int64[np.ndarray, " m"]:
+def draw_rows(n: int, most: int, seed: int) -> Int64[np.ndarray, " m"]:
     """Numbers of at most `most` of n rows, ascending, drawn without replacement."""
     if n <= most:
         return np.arange(n)

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import linalg, special
 
+from isojepa.embeddings.label_free import entropic_rank
 from isojepa.embeddings.moments import Moments
 
 DEAD = 1e-4
@@ -48,6 +49,8 @@ class Spectrum(NamedTuple):
     mean: Float[np.ndarray, " d"]
     effective_rank: float
     """Exponential of the entropy of the shares of variance (Roy and Vetterli 2007)."""
+    uncentred_rank: float
+    """The same of second moments around 0: 1 for a collapse to any other point."""
     isotropic_rank: float
     """The same for n isotropic Gaussian samples."""
     rankme: float
@@ -93,6 +96,11 @@ class Spectrum(NamedTuple):
         return self.effective_rank / self.isotropic_rank
 
     @property
+    def uncentred_share(self) -> float:
+        """The same of second moments around 0: a mean away from it is a direction of its own."""
+        return self.uncentred_rank / self.isotropic_rank
+
+    @property
     def isotropic_condition(self) -> float:
         """Condition number of n isotropic Gaussian samples; infinite if n is at most d."""
         spanned = self.n > self.d and self.isotropic[-1] > 0
@@ -104,24 +112,24 @@ class Spectrum(NamedTuple):
         return int((self.eigenvalues > NUMERICAL_ZERO * self.eigenvalues[0]).sum())
 
 
-def spectrum(moments: Moments, *, worth: float | None = None, seed: int = 0) -> Spectrum:
+def spectrum_of(moments: Moments, *, effective_n: float | None = None, seed: int = 0) -> Spectrum:
     """Summarise second moments.
 
     Args:
-        worth: how many independent Gaussian samples would know the covariance as well; all by
+        effective_n: independent Gaussian samples that would know the covariance as well; all by
             default. Heavy tails and repeated rows make it fewer.
     """
     values, axes = moments.eigen
     n, d = moments.n, len(values)
-    worth = max(2.0, float(n if worth is None else worth) - 1)
-    isotropic = values.mean() * isotropic_eigenvalues(worth, d, seed=seed)
-    threshold = values.mean() * np.minimum(DEAD, least_eigenvalues(worth, d))
+    freedom = max(2.0, float(n if effective_n is None else effective_n) - 1)
+    isotropic = values.mean() * isotropic_eigenvalues(freedom, d, seed=seed)
+    threshold = values.mean() * np.minimum(DEAD, least_eigenvalues(freedom, d))
     # At n = d + 1 the bound is within what rounding makes of a direction without any variance.
     threshold = np.maximum(threshold, 16 * np.finfo(float).eps * values[0])
     dead = int((values[: min(n - 1, d)] <= threshold[: min(n - 1, d)]).sum())
     squared = float((values**2).mean() / max(values.mean() ** 2, np.finfo(float).tiny))
-    noise = (d + 1) / worth
-    cost, error = _probe_variance(values, worth, dead)
+    noise = (d + 1) / freedom
+    cost, error = _probe_variance(values, freedom, dead)
     return Spectrum(
         n=n,
         d=d,
@@ -130,40 +138,32 @@ def spectrum(moments: Moments, *, worth: float | None = None, seed: int = 0) -> 
         isotropic=isotropic,
         mean=moments.mean,
         effective_rank=entropic_rank(values),
+        uncentred_rank=entropic_rank(moments.second),
         isotropic_rank=max(entropic_rank(isotropic), 1.0),
         rankme=entropic_rank(np.sqrt(moments.second)),
         condition_number=float(values[0] / values[-1]) if dead == 0 and n > d else float("inf"),
         dead=dead,
         unevenness=max(squared - 1 - noise, 0.0),
-        unevenness_z=(squared - 1 - noise) * worth / 2 if d > 1 else 0.0,
+        unevenness_z=(squared - 1 - noise) * freedom / 2 if d > 1 else 0.0,
         probe_variance=cost,
         probe_variance_error=error,
         probe_bias=tuple(_bias(ridge, values, isotropic) for ridge in (0.01, 0.1, 1.0)),
     )
 
 
-def entropic_rank(weights: Float[np.ndarray, " k"]) -> float:
-    """exp of the entropy of the normalised weights: how many of them matter; 0 if all are 0."""
-    total = weights.sum()
-    if total == 0:
-        return 0.0
-    shares = weights[weights > 0] / total
-    return float(np.exp(-(shares * np.log(shares)).sum()))
-
-
 def isotropic_eigenvalues(
-    worth: float | int, d: int, *, draws: int = 3, seed: int = 0
+    freedom: float | int, d: int, *, draws: int = 3, seed: int = 0
 ) -> Float[np.ndarray, " d"]:
     """Mean eigenvalues of the covariance of isotropic Gaussian samples, largest first; mean 1.
 
     A finite sample looks anisotropic (Marchenko-Pastur).
 
     Args:
-        worth: degrees of freedom, n - 1; need not be whole.
+        freedom: degrees of freedom, n - 1; need not be whole.
         d: dimensions.
     """
     rng = np.random.default_rng(seed)
-    small, large = (d, float(worth)) if worth >= d else (max(1, round(worth)), float(d))
+    small, large = (d, float(freedom)) if freedom >= d else (max(1, round(freedom)), float(d))
     spectra = np.zeros((draws, d))
     for row in spectra:
         row[:small] = wishart_eigenvalues(rng, small, large)
@@ -190,7 +190,9 @@ def wishart_eigenvalues(
     return linalg.eigvalsh_tridiagonal(main, side)[::-1].clip(min=0)
 
 
-def least_eigenvalues(worth: float | int, d: int, level: float = LEVEL) -> Float[np.ndarray, " d"]:
+def least_eigenvalues(
+    freedom: float | int, d: int, level: float = LEVEL
+) -> Float[np.ndarray, " d"]:
     """What eigenvalues of isotropic Gaussian samples stay above, largest first, if their mean is 1.
 
     All of them, but with chance `level`. The least eigenvalue of a Wishart matrix of m by m and n
@@ -204,11 +206,11 @@ def least_eigenvalues(worth: float | int, d: int, level: float = LEVEL) -> Float
     n = m the least falls below a hundredth of its mean in a tenth of draws.
 
     Args:
-        worth: degrees of freedom, n - 1; need not be whole.
-        d: dimensions; beyond `worth` of them eigenvalues are 0.
+        freedom: degrees of freedom, n - 1; need not be whole.
+        d: dimensions; beyond `freedom` of them eigenvalues are 0.
     """
-    small = min(d, max(1, round(worth)))
-    large = max(float(d), worth, float(small)) if worth < d else max(worth, float(small))
+    small = min(d, max(1, round(freedom)))
+    large = max(float(d), freedom, float(small)) if freedom < d else max(freedom, float(small))
     size = np.arange(1.0, small + 1)  # m of the matrix that bounds each eigenvalue, largest first
     order = small - size + 1  # 1 for the least
     chance = level * 6 / (np.pi * order) ** 2  # adds up to the level
@@ -220,28 +222,28 @@ def least_eigenvalues(worth: float | int, d: int, level: float = LEVEL) -> Float
         - special.gammaln(free)
     )
     log_t = (np.log(chance) + np.log(free / 2) - log_l) * 2 / free
-    bounds = np.minimum.accumulate(np.exp(log_t) / worth)
+    bounds = np.minimum.accumulate(np.exp(log_t) / freedom)
     return np.pad(bounds, (0, d - small))
 
 
 def _probe_variance(
-    values: Float[np.ndarray, " d"], worth: float, dead: int
+    values: Float[np.ndarray, " d"], freedom: float | int, dead: int
 ) -> tuple[float, float]:
     """Lemma 2's cost and its standard deviation under isotropy.
 
-    The inverse of a Wishart matrix of `worth` degrees of freedom is too large by
-    worth / (worth - d - 1) on average; the spread of its trace is Bai and Silverstein's (2004).
+    The inverse of a Wishart matrix of `freedom` degrees of freedom is too large by
+    freedom / (freedom - d - 1) on average; the spread of its trace is Bai and Silverstein's (2004).
     """
     d = len(values)
     if d == 1:
         return 1.0, 0.0
     if dead:
         return float("inf"), 0.0
-    if worth < 1.2 * d + 4:
+    if freedom < 1.2 * d + 4:
         return float("nan"), 0.0
-    y = d / worth
-    cost = float(values.mean() * (1 / values).mean() * (worth - d - 1) / worth)
-    return cost, sqrt(2 * y) / (d * (1 - y)) + 2 / worth
+    y = d / freedom
+    cost = float(values.mean() * (1 / values).mean() * (freedom - d - 1) / freedom)
+    return cost, sqrt(2 * y) / (d * (1 - y)) + 2 / freedom
 
 
 def _bias(ridge: float, values: Float[np.ndarray, " d"], perfect: Float[np.ndarray, " d"]) -> Bias:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from isojepa.embeddings import findings
+from isojepa.embeddings.findings import shape, spread, table
 from isojepa.embeddings.measurement import Measurement
 from isojepa.theme.findings import LEVELS, Finding, Verdict
 from isojepa.theme.wording import listed
@@ -27,14 +27,14 @@ SUMMARIES: dict[str, str] = {
 STATES = tuple(SUMMARIES)
 
 
-def judge(measurement: Measurement) -> Verdict:
+def judge_samples(measurement: Measurement) -> Verdict:
     """Weigh a measurement: every failure that is both certain and large enough to matter.
 
     The level is that of the finding behind the gravest state; good for an isotropic Gaussian.
     """
     found = list(_findings(measurement))
     if not any(f.state for f in found):
-        found += findings.departure(measurement)
+        found += shape.departure(measurement)
     found.sort(key=_gravity)
     states = list(dict.fromkeys(f.state for f in found if f.state)) or ["isotropic Gaussian"]
     levels = [f.level for f in found if f.state == states[0]]
@@ -48,11 +48,11 @@ def judge(measurement: Measurement) -> Verdict:
 
 
 def _summary(measurement: Measurement, states: list[str]) -> str:
-    shape, summary = measurement.shape, SUMMARIES[states[0]]
+    n, d, summary = measurement.spectrum.n, measurement.spectrum.d, SUMMARIES[states[0]]
     if states[0] == "outliers" and not measurement.outliers:
         summary = "Some rows hold no-data values or an overflow; the rest is judged without them."
-    if states[0] == "isotropic Gaussian" and shape.n <= shape.d:
-        summary += f" But {shape.n:,} samples say little of {shape.d:,} dimensions."
+    if states[0] == "isotropic Gaussian" and n <= d:
+        summary += f" But {n:,} samples say little of {d:,} dimensions."
     if len(states) > 1:
         summary += f" Also {listed(states[1:])}."
     return summary
@@ -63,18 +63,18 @@ def _gravity(finding: Finding) -> tuple[int, int]:
     return LEVELS.index(finding.level), state
 
 
-def _findings(e: Measurement) -> Iterator[Finding]:
-    yield from findings.table(e)
-    yield from findings.duplicates(e)
-    collapsed = list(findings.collapse(e))
+def _findings(m: Measurement) -> Iterator[Finding]:
+    yield from table.rows_read(m)
+    yield from table.duplicates(m)
+    collapsed = list(spread.collapse(m))
     yield from collapsed
     if collapsed:  # nothing else matters then
         return
-    yield from findings.scale(e)
-    yield from findings.rank(e)
-    yield from findings.isotropy(e)
-    yield from findings.shift(e)
-    yield from findings.outliers(e)
-    shapes = [*findings.gaps(e), *findings.symmetry(e), *findings.tails(e)]
+    yield from spread.common_scale(m)
+    yield from spread.directions_in_use(m)
+    yield from spread.isotropy(m)
+    yield from spread.shift(m)
+    yield from shape.outliers(m)
+    shapes = [*shape.gaps(m), *shape.symmetry(m), *shape.tails(m)]
     yield from shapes
-    yield from findings.tests(e, named=bool(shapes) or len(e.outliers) > 0)
+    yield from shape.calibrated_tests(m, named=bool(shapes) or len(m.outliers) > 0)

@@ -16,6 +16,7 @@ from isojepa.runs import checked
 from isojepa.runs.checkpoints import Best, read_best
 from isojepa.runs.metrics import read_metrics
 from isojepa.runs.tables import read_skipped
+from isojepa.theme.curves import Curve
 
 
 class Sample(NamedTuple):
@@ -37,10 +38,6 @@ class Sample(NamedTuple):
     def class_name(self, label: int) -> str:
         """Name of a label; a negative one means that the class is not known."""
         return self.class_names[label] if label >= 0 else "unlabelled"
-
-
-Curve = tuple[np.ndarray, np.ndarray]
-"""Steps and values, each (t,), of the lines of metrics.jsonl that hold a number under one key."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from isojepa.embeddings.reading import open_samples
+from isojepa.embeddings.formats.open_file import open_samples
 from isojepa.errors import UserError
 from tests.embeddings import test_reading as formats
 

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from isojepa.embeddings.formats.open_file import open_samples
 from isojepa.embeddings.measurement import measure
-from isojepa.embeddings.reading import open_samples
 from isojepa.embeddings.samples import Samples
-from isojepa.embeddings.verdict import judge
+from isojepa.embeddings.verdict import judge_samples
 from isojepa.errors import UserError
 
 N, D = 60, 8
@@ -152,7 +152,7 @@ class TestDeadUnits:
         assert samples.columns[2] == name
         note = f"Empty in every row, read as a dimension that is always 0: {name};"
         assert any(said.startswith(note) for said in samples.notes)
-        verdict = judge(measure(samples, test=False))
+        verdict = judge_samples(measure(samples, test=False))
         assert "dimensionally collapsed" in verdict.states
 
     @pytest.mark.parametrize("kind", [pa.null(), pa.float64()])

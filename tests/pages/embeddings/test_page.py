@@ -8,7 +8,7 @@ import tyro
 
 from isojepa.embeddings.measurement import measure
 from isojepa.embeddings.samples import from_array
-from isojepa.embeddings.verdict import judge
+from isojepa.embeddings.verdict import judge_samples
 from isojepa.errors import UserError
 from isojepa.pages.embeddings.diagnose import DiagnoseConfig, run
 from tests.embeddings.laws import clusters, gaussian, outliers
@@ -103,7 +103,7 @@ def test_options_are_checked(options: dict, message: str, tmp_path: Path):
 
 def test_the_same_seed_gives_the_same_verdict():
     samples = from_array(gaussian(np.random.default_rng(0), 500, 5))
-    first, second = (judge(measure(samples, max_samples=300, n_null=19)) for _ in range(2))
+    first, second = (judge_samples(measure(samples, max_samples=300, n_null=19)) for _ in range(2))
     assert first == second
 
 
@@ -135,4 +135,4 @@ def test_the_plots_of_few_rows_are_drawn(browser, x: np.ndarray, tmp_path: Path)
 def test_no_data_and_outliers_are_one_state():
     x = np.random.default_rng(0).normal(size=(500, 8))
     x[3, 2], x[9, 1] = -3.4e38, 400
-    assert judge(measure(from_array(x), test=False)).states == ("outliers",)
+    assert judge_samples(measure(from_array(x), test=False)).states == ("outliers",)

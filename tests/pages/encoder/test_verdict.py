@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from isojepa.pages.encoder.evidence import Evidence, gather
+from isojepa.pages.encoder.evidence import Evidence, gather, trend
 from isojepa.pages.encoder.verdict import compare, judge_training
 from isojepa.pages.run import Run, Sample
 from isojepa.runs.checkpoints import Best
@@ -348,3 +348,17 @@ def test_equal_pictures_are_named_instead_of_a_remedy_that_cannot_help():
     other = make(np.ones((50, K)), lambd=0.05, sigreg=np.full(STEPS, 51.5))
     other.sample.thumbnails[0] += 9
     assert "All pictures are the same" not in titles(verdict(other))
+
+
+def test_trend_recovers_a_slope_in_the_last_quarter():
+    steps = np.arange(400.0)
+    values = np.where(steps < 300, 5.0, 5.0 - 0.01 * (steps - 300))
+    fitted = trend((steps, values))
+    assert fitted is not None
+    assert fitted.change == pytest.approx(-0.99, abs=0.02)
+    assert fitted.steps == 99
+    sparse = trend((steps[::40], values[::40]))  # 10 points: the last 8, so more than a quarter
+    assert sparse is not None
+    assert sparse.steps == 280
+    assert trend((steps[:5], values[:5])) is None
+    assert trend((steps, np.full(400, np.nan))) is None

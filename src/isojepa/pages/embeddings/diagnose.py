@@ -9,13 +9,13 @@ from pathlib import Path
 import tyro
 
 from isojepa.boundaries import shown, writing
+from isojepa.embeddings.formats.open_file import open_samples
 from isojepa.embeddings.measurement import LEAST_ROWS, measure
-from isojepa.embeddings.reading import open_samples
-from isojepa.embeddings.verdict import judge
+from isojepa.embeddings.verdict import judge_samples
 from isojepa.errors import UserError
 from isojepa.files import write_atomically
 from isojepa.pages.embeddings.page import page
-from isojepa.pages.embeddings.screen import summary
+from isojepa.pages.embeddings.terminal import summary
 from isojepa.progress import console
 from isojepa.theme.findings import Verdict
 
@@ -91,7 +91,7 @@ def run(config: DiagnoseConfig) -> Verdict:
         seed=config.seed,
         cache=cache_folder(),
     )
-    verdict = judge(measurement)
+    verdict = judge_samples(measurement)
     console.print(summary(measurement, verdict), highlight=False)
     write_atomically(config.page, page(measurement, verdict, config.command, config.seed))
     log.info("page: %s", shown(config.page))

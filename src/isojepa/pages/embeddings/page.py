@@ -38,7 +38,7 @@ def page(measurement: Measurement, verdict: Verdict, command: str, seed: int) ->
 
 def target(e: Measurement) -> str:
     """What the samples are compared with."""
-    if e.shape.d == 1:
+    if e.spectrum.d == 1:
         return "some normal law" if e.any_scale else "N(0, 1)"
     return "N(m, s² I) for any m and s" if e.any_scale else "N(0, I)"
 
@@ -88,17 +88,17 @@ def _figures(
     if e.distances is None:
         return {}
     figures = {
-        "spectrum": plots.spectrum(e.shape),
+        "spectrum": plots.sample_spectrum(e.spectrum),
         "distances": plots.distance_histogram(e.distances, len(e.outliers)),
     }
     for i, direction in enumerate(directions):
         figures[f"histogram_{i}"] = plots.direction_histogram(direction)
         figures[f"quantiles_{i}"] = plots.quantile_plot(direction)
-    axes, names = e.shape.axes, ("principal axis 1", "principal axis 2")
+    axes, names = e.spectrum.axes, ("principal axis 1", "principal axis 2")
     if axes.shape[1] > 1:
         figures["plane_wide"] = plots.plane(e, axes[:, 0], axes[:, 1], names)
     if axes.shape[1] > 1 and e.outlier_samples is not None:
-        towards = e.outlier_samples[0] - e.shape.mean
+        towards = e.outlier_samples[0] - e.spectrum.mean
         names = ("towards the furthest outlier", "principal axis 1")
         figures["plane_outlier"] = plots.plane(e, towards, axes[:, 0], names)
     elif len(telling) == 2:

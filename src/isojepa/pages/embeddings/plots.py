@@ -1,8 +1,9 @@
 """Bokeh figures of a diagnosis: spectrum, distances, and samples along single directions."""
 
+from collections.abc import Sequence
+
 import numpy as np
-from bokeh.models import ColumnDataSource, DataRange1d, HoverTool, Range1d
-from bokeh.models.renderers import GlyphRenderer
+from bokeh.models import ColumnDataSource, DataRange1d, Range1d
 from bokeh.plotting import figure
 from jaxtyping import Float
 from scipy import stats
@@ -10,12 +11,12 @@ from scipy import stats
 from isojepa.embeddings.directions import Direction
 from isojepa.embeddings.distances import Distances
 from isojepa.embeddings.measurement import Measurement
+from isojepa.embeddings.samples import draw_rows
 from isojepa.embeddings.spectrum import Spectrum
+from isojepa.theme.curves import draw_density, hover
 from isojepa.theme.style import (
     BLUE,
-    FONT,
     GREY,
-    INK,
     ORANGE,
     log_ticks,
     new_figure,
@@ -28,42 +29,70 @@ MOST_QUANTILES = 160
 """In a Q-Q plot; the extremes on both sides are always among them."""
 
 
-def spectrum(shape: Spectrum, height: int = 400) -> figure:
-    """Eigenvalues of the covariance beside those of an isotropic Gaussian of the same n."""
+def spectrum_plot(
+    spectra: Sequence[tuple[str, str, Spectrum]],
+    perfect: Float[np.ndarray, " d"],
+    perfect_name: str,
+    height: int,
+    title: str = "Variance along the principal axes",
+) -> figure:
+    """Eigenvalues of covariances beside those of an isotropic Gaussian.
+
+    Args:
+        spectra: name, colour and spectrum of each.
+        perfect: eigenvalues of as many isotropic Gaussian samples, largest first.
+        height: in pixels.
+    """
     plot = new_figure(
-        "Variance along the principal axes",
+        title,
         height=height,
         legend=True,
         y_axis_type="log",
         x_axis_label="principal axis, by variance",
         y_axis_label="variance",
     )
-    floor = max(1e-12 * shape.eigenvalues[0], 1e-30)  # rounding decides what lies below
-    values, perfect = shape.eigenvalues.clip(min=floor), shape.isotropic.clip(min=floor)
-    at = np.arange(1.0, shape.d + 1)
-    source = ColumnDataSource({"axis": at, "variance": values})
-    line = plot.line(
-        "axis", "variance", source=source, color=BLUE, line_width=2, legend_label="these samples"
-    )
-    plot.scatter("axis", "variance", source=source, color=BLUE, size=5 if shape.d <= 64 else 3)
+    lowest, highest = float("inf"), float(perfect.max())
+    for name, colour, shape in spectra:
+        # Rounding decides what lies further below the largest than this.
+        values = shape.eigenvalues.clip(min=max(1e-12 * shape.eigenvalues[0], 1e-30))
+        lowest, highest = min(lowest, values[-1]), max(highest, values[0])
+        source = ColumnDataSource({"axis": np.arange(1.0, shape.d + 1), "variance": values})
+        line = plot.line(
+            "axis", "variance", source=source, color=colour, line_width=2, legend_label=name
+        )
+        size = 5 if shape.d <= 64 else 3
+        plot.scatter("axis", "variance", source=source, color=colour, size=size)
+        text = "axis @axis{0}<br>variance @variance{%.3g}"
+        hover(plot, line, text, "@variance", nearest_x=True)
+    perfect = perfect.clip(min=lowest)
     plot.line(
-        at,
+        np.arange(1.0, len(perfect) + 1),
         perfect,
         color=GREY,
         line_dash="dashed",
         line_width=2,
-        legend_label="isotropic Gaussian, same n and total",
+        legend_label=perfect_name,
     )
-    if shape.d > 1:
-        late = shape.effective_rank > 0.7 * shape.d
-        text = f"effective rank {shape.effective_rank:.1f}"
-        place_line(plot, shape.effective_rank, text, BLUE, before=late)
-    _hover(plot, line, "axis @axis{0}<br>variance @variance{%.3g}", "@variance")
     # At least two decades, so that what is nearly even looks even.
-    middle = float(np.sqrt(values[0] * max(perfect[-1], values[-1])))
-    low, high = min(0.07 * middle, values[-1]), max(7 * middle, values[0])
+    middle = float(np.sqrt(perfect[0] * perfect[-1]))
+    low, high = min(0.07 * middle, lowest), max(7 * middle, highest)
     plot.y_range = Range1d(start=low / 1.5, end=high * 1.5)
     log_ticks(plot, low, high)
+    return plot
+
+
+def mark_rank(plot: figure, rank: float, d: int) -> None:
+    """A line at the effective rank of a spectrum's plot."""
+    if d > 1:
+        place_line(plot, rank, f"effective rank {rank:.1f}", BLUE, before=rank > 0.7 * d)
+
+
+def sample_spectrum(spectrum: Spectrum, height: int = 400) -> figure:
+    """A spectrum beside that of as many isotropic Gaussian samples of the same total variance."""
+    name = "isotropic Gaussian, same n and total"
+    shown = [("these samples", BLUE, spectrum)]
+    plot = spectrum_plot(shown, spectrum.isotropic, name, height)
+    mark_rank(plot, spectrum.effective_rank, spectrum.d)
     return plot
 
 
@@ -73,8 +102,6 @@ def distance_histogram(far: Distances, outliers: int, height: int = 400) -> figu
     law = stats.chi(k)
     low = min(float(lengths.min()), float(law.ppf(1e-4)))
     high = max(float(np.quantile(lengths, 0.9995)), float(law.isf(1e-4)))
-    density, edges = np.histogram(lengths, 70, (low, high))
-    width = edges[1] - edges[0]
     plot = new_figure(
         f"Distance from the centre, over {k} scaled ax{'es' if k > 1 else 'is'}",
         height=height,
@@ -82,16 +109,8 @@ def distance_histogram(far: Distances, outliers: int, height: int = 400) -> figu
         x_axis_label="distance",
         y_axis_label="density",
     )
-    plot.quad(
-        top=density / (len(lengths) * width),
-        bottom=0,
-        left=edges[:-1],
-        right=edges[1:],
-        color=BLUE,
-        alpha=0.45,
-        line_color=None,
-        legend_label=f"{len(lengths):,} rows" + (", without the outliers" if outliers else ""),
-    )
+    rows = f"{len(lengths):,} rows" + (", without the outliers" if outliers else "")
+    draw_density(plot, lengths, 70, (low, high), BLUE, legend_label=rows)
     x = np.linspace(low, high, 300)
     plot.line(x, law.pdf(x), color=GREY, line_width=2, line_dash="dashed", legend_label="Gaussian")
     plot.y_range = DataRange1d(start=0)
@@ -103,13 +122,8 @@ def direction_histogram(direction: Direction, height: int = 210) -> figure:
     x = direction.values
     low, high = np.quantile(x, [0.001, 0.999])
     low, high = min(float(low), -3.5), max(float(high), 3.5)
-    density, edges = np.histogram(x, 61, (low, high))
-    density = density / (len(x) * (edges[1] - edges[0]))
     plot = new_figure("", height=height, x_axis_label="projection", y_axis_label="density")
-    plot.quad(
-        top=density, bottom=0, left=edges[:-1], right=edges[1:], color=BLUE, alpha=0.45,
-        line_color=None,
-    )  # fmt: skip
+    density = draw_density(plot, x, 61, (low, high), BLUE)
     grid = np.linspace(low, high, 300)
     plot.line(grid, stats.norm.pdf(grid), color=GREY, line_width=2, line_dash="dashed")
     if direction.deviation > 0:
@@ -148,7 +162,7 @@ def quantile_plot(direction: Direction, height: int = 210) -> figure:
     )
     drawn = plot.scatter("x", "y", source=marks, color=ORANGE, size=7)
     for glyphs in (points, drawn):
-        _hover(plot, glyphs, "row @row{0,0}: @y{0.00}")
+        hover(plot, glyphs, "row @row{0,0}: @y{0.00}")
     return plot
 
 
@@ -163,10 +177,13 @@ def plane(
     first = first / np.linalg.norm(first)
     second = second - (second @ first) * first
     second = second / max(float(np.linalg.norm(second)), 1e-30)
-    inside = ~np.isin(measurement.scan.rows, list(measurement.outliers))
-    x, rows = measurement.scan.sample[inside] / measurement.unit, measurement.scan.rows[inside]
+    inside = ~np.isin(measurement.rows.sample_rows, list(measurement.outliers))
+    x, rows = (
+        measurement.rows.sample[inside] / measurement.unit,
+        measurement.rows.sample_rows[inside],
+    )
     centre = x.mean(0) if measurement.any_scale else np.zeros(x.shape[1])
-    shown = np.sort(np.random.default_rng(0).permutation(len(x))[:MOST_POINTS])
+    shown = draw_rows(len(x), MOST_POINTS, seed=0)
     groups = [(x[shown], rows[shown], BLUE, 4)]
     if measurement.outlier_samples is not None:
         far = measurement.outlier_samples[:MOST_POINTS] / measurement.unit
@@ -184,15 +201,5 @@ def plane(
         flat = (samples - centre) @ basis
         source = ColumnDataSource({"x": flat[:, 0], "y": flat[:, 1], "row": numbers})
         points = plot.scatter("x", "y", source=source, color=colour, size=size, alpha=0.6)
-        _hover(plot, points, "row @row{0,0}")
+        hover(plot, points, "row @row{0,0}")
     return plot
-
-
-def _hover(plot: figure, glyphs: GlyphRenderer, text: str, *printf: str) -> None:
-    plot.add_tools(
-        HoverTool(
-            renderers=[glyphs],
-            tooltips=f'<div style="margin:4px;font:12px {FONT};color:{INK}">{text}</div>',
-            formatters=dict.fromkeys(printf, "printf"),
-        )
-    )

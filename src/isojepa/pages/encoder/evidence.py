@@ -8,22 +8,18 @@ import numpy as np
 from scipy import stats
 
 from isojepa.embeddings.measurement import LEAST_ROWS, Measurement, measure
+from isojepa.embeddings.moments import Moments
 from isojepa.embeddings.samples import from_array
-from isojepa.pages.encoder.statistics import (
-    Geometry,
-    SliceTest,
-    geometry,
-    sigreg_at_a_point,
-    sigreg_floor,
-    slice_test,
-)
+from isojepa.embeddings.slices import SliceTest, sigreg_at_a_point, slice_test
+from isojepa.embeddings.spectrum import Spectrum, spectrum_of
+from isojepa.normality.characteristic_function import epps_pulley_floor
 from isojepa.pages.run import Curve, Run
 from isojepa.theme import wording
 
 # SIGReg asks for a spread of 1. A small convolutional network on the scikit-learn digits, projected
 # to 64 dimensions, reached 0.8 in 60 steps and 0.92 in 300 with lambda 0.05; without SIGReg it fell
 # to 0.02 and 0.007.
-COLLAPSED_SPREAD, SHRUNKEN_SPREAD = 0.1, 0.4
+COLLAPSED_DEVIATION, SHRUNKEN_DEVIATION = 0.1, 0.4
 # How far SIGReg is from its floor, as a share of the way to a point. That network ended at 0.04. An
 # isotropic Gaussian of spread 0.4 has 0.54, so a share below 0.25 rules such a spread out.
 GAUSSIAN_SHARE, ROUGH_SHARE = 0.05, 0.25
@@ -34,11 +30,11 @@ class Evidence:
     """A run and what its projections measure; `gather` makes it."""
 
     run: Run
-    projections: Geometry | None = None
+    projections: Spectrum | None = None
     """Of the projector's output, where SIGReg acts; None without a usable sample."""
     slices: SliceTest | None = None
     """Normality test of the same."""
-    diagnosis: Measurement | None = None
+    measurement: Measurement | None = None
     """What `isojepa diagnose` measures of the same; None of fewer than 20 samples."""
     finite: bool = True
     """Whether every embedding and projection of the sample is finite."""
@@ -60,7 +56,7 @@ class Evidence:
     @property
     def floor(self) -> float:
         """SIGReg of a perfect Gaussian."""
-        return sigreg_floor(*self.knots)
+        return epps_pulley_floor(*self.knots)
 
     @property
     def point(self) -> float | None:
@@ -84,7 +80,7 @@ class Evidence:
         """
         if self.projections is None or self.sigreg_share is None:
             return False
-        return self.projections.spread < SHRUNKEN_SPREAD and self.sigreg_share < ROUGH_SHARE
+        return self.projections.deviation < SHRUNKEN_DEVIATION and self.sigreg_share < ROUGH_SHARE
 
     @property
     def same_pictures(self) -> bool:
@@ -110,13 +106,14 @@ def gather(run: Run, *, test: bool = True) -> Evidence:
     if not (np.isfinite(z).all() and np.isfinite(run.sample.embeddings).all()):
         return Evidence(run, finite=False)
     knots, t_max = Evidence(run).knots
+    spectrum = spectrum_of(Moments.of(z))
     if not test:
-        return Evidence(run, geometry(z))
+        return Evidence(run, spectrum)
     tested = slice_test(z, knots=knots, t_max=t_max)
     if len(z) < LEAST_ROWS:
-        return Evidence(run, geometry(z), tested)
+        return Evidence(run, spectrum, tested)
     found = measure(from_array(z, "sample.npz, projections"), n_null=99, test=False)
-    return Evidence(run, geometry(z), tested, diagnosis=found)
+    return Evidence(run, spectrum, tested, measurement=found)
 
 
 # What the curves say

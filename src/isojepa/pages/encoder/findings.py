@@ -4,26 +4,27 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
-from isojepa.embeddings import findings as shapes
+from isojepa.embeddings.findings import shape, spread, table
 from isojepa.embeddings.measurement import Measurement
+from isojepa.embeddings.slices import SliceTest
+from isojepa.embeddings.spectrum import Spectrum
 from isojepa.pages.encoder.evidence import (
-    COLLAPSED_SPREAD,
+    COLLAPSED_DEVIATION,
     GAUSSIAN_SHARE,
     MEASURES,
     ROUGH_SHARE,
-    SHRUNKEN_SPREAD,
+    SHRUNKEN_DEVIATION,
     Evidence,
     falls,
     improvements,
     trend,
 )
-from isojepa.pages.encoder.statistics import Geometry, SliceTest
 from isojepa.pages.run import Run
 from isojepa.theme.findings import Finding, Level
 from isojepa.theme.wording import listed, number, percent
 
-# The network of `evidence.COLLAPSED_SPREAD` filled 14 of 64 directions, a rank share of 0.22; with
-# lambda 0.002 it filled one.
+# The network of `evidence.COLLAPSED_DEVIATION` filled 14 of 64 directions, a rank share of 0.22;
+# with lambda 0.002 it filled one.
 SINGLE_DIRECTION_RANK, NARROW_RANK_SHARE = 1.5, 0.1
 
 
@@ -33,9 +34,9 @@ BEHIND_BASELINE = "The encoder is worse than a baseline"
 # The projections
 
 
-def scale(projections: Geometry, lags: bool) -> Finding:
+def scale(projections: Spectrum, lags: bool) -> Finding:
     """`lags`: see `Evidence.lags`."""
-    detail = f"Each coordinate has a standard deviation of {number(projections.spread)}"
+    detail = f"Each coordinate has a standard deviation of {number(projections.deviation)}"
     if lags:
         return Finding(
             "warning",
@@ -44,32 +45,32 @@ def scale(projections: Geometry, lags: bool) -> Finding:
             "batch normalisation, which replace the batch's own here, trail the weights when "
             "training is short.",
         )
-    if projections.spread < COLLAPSED_SPREAD:
+    if projections.deviation < COLLAPSED_DEVIATION:
         return Finding(
             "problem",
             "The projections have shrunk to a point",
             f"{detail}, where SIGReg asks for 1: whatever goes in, nearly the same comes out.",
         )
-    if projections.spread < SHRUNKEN_SPREAD:
+    if projections.deviation < SHRUNKEN_DEVIATION:
         return Finding(
             "warning",
             "The projections are narrow",
             f"{detail}, where SIGReg asks for 1: halfway to a collapse.",
         )
-    if projections.spread > 2:
+    if projections.deviation > 2:
         title = "The projections are too wide"
         return Finding("warning", title, f"{detail}, where SIGReg asks for 1.")
     return Finding("good", "The projections keep their scale", f"{detail}; SIGReg asks for 1.")
 
 
-def rank(projections: Geometry, *, fine: bool, lags: bool) -> Iterator[Finding]:
+def rank(projections: Spectrum, *, fine: bool, lags: bool) -> Iterator[Finding]:
     """`fine`: the encoder scores above the untrained one, so a low rank need not be a loss."""
-    effective, d = projections.effective_rank, projections.d
+    effective, d = projections.uncentred_rank, projections.d
     detail = (
         f"The effective rank of the projections is {effective:.1f} of {d}; {projections.n:,} "
         f"samples of an isotropic Gaussian would show {projections.isotropic_rank:.1f}."
     )
-    if projections.spread < COLLAPSED_SPREAD and not lags:
+    if projections.deviation < COLLAPSED_DEVIATION and not lags:
         blind = "It compares directions with each other and is blind to their scale"
         title = f"Effective rank {effective:.1f} means little here"
         yield Finding("note", title, f"{detail} {blind}: what it counts is noise around a point.")
@@ -80,16 +81,16 @@ def rank(projections: Geometry, *, fine: bool, lags: bool) -> Iterator[Finding]:
             "The projections lie along one line",
             f"{detail} All but one direction have collapsed.",
         )
-    elif projections.rank_share < NARROW_RANK_SHARE and not fine:
+    elif projections.uncentred_share < NARROW_RANK_SHARE and not fine:
         yield Finding(
             "warning",
             "Most directions are empty",
             f"{detail} The rest carries almost no variance: they have collapsed, or training was "
             "too short to open them.",
         )
-    elif projections.rank_share < 0.5:
+    elif projections.uncentred_share < 0.5:
         yield Finding(
-            "warning" if projections.rank_share < NARROW_RANK_SHARE else "note",
+            "warning" if projections.uncentred_share < NARROW_RANK_SHARE else "note",
             f"The projections use about {effective:.0f} of {d} directions",
             f"{detail} Data of few factors cannot fill more; a longer run or a narrower projector "
             "brings the two closer.",
@@ -98,19 +99,19 @@ def rank(projections: Geometry, *, fine: bool, lags: bool) -> Iterator[Finding]:
         yield Finding("good", "The projections fill their space", detail)
 
 
-def shape(measurement: Measurement) -> Iterator[Finding]:
+def beyond_scale(measurement: Measurement) -> Iterator[Finding]:
     """What `isojepa diagnose` finds in the projections beyond their scale and rank.
 
     Nothing here condemns a run: a short one is rarely Gaussian, and its encoder may still be good.
     """
     for finding in (
-        *shapes.table(measurement),
-        *shapes.duplicates(measurement),
-        *shapes.isotropy(measurement),
-        *shapes.outliers(measurement),
-        *shapes.gaps(measurement),
-        *shapes.symmetry(measurement),
-        *shapes.tails(measurement),
+        *table.rows_read(measurement),
+        *table.duplicates(measurement),
+        *spread.isotropy(measurement),
+        *shape.outliers(measurement),
+        *shape.gaps(measurement),
+        *shape.symmetry(measurement),
+        *shape.tails(measurement),
     ):
         level: Level = "warning" if finding.level == "problem" else finding.level
         yield replace(finding, level=level, detail=f"{finding.detail} {finding.remedy}".strip())

@@ -11,6 +11,7 @@ import tyro
 from bokeh.plotting import figure
 
 from isojepa.boundaries import writing
+from isojepa.embeddings.samples import draw_rows
 from isojepa.errors import UserError
 from isojepa.files import write_atomically
 from isojepa.pages.encoder import map, plots, tables
@@ -20,7 +21,6 @@ from isojepa.pages.encoder.pictures import (
     data_uri,
     sprite_sheet,
 )
-from isojepa.pages.encoder.statistics import thin
 from isojepa.pages.encoder.verdict import compare as compare_runs
 from isojepa.pages.encoder.verdict import judge_training
 from isojepa.pages.run import Run, picture_width, read_run
@@ -96,7 +96,9 @@ def _render(case: Evidence, others: list[Evidence]) -> str:
 def _figures(case: Evidence, others: list[Evidence]) -> dict[str, figure]:
     figures = {f"curve_{key}": plot for key, plot in plots.curves(case).items()}
     if case.projections is not None:
-        figures["spectrum"] = plots.spectrum([(case.run.name, style.BLUE, case.projections)], 460)
+        figures["spectrum"] = plots.projection_spectra(
+            [(case.run.name, style.BLUE, case.projections)], 460
+        )
     if case.slices is not None:
         test = case.slices
         median = f"Along the median of {test.slices} directions: {wording.number(test.median)}"
@@ -113,7 +115,7 @@ def _figures(case: Evidence, others: list[Evidence]) -> dict[str, figure]:
             if c.projections is not None
         ]
         if shapes:
-            figures["comparison_spectrum"] = plots.spectrum(shapes, 340)
+            figures["comparison_spectrum"] = plots.projection_spectra(shapes, 340)
     return figures
 
 
@@ -123,7 +125,7 @@ def _pictures(run: Run) -> dict[str, Any]:
     usable = sample is not None and len(sample.paths) > 1 and np.isfinite(sample.embeddings).all()
     if sample is None or not usable:
         return {"sprites": None, "neighbours": None}
-    shown = thin(np.arange(len(sample.paths)), MOST_ON_MAP).tolist()
+    shown = draw_rows(len(sample.paths), MOST_ON_MAP, seed=0).tolist()
     neighbours = tables.neighbourhoods(sample)
     on_page = {row.place for row in neighbours.rows}
     on_page |= {n.place for row in neighbours.rows for n in row.neighbours}

@@ -162,10 +162,10 @@ def run_rows(cases: Sequence[Evidence]) -> list[tuple[str, list[str]]]:
         ("Loss at the end", [number(case.last("loss")) for case in cases]),
         ("Invariance", [number(case.last("invariance")) for case in cases]),
         ("SIGReg", [number(case.last("sigreg")) for case in cases]),
-        ("Standard deviation of projections", [number(s and s.spread) for s in shapes]),
+        ("Standard deviation of projections", [number(s and s.deviation) for s in shapes]),
         (
             "Effective rank of projections",
-            ["–" if s is None else f"{s.effective_rank:.1f} of {s.d}" for s in shapes],
+            ["–" if s is None else f"{s.uncentred_rank:.1f} of {s.d}" for s in shapes],
         ),
         ("Linear probe", [percent(s.get("linear")) for s in scores]),
         ("k-NN", [percent(s.get("knn")) for s in scores]),

@@ -6,8 +6,8 @@ import numpy as np
 
 from isojepa.pages.encoder import findings
 from isojepa.pages.encoder.evidence import (
-    COLLAPSED_SPREAD,
-    SHRUNKEN_SPREAD,
+    COLLAPSED_DEVIATION,
+    SHRUNKEN_DEVIATION,
     Evidence,
     falls,
     improvements,
@@ -77,7 +77,9 @@ def _findings(state: str, evidence: Evidence) -> list[Finding]:
         found = [finding for finding in found if finding.level != "good"]
     else:
         found += [findings.slices(evidence.slices)] if evidence.slices is not None else []
-        found += findings.shape(evidence.diagnosis) if evidence.diagnosis is not None else []
+        found += (
+            findings.beyond_scale(evidence.measurement) if evidence.measurement is not None else []
+        )
         found += findings.progress(evidence)
     found += findings.skipped_files(run)
     return gravest_first(found)
@@ -94,12 +96,12 @@ def _state(evidence: Evidence) -> str:
         if _sits_at_a_point(evidence):
             return "collapsed"
     else:
-        spread = 1.0 if evidence.lags else projections.spread
-        one_line = projections.d > 2 and projections.effective_rank < SINGLE_DIRECTION_RANK
-        few = projections.rank_share < NARROW_RANK_SHARE
-        if spread < COLLAPSED_SPREAD or (one_line and not fine):
+        deviation = 1.0 if evidence.lags else projections.deviation
+        one_line = projections.d > 2 and projections.uncentred_rank < SINGLE_DIRECTION_RANK
+        few = projections.uncentred_share < NARROW_RANK_SHARE
+        if deviation < COLLAPSED_DEVIATION or (one_line and not fine):
             return "collapsed"
-        if spread < SHRUNKEN_SPREAD or (few and not fine and not improving):
+        if deviation < SHRUNKEN_DEVIATION or (few and not fine and not improving):
             return "partly collapsed"
     if falls(evidence):
         return "past its best"
@@ -127,7 +129,7 @@ SUMMARIES: dict[str, str] = {
 
 def _summary(state: str, evidence: Evidence, found: list[Finding]) -> str:
     projections = evidence.projections
-    on_a_line = projections is not None and projections.spread >= COLLAPSED_SPREAD
+    on_a_line = projections is not None and projections.deviation >= COLLAPSED_DEVIATION
     summary = SUMMARIES[state].format(place="line" if on_a_line else "point")
     if state in ALIVE:
         linear = evidence.run.scores.get("encoder", {}).get("linear")
@@ -144,9 +146,9 @@ def _reasons(state: str, evidence: Evidence) -> Iterator[str]:
         return
     if projections is not None:
         yield (
-            f"The projections have a standard deviation of {number(projections.spread)} per "
+            f"The projections have a standard deviation of {number(projections.deviation)} per "
             f"coordinate, where SIGReg asks for 1, and an effective rank of "
-            f"{projections.effective_rank:.1f} in {projections.d} dimensions."
+            f"{projections.uncentred_rank:.1f} in {projections.d} dimensions."
         )
     if sigreg is not None and evidence.point is not None:
         yield (
@@ -181,7 +183,7 @@ def _remedies(state: str, evidence: Evidence, found: list[Finding]) -> Iterator[
     if state == "partly collapsed":
         yield "Narrow the projector: it may be wider than the data can fill."
     projections = evidence.projections
-    narrow = projections is not None and projections.rank_share < NARROW_RANK_SHARE
+    narrow = projections is not None and projections.uncentred_share < NARROW_RANK_SHARE
     if state == "past its best":
         yield from _go_back(evidence)
     if state in ALIVE and narrow and lambd is not None and lambd < 0.05:
@@ -229,13 +231,13 @@ def compare(this: Evidence, other: Evidence) -> str:
             " A loss near zero looks like success and is the opposite: the views of a picture agree"
             " because all pictures agree."
         )
-    if other.projections is not None:
+    projections = other.projections
+    if projections is not None:
         text += (
-            f" Its projections have a standard deviation of {number(other.projections.spread)} and "
-            f"an effective rank of {other.projections.effective_rank:.1f} in "
-            f"{other.projections.d} dimensions."
+            f" Its projections have a standard deviation of {number(projections.deviation)} and "
+            f"an effective rank of {projections.uncentred_rank:.1f} in {projections.d} dimensions."
         )
-        if state == "collapsed" and other.projections.effective_rank < SINGLE_DIRECTION_RANK:
+        if state == "collapsed" and projections.uncentred_rank < SINGLE_DIRECTION_RANK:
             text += " One direction is all that is left; 1 is the least an effective rank can be."
         elif state == "collapsed":
             text += (

@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from isojepa.boundaries import writing
-from isojepa.embeddings.verdict import judge as diagnose
+from isojepa.embeddings.verdict import judge_samples
 from isojepa.errors import UserError
 from isojepa.files import write_atomically
 from isojepa.pages.embeddings import plots as diagnosis_plots
@@ -145,7 +145,7 @@ def _figures(world: WorldRun) -> dict[str, figure]:
         )
         figures |= {f"distance_{k}": v for k, v in found.items()}
     if world.shape is not None and world.shape.distances is not None:
-        figures["spectrum"] = diagnosis_plots.spectrum(world.shape.shape, height=300)
+        figures["spectrum"] = diagnosis_plots.sample_spectrum(world.shape.spectrum, height=300)
         figures["radii"] = diagnosis_plots.distance_histogram(
             world.shape.distances, len(world.shape.outliers), height=300
         )
@@ -262,7 +262,7 @@ def _probes(world: WorldRun) -> list[dict[str, Any]]:
 
 def _shape(world: WorldRun) -> Any:
     """The verdict of a diagnosis on the held-out embeddings."""
-    return None if world.shape is None else diagnose(world.shape)
+    return None if world.shape is None else judge_samples(world.shape)
 
 
 def _surprise_strips(world: WorldRun) -> list[list[Strip]]:

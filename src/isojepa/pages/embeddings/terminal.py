@@ -34,7 +34,7 @@ def summary(e: Measurement, verdict: Verdict) -> RenderableType:
 
 
 def _figures(e: Measurement) -> Table:
-    s = e.shape
+    s = e.spectrum
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for title in ("", "these samples", "isotropic Gaussian"):
         table.add_column(title, justify="left" if not title else "right")

@@ -1,0 +1,1 @@
+"""Measurement -> findings in plain words, each with its level, its state and a remedy."""
