@@ -1,6 +1,5 @@
 """Instructions for Pillow's decoders by which both bytes of 16 can be had, format by format."""
 
-from struct import unpack_from
 from typing import Any
 
 from PIL import Image
@@ -40,9 +39,9 @@ def declared_bits(image: Image.Image) -> int | None:
     file.seek(0)
     start = file.read(LOOKED_THROUGH)
     file.seek(at)
-    sizes = start.find(CODESTREAM) + len(CODESTREAM)
     # Two lengths of 16 bits, eight sizes of 32 and the count of channels before the first's depth
-    return (unpack_from(">B", start, sizes + 38)[0] & 0x7F) + 1
+    first = start.find(CODESTREAM) + len(CODESTREAM) + 38
+    return (start[first] & 0x7F) + 1 if len(CODESTREAM) + 38 <= first < len(start) else None
 
 
 def _sgi(image: Image.Image, tiles: list[Any]) -> list[Any]:

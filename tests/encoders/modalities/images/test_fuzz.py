@@ -11,6 +11,7 @@ from PIL import Image, features
 
 from isojepa.pixels.decoding import read_square
 from isojepa.pixels.unreadable import Unreadable
+from tests.pixels.test_whole_pixels import run_lengths, values, verbatim
 
 pytestmark = [  # pytest takes off those of the package
     pytest.mark.filterwarnings("ignore::UserWarning"),
@@ -51,6 +52,10 @@ def whole_files() -> dict[str, bytes]:
         "psd": b"8BPS\0\1" + bytes(6) + b"\0\3\0\0\0\x0c\0\0\0\x10\0\x08\0\3" + bytes(14)
         + RGB.tobytes(),
         "eps": saved(RGB, "EPS"),
+        "sgi-deep": verbatim(values(3, 12)),
+        "sgi-packed": run_lengths(values(4, 16)),
+        "sgi-grey": run_lengths(values(1, 12)),
+        "ppm-deep": b"P6 12 12 65535\n" + values(3, 12).tobytes(),
     }  # fmt: skip
     for mode in ("1", "L", "P", "LA", "RGBA"):
         made[f"png-{mode}"] = saved(RGB.convert(mode), "PNG")
