@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from isojepa.objective.lejepa import LeJEPALoss
     from isojepa.objective.lewm import LeWMLoss
     from isojepa.objective.sigreg import SIGReg
+    from isojepa.pages.embeddings.diagnosis import Diagnosis, diagnose
     from isojepa.workflow import pretrain
 
 __all__ = [
+    "Diagnosis",
     "EmbedConfig",
     "EvaluateConfig",
     "LeJEPALoss",
@@ -27,6 +29,7 @@ __all__ = [
     "PretrainConfig",
     "SIGReg",
     "backward_in_parts",
+    "diagnose",
     "embed",
     "evaluate",
     "exact_sigreg",
@@ -37,6 +40,7 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
+        "Diagnosis": "pages.embeddings.diagnosis",
         "EmbedConfig": "encoders.embed",
         "EvaluateConfig": "encoders.evaluation.evaluate",
         "LeJEPALoss": "objective.lejepa",
@@ -44,6 +48,7 @@ __getattr__ = lazily(
         "PretrainConfig": "encoders.config",
         "SIGReg": "objective.sigreg",
         "backward_in_parts": "objective.accumulation",
+        "diagnose": "pages.embeddings.diagnosis",
         "embed": "encoders.embed:run",
         "evaluate": "encoders.evaluation.evaluate:run",
         "exact_sigreg": "objective.exact",

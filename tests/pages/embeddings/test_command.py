@@ -12,7 +12,7 @@ import pytest
 
 from isojepa.embeddings.measurement import measure
 from isojepa.errors import UserError
-from isojepa.pages.embeddings import diagnose
+from isojepa.pages.embeddings import diagnosis
 from isojepa.pages.embeddings.diagnose import DiagnoseConfig, run
 
 X = np.random.default_rng(0).standard_normal((40, 3)).round(4)
@@ -21,7 +21,7 @@ X = np.random.default_rng(0).standard_normal((40, 3)).round(4)
 @pytest.fixture(autouse=True)
 def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(diagnose, "measure", partial(measure, n_null=19, test=False))
+    monkeypatch.setattr(diagnosis, "measure", partial(measure, n_null=19, test=False))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes are Linux's")
@@ -63,4 +63,4 @@ def test_no_home_is_no_cache(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setattr(Path, "home", homeless)
-    assert diagnose.cache_folder() is None
+    assert diagnosis.null_cache() is None

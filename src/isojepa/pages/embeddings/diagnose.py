@@ -1,7 +1,6 @@
 """The verb `diagnose`: a file of embeddings in, a verdict and an illustrated page out."""
 
 import logging
-import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +9,14 @@ import tyro
 
 from isojepa.boundaries import shown, writing
 from isojepa.embeddings.formats.open_file import open_samples
-from isojepa.embeddings.measurement import LEAST_ROWS, measure
-from isojepa.embeddings.verdict import judge_samples
 from isojepa.errors import UserError
-from isojepa.files import write_atomically
-from isojepa.pages.embeddings.page import page
-from isojepa.pages.embeddings.terminal import summary
+from isojepa.pages.embeddings.diagnosis import (
+    MOST_SAMPLES,
+    Diagnosis,
+    check_options,
+    diagnose_samples,
+)
 from isojepa.progress import console
-from isojepa.theme.findings import Verdict
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +38,7 @@ class DiagnoseConfig:
     drop_nonfinite: bool = False
     """Leave out rows with NaN, infinite numbers or, in tables, cells that are no numbers, in place
     of refusing them."""
-    max_samples: int = 8192
+    max_samples: int = MOST_SAMPLES
     """Rows drawn for tests and directions; moments, distances and duplicates are of all rows."""
     seed: int = 0
     """Of the rows drawn, the directions and the simulated Gaussian samples."""
@@ -47,10 +46,7 @@ class DiagnoseConfig:
     """Page to write; FILE.diagnosis.html beside the file by default."""
 
     def __post_init__(self) -> None:
-        if self.max_samples < LEAST_ROWS:
-            raise UserError(f"--max-samples must be at least {LEAST_ROWS}")
-        if self.seed < 0:
-            raise UserError("--seed must not be negative")
+        check_options(self.max_samples, self.seed)
 
     @property
     def page(self) -> Path:
@@ -65,12 +61,12 @@ class DiagnoseConfig:
         words += [f"--columns {' '.join(map(_quoted, self.columns))}"] if self.columns else []
         words += ["--any-scale"] if self.any_scale else []
         words += ["--drop-nonfinite"] if self.drop_nonfinite else []
-        words += [f"--max-samples {self.max_samples}"] if self.max_samples != 8192 else []
+        words += [f"--max-samples {self.max_samples}"] if self.max_samples != MOST_SAMPLES else []
         return " ".join([*words, *([f"--seed {self.seed}"] if self.seed else [])])
 
 
-def run(config: DiagnoseConfig) -> Verdict:
-    """Diagnose a file, print what was found and write the page; returns the verdict.
+def run(config: DiagnoseConfig) -> Diagnosis:
+    """Diagnose a file, print what was found and write the page; returns what it printed.
 
     Raises:
         UserError: if the file cannot be read or holds no usable samples, or the page cannot be
@@ -83,31 +79,19 @@ def run(config: DiagnoseConfig) -> Verdict:
     samples = open_samples(
         config.file, key=config.key, columns=config.columns, missing=config.drop_nonfinite
     )
-    measurement = measure(
+    diagnosis = diagnose_samples(
         samples,
         any_scale=config.any_scale,
         drop_nonfinite=config.drop_nonfinite,
         max_samples=config.max_samples,
         seed=config.seed,
-        cache=cache_folder(),
+        command=config.command,
     )
-    verdict = judge_samples(measurement)
-    console.print(summary(measurement, verdict), highlight=False)
-    write_atomically(config.page, page(measurement, verdict, config.command, config.seed))
-    log.info("page: %s", shown(config.page))
-    return verdict
+    console.print(diagnosis, highlight=False)
+    log.info("page: %s", shown(diagnosis.save(config.page)))
+    return diagnosis
 
 
 def _quoted(word: object) -> str:
     """A word of a command line as a shell reads it."""
     return shlex.quote(shown(str(word)))
-
-
-def cache_folder() -> Path | None:
-    """Where simulated null distributions stay from run to run; None if it cannot be made."""
-    try:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "isojepa"
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # RuntimeError: a user without a home
-        return None
-    return folder if os.access(folder, os.W_OK) else None

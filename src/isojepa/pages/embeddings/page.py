@@ -16,19 +16,18 @@ MOST_DIRECTIONS = 6
 MOST_ROWS = 10
 
 
-def page(measurement: Measurement, verdict: Verdict, command: str, seed: int) -> str:
+def diagnosis_page(m: Measurement, verdict: Verdict, command: str, seed: int) -> str:
     """The page as HTML."""
-    e = measurement
-    directions = shown_directions(e)
-    telling = most_telling(directions)
+    directions = shown_directions(m)
+    telling = least_normal(directions)
     return render(
         Path(__file__).with_name("page.html"),
-        _figures(e, directions, telling),
-        e=e,
+        _figures(m, directions, telling),
+        m=m,
         verdict=verdict,
         directions=directions,
-        target=target(e),
-        furthest=furthest(e),
+        target=target(m),
+        furthest=furthest(m),
         command=command,
         seed=seed,
         version=__version__,
@@ -36,18 +35,18 @@ def page(measurement: Measurement, verdict: Verdict, command: str, seed: int) ->
     )
 
 
-def target(e: Measurement) -> str:
+def target(m: Measurement) -> str:
     """What the samples are compared with."""
-    if e.spectrum.d == 1:
-        return "some normal law" if e.any_scale else "N(0, 1)"
-    return "N(m, s² I) for any m and s" if e.any_scale else "N(0, I)"
+    if m.spectrum.d == 1:
+        return "some normal law" if m.any_scale else "N(0, 1)"
+    return "N(m, s² I) for any m and s" if m.any_scale else "N(0, I)"
 
 
-def shown_directions(e: Measurement) -> list[Direction]:
+def shown_directions(m: Measurement) -> list[Direction]:
     """The directions of least normal shape and of largest statistic, no two showing the same."""
-    found = [] if e.search is None else list(e.search.directions)
+    found = [] if m.search is None else list(m.search.directions)
     chosen: list[Direction] = []
-    for direction in [*most_telling(found), *found]:
+    for direction in [*least_normal(found), *found]:
         if len(chosen) < MOST_DIRECTIONS and not any(_alike(direction, c) for c in chosen):
             chosen.append(direction)
     return sorted(chosen, key=lambda direction: -direction.statistic)
@@ -59,7 +58,7 @@ def _alike(a: Direction, b: Direction) -> bool:
     return abs(float(np.corrcoef(a.values, b.values)[0, 1])) > 0.8
 
 
-def most_telling(directions: list[Direction]) -> list[Direction]:
+def least_normal(directions: list[Direction]) -> list[Direction]:
     """The two directions of least normal shape: by their gap, then by their kurtosis."""
 
     def score(d: Direction) -> float:
@@ -71,37 +70,37 @@ def most_telling(directions: list[Direction]) -> list[Direction]:
     return ranked[:1] + others[:1]
 
 
-def furthest(e: Measurement) -> list[tuple[int, float, bool]]:
+def furthest(m: Measurement) -> list[tuple[int, float, bool]]:
     """Rows furthest out: number, how many times the bound, and whether set aside as an outlier."""
-    far = e.distances
+    far = m.distances
     if far is None:
         return []
-    rows = [(row, by, True) for row, by in e.outliers.items()]
+    rows = [(row, by, True) for row, by in m.outliers.items()]
     rest = np.argsort(-far.by, kind="stable")[:MOST_ROWS]
     rows += [(far.row(int(i)), float(far.by[i]), False) for i in rest]
-    return rows[: max(MOST_ROWS, min(len(e.outliers), 2 * MOST_ROWS))]
+    return rows[: max(MOST_ROWS, min(len(m.outliers), 2 * MOST_ROWS))]
 
 
 def _figures(
-    e: Measurement, directions: list[Direction], telling: list[Direction]
+    m: Measurement, directions: list[Direction], telling: list[Direction]
 ) -> dict[str, figure]:
-    if e.distances is None:
+    if m.distances is None:
         return {}
     figures = {
-        "spectrum": plots.sample_spectrum(e.spectrum),
-        "distances": plots.distance_histogram(e.distances, len(e.outliers)),
+        "spectrum": plots.sample_spectrum(m.spectrum),
+        "distances": plots.distance_histogram(m.distances, len(m.outliers)),
     }
     for i, direction in enumerate(directions):
         figures[f"histogram_{i}"] = plots.direction_histogram(direction)
         figures[f"quantiles_{i}"] = plots.quantile_plot(direction)
-    axes, names = e.spectrum.axes, ("principal axis 1", "principal axis 2")
+    axes, names = m.spectrum.axes, ("principal axis 1", "principal axis 2")
     if axes.shape[1] > 1:
-        figures["plane_wide"] = plots.plane(e, axes[:, 0], axes[:, 1], names)
-    if axes.shape[1] > 1 and e.outlier_samples is not None:
-        towards = e.outlier_samples[0] - e.spectrum.mean
+        figures["plane_wide"] = plots.plane(m, axes[:, 0], axes[:, 1], names)
+    if axes.shape[1] > 1 and m.outlier_samples is not None:
+        towards = m.outlier_samples[0] - m.spectrum.mean
         names = ("towards the furthest outlier", "principal axis 1")
-        figures["plane_outlier"] = plots.plane(e, towards, axes[:, 0], names)
+        figures["plane_outlier"] = plots.plane(m, towards, axes[:, 0], names)
     elif len(telling) == 2:
         names = (telling[0].title.lower(), telling[1].title.lower())
-        figures["plane_shape"] = plots.plane(e, telling[0].vector, telling[1].vector, names)
+        figures["plane_shape"] = plots.plane(m, telling[0].vector, telling[1].vector, names)
     return figures

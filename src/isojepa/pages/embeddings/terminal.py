@@ -21,20 +21,20 @@ COLOURS: dict[Level, str] = {
 }
 
 
-def summary(e: Measurement, verdict: Verdict) -> RenderableType:
+def screen_summary(m: Measurement, verdict: Verdict) -> RenderableType:
     """Verdict, figures, findings with what to change, and the worst directions."""
     colour = COLOURS[verdict.level]
     head = Text.assemble(
-        (e.samples.name, "bold"),
-        f"  {e.samples.n:,} samples of {e.samples.d:,} dimensions, compared with {target(e)}\n",
+        (m.samples.name, "bold"),
+        f"  {m.samples.n:,} samples of {m.samples.d:,} dimensions, compared with {target(m)}\n",
         (f"{verdict.state[:1].upper()}{verdict.state[1:]}.", f"bold {colour}"),
         f" {verdict.summary}",
     )
-    return Group("", head, "", _figures(e), "", *_tests(e), *_findings(verdict), *_directions(e))
+    return Group("", head, "", _figures(m), "", *_tests(m), *_findings(verdict), *_directions(m))
 
 
-def _figures(e: Measurement) -> Table:
-    s = e.spectrum
+def _figures(m: Measurement) -> Table:
+    s = m.spectrum
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for title in ("", "these samples", "isotropic Gaussian"):
         table.add_column(title, justify="left" if not title else "right")
@@ -50,21 +50,21 @@ def _figures(e: Measurement) -> Table:
         if narrow.narrowest == narrow.narrowest:
             bias = (f"{100 * narrow.narrowest:.1f} %", f"{100 * narrow.isotropic:.1f} %")
             table.add_row("linear probe's bias, ridge 0.1", *bias)
-    table.add_row("standard deviation", number(s.deviation), "any" if e.any_scale else "1")
+    table.add_row("standard deviation", number(s.deviation), "any" if m.any_scale else "1")
     table.add_row("length of the mean, in these", number(s.shift), "0")
     return table
 
 
-def _tests(e: Measurement) -> Iterator[RenderableType]:
-    if e.tests is None:
+def _tests(m: Measurement) -> Iterator[RenderableType]:
+    if m.tests is None:
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column(f"tests of {e.tests.n:,} samples")
+    table.add_column(f"tests of {m.tests.n:,} samples")
     table.add_column("asks for")
     for title in ("statistic", "Gaussian, 95 %", "p"):
         table.add_column(title, justify="right")
-    for t in e.tests.tests:
-        asks = "the shape" if t.asks == "shape" else target(e)
+    for t in m.tests.tests:
+        asks = "the shape" if t.asks == "shape" else target(m)
         colour = "green" if t.p_value > 0.05 else "yellow" if t.p_value > 0.01 else "red"
         figures = (number(t.test.statistic), t.usual_words)
         table.add_row(t.title, asks, *figures, Text(f"{t.p_value:.3g}", colour))
@@ -80,12 +80,12 @@ def _findings(verdict: Verdict) -> Iterator[RenderableType]:
             yield Padding(Text.assemble(("→", "dim"), f" {finding.remedy}"), (0, 0, 0, 2))
 
 
-def _directions(e: Measurement) -> Iterator[RenderableType]:
-    shown = shown_directions(e)
-    if not shown or e.search is None:
+def _directions(m: Measurement) -> Iterator[RenderableType]:
+    shown = shown_directions(m)
+    if not shown or m.search is None:
         return
     table = Table(
-        title=f"Worst of {e.search.tried} directions, on {e.search.n:,} held-out samples",
+        title=f"Worst of {m.search.tried} directions, on {m.search.n:,} held-out samples",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
