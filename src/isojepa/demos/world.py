@@ -1,33 +1,34 @@
 """`isojepa world demo`: the whole path on TwoRoom, from raw pixels to reaching image goals."""
 
 import hashlib
-import json
 import logging
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from isojepa.boundaries import reading, shown, writing
 from isojepa.errors import UserError
 from isojepa.pages.world.page import write_world_page
 from isojepa.progress import console
 from isojepa.runs.folder import write_json
+from isojepa.runs.typed import read_result, write_result
 from isojepa.training.interrupted import Interrupted
 from isojepa.version import __version__
 from isojepa.world.analysis import decoder, probing, surprise
 from isojepa.world.collection import collect
 from isojepa.world.collection.collected import read_record
 from isojepa.world.control import control
+from isojepa.world.control.results import ControlResult
 from isojepa.world.learning import train as training
 from isojepa.world.learning.config import WorldTrainConfig
 
 log = logging.getLogger(__name__)
 ENVIRONMENT = "swm/TwoRoom-v1"
 RECORD = "demo.json"
-AGAIN = "go on with the same command"
+AGAIN = "the same command"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +69,15 @@ class Done(NamedTuple):
     """Of its file: one that was damaged, or replaced by other settings', is made anew."""
 
 
+@dataclass(frozen=True)
+class DemoRecord:
+    """What demo.json holds."""
+
+    settings: dict[str, object] = field(default_factory=dict)
+    done: dict[str, Done] = field(default_factory=dict)
+    """By the parts' names."""
+
+
 def run(config: WorldDemoConfig) -> Path:
     """Run the demo, or what is left of it; returns the page.
 
@@ -79,8 +89,7 @@ def run(config: WorldDemoConfig) -> Path:
         UserError: if OUT holds something else, or the packages of the extra `world` are missing.
         Interrupted: after Ctrl-C or SIGTERM while it trains; the same command goes on.
     """
-    settings = {k: v for k, v in asdict(config).items() if k != "out"}
-    settings["version"] = __version__
+    settings = {k: v for k, v in asdict(config).items() if k != "out"} | {"version": __version__}
     done = begin(config.out, settings)
     anew = False
     for step in steps_of(config):
@@ -93,29 +102,27 @@ def run(config: WorldDemoConfig) -> Path:
         try:
             step.make()
         except Interrupted as stopped:
-            stopped.args = (f"{str(stopped).partition(';')[0]}; {AGAIN}",)
-            raise
+            raise stopped.to_go_on_with(AGAIN) from None
         except KeyboardInterrupt:
-            log.info("interrupted: %s", AGAIN)
+            log.info("interrupted: go on with %s", AGAIN)
             raise
         done[step.name] = Done(round(time.monotonic() - clock, 3), _digest(step.file))
-        write_record(config.out, settings, done)
+        write_result(config.out / RECORD, DemoRecord(settings, done))
     folder = config.out / "run"
     page = folder / "report.html"
     seconds = {name: one.seconds for name, one in done.items()}
     write_json(folder / "seconds.json", seconds)
     for name, file in (("strict", "control"), ("published", "control-published")):
-        result = _json(folder / f"{file}.json")
-        low, high = result["interval"]
+        rate = read_result(ControlResult, folder / f"{file}.json").rate
         log.info(
             "%s protocol: %.1f %% of %d goals reached [%.1f, %.1f]",
-            *(name, 100 * result["success"], result["pairs"], 100 * low, 100 * high),
+            *(name, 100 * rate.success, rate.pairs, *(100 * end for end in rate.interval)),
         )
     log.info("%s, in %.0f s", page, sum(seconds.values()))
     return page
 
 
-def begin(out: Path, settings: dict[str, Any]) -> dict[str, Done]:
+def begin(out: Path, settings: dict[str, object]) -> dict[str, Done]:
     """Make the folder, or empty it of an earlier demo; returns what is done.
 
     Raises:
@@ -123,9 +130,9 @@ def begin(out: Path, settings: dict[str, Any]) -> dict[str, Done]:
     """
     record = out / RECORD
     if record.is_file():
-        earlier = _json(record)
-        if earlier.get("settings") == settings:
-            return {name: Done(*one) for name, one in earlier["done"].items()}
+        earlier = read_result(DemoRecord, record)
+        if earlier.settings == settings:
+            return earlier.done
         log.info("%s: an earlier demo of other settings is replaced", shown(out))
     elif out.exists() and not (out / "two-room.h5").exists() and any(out.iterdir()):
         raise UserError(f"--out {shown(out)}: something else is already there; choose another")
@@ -134,13 +141,8 @@ def begin(out: Path, settings: dict[str, Any]) -> dict[str, Done]:
         for name in ("run", "two-room.h5.parts"):
             shutil.rmtree(out / name, ignore_errors=True)
         (out / "two-room.h5").unlink(missing_ok=True)
-    write_record(out, settings, {})
+    write_result(record, DemoRecord(settings))
     return {}
-
-
-def write_record(out: Path, settings: dict[str, Any], done: dict[str, Done]) -> None:
-    """Write OUT/demo.json."""
-    write_json(out / RECORD, {"settings": settings, "done": done})
 
 
 def steps_of(config: WorldDemoConfig) -> list[Step]:
@@ -166,9 +168,6 @@ def steps_of(config: WorldDemoConfig) -> list[Step]:
             )
         )  # fmt: skip
 
-    def plan(**changes: Any) -> None:
-        control.run(control.PlanConfig(run=folder, pairs=config.pairs, seed=config.seed, **changes))
-
     def probe() -> None:
         probing.run(probing.ProbeConfig(run=folder))
 
@@ -178,19 +177,21 @@ def steps_of(config: WorldDemoConfig) -> list[Step]:
     def decode() -> None:
         decoder.run(decoder.DecodeConfig(run=folder))
 
+    strict = control.PlanConfig(run=folder, pairs=config.pairs, seed=config.seed)
+    anywhere = replace(strict, protocol="published", films=0, out=published)
     model = folder / "world_model" / "model.safetensors"
-    reaching = "Reaching image goals, by the published protocol"
+    reaching = "Reaching image goals"
     return [
         Step("collect", "Collecting episodes", record, data),
         Step("train", "Training from pixels, with two loss terms", train, model),
         Step("probe", "What the embeddings hold", probe, folder / "probes.json"),
         Step("surprise", "What surprises it", surprised, folder / "surprise.json"),
         Step("decode", "What it imagines", decode, folder / "decoder.json"),
-        Step("plan", "Reaching image goals", plan, folder / "control.json"),
+        Step("plan", reaching, lambda: control.run(strict), folder / "control.json"),
         Step(
             "plan, published",
-            reaching,
-            lambda: plan(protocol="published", films=0, out=published),
+            f"{reaching}, by the published protocol",
+            lambda: control.run(anywhere),
             published,
         ),
         Step("page", "The page", lambda: write_world_page(folder), folder / "report.html"),
@@ -211,8 +212,3 @@ def _is_ours(data: Path) -> bool:
     except UserError:
         return False
     return True
-
-
-def _json(path: Path) -> dict[str, Any]:
-    with reading(path, "JSON"):
-        return dict(json.loads(path.read_text(encoding="utf-8")))

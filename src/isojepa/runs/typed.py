@@ -88,9 +88,17 @@ def read_result(kind: type[T], path: Path) -> T:
     Raises:
         UserError: if the file cannot be read, or holds something else.
     """
+    return from_json(kind, read_json(path), path)
+
+
+def read_json(path: Path) -> object:
+    """What a JSON file holds.
+
+    Raises:
+        UserError: if it cannot be read.
+    """
     with reading(path, "JSON"):
-        content = json.loads(path.read_text(encoding="utf-8"))
-    return from_json(kind, content, path)
+        return json.loads(path.read_text(encoding="utf-8"))
 
 
 def write_result(path: Path, result: object) -> None:

@@ -33,6 +33,7 @@ def render(template: Path, figures: Mapping[str, figure], **values: Any) -> str:
     )
     environment.filters |= {
         "number": wording.number,
+        "fixed": wording.fixed,
         "percent": wording.percent,
         "duration": wording.duration,
         "chance": wording.chance,

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from isojepa.errors import UserError
-from isojepa.pages.world.evidence import read_world_run
 from isojepa.pages.world.page import WorldReportConfig, run, write_world_page
 from isojepa.pages.world.verdict import judge_world_model
+from isojepa.pages.world.world_run import read_world_run
 from isojepa.world.analysis import decoder, probing, surprise
 from tests.world.studied import studied_run
 
@@ -119,10 +119,10 @@ def test_what_is_no_run_or_damaged(copy: Path, tmp_path: Path):
     with pytest.raises(UserError, match="is a folder"):
         write_world_page(copy, copy)
     (copy / "probes.npz").write_bytes(b"PK")
-    with pytest.raises(UserError, match=r"probes\.npz cannot be read"):
+    with pytest.raises(UserError, match=r"probes\.npz: cannot be read as arrays"):
         write_world_page(copy)
     (copy / "probes.json").write_text("{")
-    with pytest.raises(UserError, match="not valid JSON"):
+    with pytest.raises(UserError, match="cannot be read as JSON"):
         write_world_page(copy)
 
 

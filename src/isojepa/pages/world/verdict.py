@@ -2,11 +2,10 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
-from isojepa.pages.world.evidence import Control, WorldRun
+from isojepa.pages.world.world_run import FilmedControl, WorldRun
 from isojepa.theme.findings import Finding, Level, Verdict, gravest_first
-from isojepa.theme.wording import chance, listed, number
+from isojepa.theme.wording import chance, fixed, listed, number
 
 COLLAPSED_RANK = 1.5
 """Effective rank around 0 below which all frames lie in one direction from the origin."""
@@ -52,23 +51,21 @@ def _state(world: WorldRun) -> tuple[str, Level, str]:
     return "predicts its world", "note", untested
 
 
-def _control_state(control: Control) -> tuple[str, Level, str]:
+def _control_state(control: FilmedControl) -> tuple[str, Level, str]:
     result = control.result
-    low, high = result["interval"]
-    others = result.get("baselines", {})
-    against = [f"{name} {share(other['success'])}" for name, other in others.items()]
+    low, high = result.rate.interval
+    against = [f"{name} {share(other.success)}" for name, other in result.baselines.items()]
     summary = (
-        f"95 % interval {_range(low, high)}, over {result['pairs']:,} pairs of "
-        f"the {control.protocol} protocol"
-        + (f"; beside it, {listed(against)}." if against else ".")
+        f"95 % interval {_range(low, high)}, over {result.rate.pairs:,} pairs of "
+        f"the {result.protocol} protocol" + (f"; beside it, {listed(against)}." if against else ".")
     )
     level: Level = "good"
-    if "random" in others:
-        random_low, random_high = others["random"]["interval"]
+    if random := result.baselines.get("random"):
+        random_low, random_high = random.interval
         level = "good" if low > random_high else "problem" if high < random_low else "warning"
     elif low < 0.5:
         level = "note"
-    return f"reaches {share(result['success'])} of its image goals", level, summary
+    return f"reaches {share(result.rate.success)} of its image goals", level, summary
 
 
 def _why(world: WorldRun) -> str:
@@ -111,16 +108,15 @@ def _findings(world: WorldRun) -> Iterator[Finding]:
 
 def _about_control(world: WorldRun) -> Iterator[Finding]:
     for control in world.controls[:1]:
-        others = control.result.get("baselines", {})
-        if "straight line" not in others:
+        straight = control.result.baselines.get("straight line")
+        if straight is None:
             continue
-        line = share(others["straight line"]["success"])
-        ours = share(control.result["success"])
+        line, ours = share(straight.success), share(control.result.rate.success)
         if _beats(control, "straight line"):
             yield Finding(
                 "good", "Plans around things", f"{ours} of the goals, a straight line {line}."
             )
-        elif control.result["success"] < others["straight line"]["success"]:
+        elif control.result.rate.success < straight.success:
             yield Finding(
                 "warning",
                 "A straight line does better",
@@ -168,22 +164,20 @@ def _about_rank(world: WorldRun) -> Iterator[Finding]:
 
 
 def _about_probes(world: WorldRun) -> Iterator[Finding]:
-    quantities = world.probes.result.get("quantities", [])
-    if not quantities:
+    if world.probes is None or not world.probes.quantities:
         return
-    r = {q["name"]: q["scores"]["model"]["linear"]["r"] or 0.0 for q in quantities}
-    worst = min(r, key=lambda name: r[name])
-    detail = f"Least so {worst}, at r = {r[worst]:.3f}"
-    before = next(q for q in quantities if q["name"] == worst)["scores"].get("untrained")
-    detail += f"; from the untrained model {before['linear']['r']:.3f}." if before else "."
-    if r[worst] > READABLE:
-        title: str = "The physical state can be read off by a straight line"
-        yield Finding("good", title, detail)
+    r = {one.quantity.name: one.scores.model.linear.r or 0.0 for one in world.probes.quantities}
+    worst = min(world.probes.quantities, key=lambda one: r[one.quantity.name])
+    name, before = worst.quantity.name, worst.scores.untrained
+    detail = f"Least so {name}, at r = {r[name]:.3f}"
+    detail += f"; from the untrained model {fixed(before.linear.r)}." if before else "."
+    if r[name] > READABLE:
+        yield Finding("good", "The physical state can be read off by a straight line", detail)
     else:
-        level: Level = "note" if r[worst] > HALF_READABLE else "warning"
+        level: Level = "note" if r[name] > HALF_READABLE else "warning"
         lost = [name for name, value in r.items() if value <= READABLE]
         yield Finding(level, f"Not all of the state is linear: {listed(lost[:4])}", detail)
-    if not world.probes.result.get("unseen", True):
+    if not world.probes.unseen:
         yield Finding(
             "warning",
             "Nothing was held out in training",
@@ -192,39 +186,40 @@ def _about_probes(world: WorldRun) -> Iterator[Finding]:
 
 
 def _about_distances(world: WorldRun) -> Iterator[Finding]:
-    found = world.probes.result.get("distances", {})
-    for name, what in (("path", "path length"), ("state", "distance between states")):
-        if name in found and found[name]["spearman"] is not None:
-            unit = world.probes.result.get("distance_unit", "")
-            rho = found[name]["spearman"]
-            level: Level = "good" if rho > 0.8 else "note" if rho > 0.5 else "warning"
-            detail = f"Rank correlation {rho:.2f}."
-            if found[name].get("beyond", 0) > 0.1:
-                detail += (
-                    f" It levels off at {number(found[name]['levels_off'])}"
-                    f"{f' {unit}' if unit else ''}; {share(found[name]['beyond'])} of the pairs "
-                    "are further apart."
-                )
-            manner = "closely" if rho > 0.8 else "loosely" if rho > 0.5 else "hardly"
-            yield Finding(level, f"Latent distance follows {what} {manner}", detail)
-            return
+    if world.probes is None:
+        return
+    found, unit = world.probes.distances, world.probes.distance_unit
+    for one, what in ((found.path, "path length"), (found.state, "distance between states")):
+        if one is None or one.spearman is None:
+            continue
+        rho = one.spearman
+        level: Level = "good" if rho > 0.8 else "note" if rho > 0.5 else "warning"
+        detail = f"Rank correlation {rho:.2f}."
+        if one.beyond is not None and one.beyond > 0.1:
+            detail += (
+                f" It levels off at {number(one.levels_off)}{f' {unit}' if unit else ''}; "
+                f"{share(one.beyond)} of the pairs are further apart."
+            )
+        manner = "closely" if rho > 0.8 else "loosely" if rho > 0.5 else "hardly"
+        yield Finding(level, f"Latent distance follows {what} {manner}", detail)
+        return
 
 
 def _about_surprise(world: WorldRun) -> Iterator[Finding]:
-    conditions = world.surprise.result.get("conditions", {})
+    conditions = world.surprise.conditions if world.surprise else {}
     for name, titles in (
         ("teleport", ("A teleport surprises it", "A teleport does not surprise it")),
         ("colour", ("A change of colour surprises it", "A change of colour goes unnoticed")),
     ):
         one = conditions.get(name)
-        if one is None or one["p_before"] is None:
+        if one is None or one.p_before is None:
             continue
-        surprised = one["p_before"] < SURPRISED
+        surprised = one.p_before < SURPRISED
         level: Level = "good" if surprised else "warning" if name == "teleport" else "note"
-        p = chance(one["p_before"]).replace(" ", "\N{NO-BREAK SPACE}")
+        p = chance(one.p_before).replace(" ", "\N{NO-BREAK SPACE}")
         detail = (
-            f"Median error {number(one['times_usual'])} times the usual, area under the ROC curve "
-            f"{one['auc']:.3f}, p\N{NO-BREAK SPACE}{p}."
+            f"Median error {number(one.times_usual)} times the usual, area under the ROC curve "
+            f"{one.auc:.3f}, p\N{NO-BREAK SPACE}{p}."
         )
         yield Finding(level, titles[0] if surprised else titles[1], detail)
 
@@ -241,7 +236,7 @@ def _about_straightness(world: WorldRun) -> Iterator[Finding]:
 
 
 def _about_decoder(world: WorldRun) -> Iterator[Finding]:
-    explained = world.decoder.result.get("explained")
+    explained = world.decoder.explained if world.decoder else None
     if explained is not None:
         level: Level = "good" if explained > 0.8 else "note"
         title = f"Frames can be drawn from it: {share(explained)} of their variance"
@@ -249,8 +244,8 @@ def _about_decoder(world: WorldRun) -> Iterator[Finding]:
 
 
 def _diverged(world: WorldRun) -> bool:
-    losses = [line["loss"] for line in world.run.metrics if "loss" in line]
-    return bool(losses) and not math.isfinite(losses[-1])
+    loss = world.last("loss")
+    return loss is not None and not math.isfinite(loss)
 
 
 def _collapsed(world: WorldRun) -> bool:
@@ -266,9 +261,9 @@ def _over_copy(world: WorldRun) -> list[float] | None:
     return [e / max(s, 1e-12) for e, s in zip(errors, still)]
 
 
-def _beats(control: Control, name: str) -> bool:
-    other: Any = control.result.get("baselines", {}).get(name)
-    return other is None or control.result["interval"][0] > other["interval"][1]
+def _beats(control: FilmedControl, name: str) -> bool:
+    other = control.result.baselines.get(name)
+    return other is None or control.result.rate.interval[0] > other.interval[1]
 
 
 def share(value: float) -> str:

@@ -18,7 +18,12 @@ from isojepa.world.analysis.decoder_network import (
     save_decoder,
     train_decoder,
 )
-from isojepa.world.analysis.imagination import contact_sheet, imagined_film, imagined_futures
+from isojepa.world.analysis.imagination import (
+    DecoderArrays,
+    contact_sheet,
+    imagined_film,
+    imagined_futures,
+)
 from isojepa.world.analysis.study import (
     SplitSizes,
     StudyConfig,
@@ -118,12 +123,13 @@ def run(config: DecodeConfig) -> DecoderResult:
     )
     save_decoder(config.run / "decoder", decoder)
     stills = np.linspace(0, len(z_new) - 1, STILLS).round().astype(int)
-    arrays = {"stills_real": frames_new[stills], "stills_decoded": decoder.pictures(z_new[stills])}
+    arrays = DecoderArrays(frames_new[stills], decoder.pictures(z_new[stills]))
     if futures is not None:
         write_atomically(config.run / "imagined.png", contact_sheet(futures))
         write_atomically(config.run / "imagined.gif", imagined_film(futures))
-        arrays |= {k: v for k, v in futures._asdict().items() if k != "given"}
-    save_arrays(config.run / "decoder.npz", **arrays)
+        arrays = DecoderArrays(*arrays[:2], *futures[:3])
+    present = {name: array for name, array in arrays._asdict().items() if array is not None}
+    save_arrays(config.run / "decoder.npz", **present)
     write_result(config.run / "decoder.json", result)
     log.info("%s", config.run / "decoder.json")
     return result

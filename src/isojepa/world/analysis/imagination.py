@@ -17,6 +17,16 @@ from isojepa.world.learning.measures import encode
 SHOWN, BLOCKS = 4, 8  # episodes imagined, and how far
 
 
+class DecoderArrays(NamedTuple):
+    """What decoder.npz holds: s held-out frames and their decoded embeddings; see `Imagined`."""
+
+    stills_real: UInt8[np.ndarray, "s y x c"]
+    stills_decoded: UInt8[np.ndarray, "s y x c"]
+    real: UInt8[np.ndarray, "n t y x c"] | None = None
+    decoded: UInt8[np.ndarray, "n t y x c"] | None = None
+    imagined: UInt8[np.ndarray, "n t y x c"] | None = None
+
+
 class Imagined(NamedTuple):
     """What a model expects of n held-out episodes, open loop, beside what came."""
 

@@ -1,14 +1,17 @@
 """What came out of probing: probes.json and the table on the screen."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+import numpy as np
+from jaxtyping import Float, Int
 from rich.table import Table
 
 from isojepa.boundaries import shown
 from isojepa.runs.folder import Provenance
 from isojepa.runs.typed import Inline, Sparse
 from isojepa.theme.wording import fixed
-from isojepa.world.analysis.latent_distances import DistanceCorrelations
+from isojepa.world.analysis.latent_distances import DistanceCorrelations, LatentDistances
 from isojepa.world.analysis.probes import ProbeScore
 from isojepa.world.analysis.study import SplitSizes
 from isojepa.world.environments.environments import Quantity
@@ -73,6 +76,31 @@ class ProbeResult:
     distance_unit: str = ""
     seed: int = 0
     provenance: Inline[Provenance]
+
+
+class ProbeArrays(NamedTuple):
+    """What probes.npz holds of m held-out frames, and of p pairs of them."""
+
+    z: Float[np.ndarray, "m d"]
+    """Embeddings."""
+    row: Int[np.ndarray, " m"]
+    """Of the data set; also as episode and step."""
+    episode: Int[np.ndarray, " m"]
+    step: Int[np.ndarray, " m"]
+    truth: Float[np.ndarray, "m q"]
+    """The quantities; then as each kind of probe reads them from the model's embeddings."""
+    linear: Float[np.ndarray, "m q"]
+    mlp: Float[np.ndarray, "m q"]
+    pair_latent: Float[np.ndarray, " p"]
+    """Distances of pairs, see `LatentDistances`."""
+    pair_state: Float[np.ndarray, " p"]
+    pair_path: Float[np.ndarray, " p"]
+    pair_steps: Float[np.ndarray, " p"]
+
+    @property
+    def pairs(self) -> LatentDistances:
+        """Distances of pairs."""
+        return LatentDistances(self.pair_latent, self.pair_state, self.pair_path, self.pair_steps)
 
 
 def published_r(env_id: str | None, frame_size: int) -> dict[str, float]:

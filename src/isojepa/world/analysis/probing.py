@@ -17,6 +17,7 @@ from isojepa.runs.settings import require
 from isojepa.runs.typed import write_result
 from isojepa.world.analysis.latent_distances import latent_distances
 from isojepa.world.analysis.probe_results import (
+    ProbeArrays,
     ProbeResult,
     ProbeScores,
     QuantityScores,
@@ -93,11 +94,11 @@ def run(config: ProbeConfig) -> ProbeResult:
         provenance=Provenance(**provenance(next(study.model.parameters()).device)),
     )
     console.print(probe_table(result))
-    save_arrays(
-        out.with_suffix(".npz"),
-        z=z, row=rows.held_out, episode=episode, step=step, truth=targets.held_out, **guesses,
+    arrays = ProbeArrays(
+        z, rows.held_out, episode, step, targets.held_out, **guesses,
         **{f"pair_{k}": v for k, v in pairs._asdict().items()},
     )  # fmt: skip
+    save_arrays(out.with_suffix(".npz"), **arrays._asdict())
     write_result(out, result)
     log.info("%s", out)
     return result

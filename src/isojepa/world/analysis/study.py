@@ -14,6 +14,7 @@ from torch import Tensor
 
 from isojepa.boundaries import shown
 from isojepa.devices import Device
+from isojepa.embeddings.samples import draw_rows
 from isojepa.errors import UserError
 from isojepa.progress import track
 from isojepa.runs.settings import require
@@ -159,10 +160,7 @@ def locate(
 
 def sampled(values: np.ndarray, most: int, *, seed: int) -> np.ndarray:
     """At most so many of the values, in their order, drawn without replacement."""
-    if len(values) <= most:
-        return values
-    chosen = np.random.default_rng(seed).choice(len(values), most, replace=False)
-    return values[np.sort(chosen)]
+    return values[draw_rows(len(values), most, seed)]
 
 
 def rows_at(

@@ -25,6 +25,7 @@ from isojepa.world.analysis.events import (
 from isojepa.world.analysis.study import StudyConfig, sampled
 from isojepa.world.analysis.surprise_results import (
     Jump,
+    SurpriseArrays,
     SurpriseResult,
     UsualAndTested,
     UsualErrors,
@@ -105,15 +106,14 @@ def run(config: SurpriseConfig) -> SurpriseResult:
     )
     console.print(surprise_table(result))
     shown = middle_examples(traces["teleport"][:, window.event], tested[:, 0])
-    pictures = {
-        f"frames_{k}": v.frames[shown].permute(0, 1, 3, 4, 2).numpy() for k, v in changed.items()
-    }
-    save_arrays(
-        out.with_suffix(".npz"),
-        **pictures, **{f"trace_{k}": v[shown] for k, v in traces.items()},
-        null=sampled(null, 5000, seed=0), jump=jump,
-        **{f"event_{k}": v[:, window.event] for k, v in traces.items()},
-    )  # fmt: skip
+    arrays = SurpriseArrays(sampled(null, 5000, seed=0), jump, *(
+        array for name, clips in changed.items() for array in (
+            clips.frames[shown].permute(0, 1, 3, 4, 2).numpy(),
+            traces[name][shown],
+            traces[name][:, window.event],
+        )
+    ))  # fmt: skip
+    save_arrays(out.with_suffix(".npz"), **arrays._asdict())
     write_result(out, result)
     log.info("%s", out)
     return result

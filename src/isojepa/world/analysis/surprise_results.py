@@ -1,9 +1,10 @@
 """What came out of measuring surprise: surprise.json, its tests and the table on the screen."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float, Float64, Int64, UInt8
 from rich.table import Table
 from scipy.stats import wilcoxon
 
@@ -91,6 +92,40 @@ class SurpriseResult:
     """By kind of event, see `EVENTS`."""
     seed: int = 0
     provenance: Inline[Provenance]
+
+
+class EventArrays(NamedTuple):
+    """Of one kind of event."""
+
+    frames: UInt8[np.ndarray, "k t y x c"]
+    """Of examples."""
+    trace: Float[np.ndarray, "k t"]
+    """Their surprise."""
+    event: Float[np.ndarray, " n"]
+    """Surprise of all clips at the event."""
+
+
+class SurpriseArrays(NamedTuple):
+    """What surprise.npz holds; surprise in units of the usual median."""
+
+    null: Float[np.ndarray, " m"]
+    """Usual errors."""
+    jump: Float[np.ndarray, " n"]
+    frames_unchanged: UInt8[np.ndarray, "k t y x c"]
+    trace_unchanged: Float[np.ndarray, "k t"]
+    event_unchanged: Float[np.ndarray, " n"]
+    frames_teleport: UInt8[np.ndarray, "k t y x c"]
+    trace_teleport: Float[np.ndarray, "k t"]
+    event_teleport: Float[np.ndarray, " n"]
+    frames_colour: UInt8[np.ndarray, "k t y x c"]
+    trace_colour: Float[np.ndarray, "k t"]
+    event_colour: Float[np.ndarray, " n"]
+
+    @property
+    def events(self) -> dict[str, EventArrays]:
+        """The arrays by kind of event."""
+        parts = self[2:]
+        return {name: EventArrays(*parts[3 * i : 3 * i + 3]) for i, name in enumerate(EVENTS)}
 
 
 def event_result(

@@ -85,7 +85,7 @@ class ControlResult:
     cut_actions: float | None = None
     """Share of the planned actions that were cut to the environment's bounds."""
     published: dict[str, float] = field(default_factory=dict)
-    recipe: Annotated[RecordedRecipe, Key("settings")] = field(default_factory=RecordedRecipe)
+    recipe: Annotated[RecordedRecipe | None, Key("settings")] = None
     config: RecordedConfig = field(default_factory=RecordedConfig)
     provenance: Inline[Provenance] = field(default_factory=Provenance)
 
