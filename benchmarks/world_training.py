@@ -38,14 +38,9 @@ from torchvision.transforms import v2
 from isojepa import LeWMLoss
 from isojepa.training.memory import kept_memory
 from isojepa.training.optimise import parameter_groups
-from isojepa.world.episodes.trajectories import (
-    ActionScale,
-    Clips,
-    clip_batches,
-    clip_index,
-    fit_action_scale,
-    open_trajectories,
-)
+from isojepa.world.episodes.action_scale import ActionScale
+from isojepa.world.episodes.clips import clip_batches, clip_index, fit_action_scale
+from isojepa.world.episodes.trajectories import Clips, open_trajectories
 from isojepa.world.model.presets import (
     IMAGENET_MEAN,
     IMAGENET_STD,

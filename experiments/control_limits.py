@@ -44,7 +44,8 @@ from isojepa.world.control.scoring import AT_ONCE, planning_policy
 from isojepa.world.control.stage import PlatformStage
 from isojepa.world.control.success import success_rate
 from isojepa.world.environments.environments import make_environments
-from isojepa.world.episodes.trajectories import Trajectories, clip_index
+from isojepa.world.episodes.clips import clip_index
+from isojepa.world.episodes.trajectories import Trajectories
 from isojepa.world.learning import train as training
 from isojepa.world.learning.config import WorldTrainConfig
 from isojepa.world.learning.measures import encode

@@ -117,13 +117,15 @@ def reading(
         raise UserError(f"{shown(path)}: cannot be read as {what}: {why}") from caught
 
 
-def reading_each(path: Path, what: str, parts: Iterable[T]) -> Iterator[T]:
+def reading_each(
+    path: Path, what: str, parts: Iterable[T], error: Callable[[str], Exception] | None = None
+) -> Iterator[T]:
     """Parts of a file as a library yields them, each read inside `reading`; what the caller does
     with a part is outside."""
-    with reading(path, what):
+    with reading(path, what, error):
         iterator = iter(parts)
     while True:
-        with reading(path, what):
+        with reading(path, what, error):
             try:
                 part = next(iterator)
             except StopIteration:

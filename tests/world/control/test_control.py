@@ -36,7 +36,8 @@ from isojepa.world.control.recipes import (
     describe,
 )
 from isojepa.world.control.stage import PlatformStage
-from isojepa.world.episodes.trajectories import ActionScale, Trajectories, open_trajectories
+from isojepa.world.episodes.action_scale import ActionScale
+from isojepa.world.episodes.trajectories import Trajectories, open_trajectories
 from isojepa.world.learning.cloning import GoalPolicy
 from isojepa.world.model.presets import preset
 from isojepa.world.planners.costs import last_step

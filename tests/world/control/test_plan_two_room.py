@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from isojepa.errors import UserError
 from isojepa.runs.typed import read_result
-from isojepa.world.episodes.trajectories import ActionScale
+from isojepa.world.episodes.action_scale import ActionScale
 
 pytest.importorskip("stable_worldmodel")
 from isojepa.world.collection import collect

@@ -11,15 +11,9 @@ from PIL import Image
 
 from isojepa.errors import UserError
 from isojepa.world.episodes import decoded
-from isojepa.world.episodes.trajectories import (
-    ActionScale,
-    Trajectories,
-    clip_batches,
-    clip_index,
-    fit_action_scale,
-    open_trajectories,
-    split_episodes,
-)
+from isojepa.world.episodes.action_scale import ActionScale
+from isojepa.world.episodes.clips import clip_batches, clip_index, fit_action_scale, split_episodes
+from isojepa.world.episodes.trajectories import Trajectories, open_trajectories
 from tests.world.episode_files import Dots, dots, write_dots
 
 h5py = pytest.importorskip("h5py")

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from isojepa.errors import UserError
-from isojepa.world.episodes.trajectories import clip_index, open_trajectories
+from isojepa.world.episodes.clips import clip_index
+from isojepa.world.episodes.trajectories import open_trajectories
 from tests.world.episode_files import Dots, dots
 
 ffmpeg = pytest.importorskip("imageio_ffmpeg")

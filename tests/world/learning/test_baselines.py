@@ -9,7 +9,8 @@ import torch
 
 from isojepa.errors import UserError
 from isojepa.runs.metrics import read_metrics
-from isojepa.world.episodes.trajectories import clip_index, open_trajectories
+from isojepa.world.episodes.clips import clip_index
+from isojepa.world.episodes.trajectories import open_trajectories
 from isojepa.world.learning.baselines import train_baselines
 from isojepa.world.learning.cloning import load_policy, train_policy
 from isojepa.world.learning.config import WorldTrainConfig

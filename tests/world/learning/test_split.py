@@ -14,7 +14,8 @@ import torch
 from isojepa.errors import UserError
 from isojepa.world.analysis.study import SplitSizes, open_study
 from isojepa.world.comparison.checks import check_same_episodes
-from isojepa.world.episodes.trajectories import open_trajectories, split_episodes
+from isojepa.world.episodes.clips import split_episodes
+from isojepa.world.episodes.trajectories import open_trajectories
 from isojepa.world.learning.config import WorldTrainConfig
 from isojepa.world.learning.split import (
     RECORD,

@@ -9,7 +9,8 @@ from jaxtyping import Float64, Int64
 from isojepa.errors import UserError
 from isojepa.randomness import Stream, seed_from
 from isojepa.world.analysis.study import Study, rows_at
-from isojepa.world.episodes.trajectories import Clips, clip_index
+from isojepa.world.episodes.clips import clip_index
+from isojepa.world.episodes.trajectories import Clips
 
 BEFORE = 2  # frames before the event that are predicted from a full history
 AFTER = 4  # frames shown after the event, where the episodes are long enough

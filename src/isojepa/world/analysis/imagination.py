@@ -11,7 +11,7 @@ from PIL import Image
 from isojepa.randomness import Stream, seed_from
 from isojepa.world.analysis.decoder_network import Decoder
 from isojepa.world.analysis.study import Study, shrink
-from isojepa.world.episodes.trajectories import clip_index
+from isojepa.world.episodes.clips import clip_index
 from isojepa.world.learning.measures import encode
 
 SHOWN, BLOCKS = 4, 8  # episodes imagined, and how far

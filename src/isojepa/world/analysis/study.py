@@ -19,7 +19,8 @@ from isojepa.errors import UserError
 from isojepa.progress import track
 from isojepa.runs.settings import require
 from isojepa.world.environments.environments import ENVIRONMENTS, Environment, Row
-from isojepa.world.episodes.trajectories import Trajectories, split_episodes
+from isojepa.world.episodes.clips import split_episodes
+from isojepa.world.episodes.trajectories import Trajectories
 from isojepa.world.learning.measures import encode
 from isojepa.world.learning.split import Split
 from isojepa.world.learning.trained import open_trained

@@ -51,7 +51,7 @@ def decoded_frames(
         UserError: if a frame cannot be read.
         Uncacheable: if neither the disk nor the memory takes the frames.
     """
-    folder = cache_folder() if cache is None else cache
+    folder = frame_cache() if cache is None else cache
     of = str(path.resolve()) + (f" {source.camera}" if source.camera else "")
     family = f"{_plain(path.stem)}-{_digest(os.fsencode(of))}-{frame_size}"
     file = folder / f"{family}-{_fingerprint(source)}.frames"
@@ -72,7 +72,7 @@ def decoded_frames(
     return kept
 
 
-def cache_folder() -> Path:
+def frame_cache() -> Path:
     """Where decoded frames stay from run to run, unless the caller names a place."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return root / "isojepa" / "frames"

@@ -1,11 +1,10 @@
-"""Episodes of frames and actions: opened once, cut into clips, in an order that can be resumed."""
+"""Episodes of frames and actions, opened once; windows of them are cut here."""
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,14 +13,13 @@ from torch import Tensor
 
 from isojepa.boundaries import shown
 from isojepa.errors import UserError
-from isojepa.randomness import Stream, epoch_order, generator
+from isojepa.world.episodes.action_scale import ActionScale
 from isojepa.world.episodes.decoded import Uncacheable, decoded_frames, resized
-from isojepa.world.episodes.formats.actions import Alignment, aligned_actions, tell_of_actions
+from isojepa.world.episodes.formats.actions import Alignment, aligned_actions, log_actions
 from isojepa.world.episodes.formats.formats import read_source
 from isojepa.world.episodes.formats.source import Source, no_such
 
 log = logging.getLogger(__name__)
-Array = TypeVar("Array", np.ndarray, Tensor)
 
 
 class Clips(NamedTuple):
@@ -34,30 +32,6 @@ class Clips(NamedTuple):
     the other, normalised. Zeros for the last frame when the episode ends within its block."""
     position: Int64[Tensor, "b 2"]
     """(episode, environment step of the first frame)."""
-
-
-class ActionScale(NamedTuple):
-    """Mean and deviation of each action dimension of the environment, over training episodes."""
-
-    mean: Float[Tensor, " a"]
-    std: Float[Tensor, " a"]
-
-    def normalise(self, actions: Array) -> Array:
-        """Actions, or blocks of them one after the other in the last axis, in units of `std`."""
-        mean, std = self._like(actions)
-        return (actions - mean) / std
-
-    def restore(self, actions: Array) -> Array:
-        """The inverse of `normalise`."""
-        mean, std = self._like(actions)
-        return actions * std + mean
-
-    def _like(self, actions: Array) -> tuple[Array, Array]:
-        times = actions.shape[-1] // max(1, len(self.mean))
-        mean, std = self.mean.repeat(times), self.std.repeat(times)
-        if isinstance(actions, np.ndarray):
-            return mean.numpy().astype(actions.dtype), std.numpy().astype(actions.dtype)
-        return mean.to(actions), std.to(actions)
 
 
 class Trajectories:
@@ -220,7 +194,7 @@ def open_trajectories(
         raise UserError(f"frame size {size}: expected at least 1 pixel")
     lengths = source.lengths if source.lengths is not None else np.zeros(0, np.int64)
     actions, found = aligned_actions(source, path, lengths, action_alignment)  # before decoding
-    tell_of_actions(source, path, actions, lengths, found)
+    log_actions(source, path, actions, lengths, found)
     frames, lengths = _frames(source, path, size, cache)
     if source.lengths is None:
         actions = np.zeros((int(lengths.sum()), 0), np.float32)
@@ -241,111 +215,3 @@ def _frames(
             raise
         log.warning("%s; resizing frames at each use instead", str(refusal).rstrip("."))
         return resized(source.direct, size), source.lengths
-
-
-def fit_action_scale(trajectories: Trajectories, episodes: Int64[np.ndarray, " n"]) -> ActionScale:
-    """Mean and deviation of the actions of the given episodes, without those that are NaN."""
-    parts = [trajectories.actions(int(e), 0, int(trajectories.lengths[e])) for e in episodes]
-    actions = np.concatenate(parts) if parts else np.zeros((0, trajectories.action_dim))
-    actions = actions[np.isfinite(actions).all(1)].astype(np.float64)
-    if not len(actions):
-        actions = np.zeros((1, trajectories.action_dim))
-    std = actions.std(0)
-    std[std < 1e-6] = 1.0  # a constant dimension stays as it is
-    return ActionScale(torch.tensor(actions.mean(0)).float(), torch.tensor(std).float())
-
-
-def split_episodes(
-    n: int, *, held_out: float, seed: int
-) -> tuple[Int64[np.ndarray, " m"], Int64[np.ndarray, " k"]]:
-    """Episodes to train on and episodes held out, both ascending; a function of (n, seed).
-
-    Whole episodes are held out: windows of one episode overlap, and a split by window leaks.
-    """
-    held = round(held_out * n)
-    if held_out > 0 and n > 1:
-        held = min(max(held, 1), n - 1)
-    order = torch.randperm(n, generator=generator(seed, Stream.SPLIT)).numpy()
-    return np.sort(order[held:]), np.sort(order[:held])
-
-
-def clip_index(
-    trajectories: Trajectories,
-    episodes: Int64[np.ndarray, " n"],
-    *,
-    frames: int,
-    frame_skip: int,
-) -> Int64[np.ndarray, "m two"]:
-    """All windows that fit in the episodes, as (episode, first step).
-
-    Raises:
-        UserError: if no episode is long enough.
-    """
-    span = (frames - 1) * frame_skip + 1
-    lengths = trajectories.lengths[episodes]
-    counts = np.maximum(lengths - span + 1, 0)
-    if not counts.sum():
-        longest = int(episodes[lengths.argmax()]) if len(episodes) else -1
-        has = f"the longest, episode {longest}, has {lengths.max()}" if len(episodes) else "none"
-        raise UserError(
-            f"{shown(trajectories.path)}: a window of {frames} frames, {frame_skip} steps apart, "
-            f"needs {span} steps and no episode is that long ({has}); lower the history, the "
-            "number of rollout steps or the frame skip"
-        )
-    short = int((counts == 0).sum())
-    if short:
-        log.info("%d of %d episodes are shorter than a window of %d", short, len(episodes), span)
-    first = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    return np.stack([np.repeat(episodes, counts), first], 1)
-
-
-def clip_batches(
-    trajectories: Trajectories,
-    index: Int64[np.ndarray, "m two"],
-    *,
-    frames: int,
-    frame_skip: int,
-    scale: ActionScale | None,
-    batch: int,
-    seed: int,
-    start: int = 0,
-    rank: int = 0,
-    world: int = 1,
-) -> Iterator[Clips]:
-    """Yield batches without end, from update `start` on; the next is read while one is in use.
-
-    The order is a function of (seed, epoch), so resuming is starting later. The last, incomplete
-    batch of an epoch is dropped.
-
-    Args:
-        index: the windows, from `clip_index`.
-        batch: clips in the global batch; this rank gets its share of them.
-
-    Raises:
-        UserError: if there are fewer windows than a batch needs.
-    """
-    per_epoch = len(index) // batch
-    if not per_epoch:
-        raise UserError(
-            f"{shown(trajectories.path)}: {len(index)} windows and a batch of {batch}; "
-            "lower the batch size or collect more episodes"
-        )
-    low, high = (batch * r // world for r in (rank, rank + 1))
-    orders: dict[int, np.ndarray] = {}
-
-    def read(update: int) -> Clips:
-        epoch, place = divmod(update, per_epoch)
-        if epoch not in orders:
-            orders.clear()
-            orders[epoch] = epoch_order(len(index), seed=seed, epoch=epoch).numpy()
-        chosen = orders[epoch][place * batch : (place + 1) * batch][low:high]
-        return trajectories.clips(index[chosen], frames=frames, frame_skip=frame_skip, scale=scale)
-
-    with ThreadPoolExecutor(1) as ahead:
-        coming = ahead.submit(read, start)
-        update = start
-        while True:
-            clips = coming.result()
-            update += 1
-            coming = ahead.submit(read, update)
-            yield clips

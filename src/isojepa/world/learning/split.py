@@ -20,7 +20,8 @@ from isojepa.boundaries import reading, shown
 from isojepa.errors import UserError
 from isojepa.runs.folder import write_json
 from isojepa.runs.record import RunRecord
-from isojepa.world.episodes.trajectories import Trajectories, split_episodes
+from isojepa.world.episodes.clips import split_episodes
+from isojepa.world.episodes.trajectories import Trajectories
 
 log = logging.getLogger(__name__)
 RECORD = "episodes.json"

@@ -17,14 +17,8 @@ from isojepa.errors import UserError
 from isojepa.randomness import Stream, generator
 from isojepa.runs.record import CONFIG, RunRecord
 from isojepa.runs.typed import from_json
-from isojepa.world.episodes.trajectories import (
-    Clips,
-    Trajectories,
-    clip_batches,
-    clip_index,
-    fit_action_scale,
-    open_trajectories,
-)
+from isojepa.world.episodes.clips import clip_batches, clip_index, fit_action_scale
+from isojepa.world.episodes.trajectories import Clips, Trajectories, open_trajectories
 from isojepa.world.learning.config import WorldTrainConfig
 from isojepa.world.learning.plan import WorldPlan, clip_frames, model_spec, settle_world
 from isojepa.world.learning.split import (

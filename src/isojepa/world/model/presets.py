@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 
 from isojepa.errors import UserError
-from isojepa.world.episodes.trajectories import ActionScale
+from isojepa.world.episodes.action_scale import ActionScale
 from isojepa.world.model.encoders import Features
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float32, Int64
 
 from isojepa.boundaries import shown
 from isojepa.errors import UserError
-from isojepa.world.episodes.formats.source import Source, listed
+from isojepa.world.episodes.formats.source import Source, name_list
 
 log = logging.getLogger(__name__)
 Alignment = Literal["next", "previous"]
@@ -86,7 +86,7 @@ def _decide(
 def _several(source: Source, episodes: np.ndarray) -> str:
     names = [source.named(int(e)).removeprefix("episode ") for e in episodes[:50]]
     more = len(episodes) - len(names)
-    return f"episode{'s' if len(episodes) > 1 else ''} {listed(names)}" + (
+    return f"episode{'s' if len(episodes) > 1 else ''} {name_list(names)}" + (
         f" and {more} beyond" if more else ""
     )
 
@@ -113,7 +113,7 @@ def _refuse_others(
         )
 
 
-def tell_of_actions(
+def log_actions(
     source: Source,
     path: Path,
     actions: Float32[np.ndarray, "n a"],
@@ -137,7 +137,7 @@ def tell_of_actions(
             np.nanmin(stored),
             np.nanmax(stored),
         )
-    for words in outliers(source, actions, lengths):
+    for words in outlying_actions(source, actions, lengths):
         log.warning("%s: %s", shown(path), words)
 
 
@@ -151,7 +151,7 @@ def _choices(stored: np.ndarray) -> bool:
     return bool(1 < different <= FEW and (stored.dtype.kind != "f" or values.max() < FEW))
 
 
-def outliers(
+def outlying_actions(
     source: Source, actions: Float32[np.ndarray, "n a"], lengths: Int64[np.ndarray, " e"]
 ) -> list[str]:
     """Actions far beyond the rest, a line per dimension: one sets the scale for all others."""

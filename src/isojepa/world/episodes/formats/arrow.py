@@ -1,8 +1,8 @@
 """Columns of Arrow tables as arrays: nulls as NaN, lists of unequal length told apart."""
 
-from typing import Any
-
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from isojepa.errors import UserError
 
@@ -11,10 +11,8 @@ class Ragged(UserError):
     """A column of lists that differ in length: no array."""
 
 
-def is_numeric(kind: Any) -> bool:
+def is_numeric(kind: pa.DataType) -> bool:
     """Whether a column holds numbers, or lists of them."""
-    import pyarrow as pa
-
     while (
         pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind)
     ):
@@ -22,15 +20,12 @@ def is_numeric(kind: Any) -> bool:
     return pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)
 
 
-def to_numpy(column: Any) -> np.ndarray:
+def column_values(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
     """A column (n, ...) of numbers or of equally long lists of numbers; null becomes NaN.
 
     Raises:
         Ragged: for lists of unequal length.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     if isinstance(column, pa.ChunkedArray):
         column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
     if not hasattr(column.type, "value_type") or pa.types.is_dictionary(column.type):
@@ -39,7 +34,7 @@ def to_numpy(column: Any) -> np.ndarray:
     if len(sizes) > 1:
         raise Ragged(f"lists of {sizes.min():g} to {sizes.max():g} numbers")
     there = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
-    inner = to_numpy(pc.list_flatten(column))
+    inner = column_values(pc.list_flatten(column))
     size = int(sizes[0]) if len(sizes) else 0
     inner = inner.reshape(len(there), size, *inner.shape[1:])
     if len(there) == len(column):

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,8 +13,8 @@ from isojepa.world.episodes.formats.pixels import (
     Stored,
     cameras_of,
     channels_last,
-    read_rows,
-    slices,
+    read_column,
+    row_blocks,
     stored_size,
     to_bytes,
 )
@@ -23,7 +22,7 @@ from isojepa.world.episodes.formats.source import (
     FrameChunk,
     Source,
     choose_camera,
-    listed,
+    name_list,
 )
 
 GROUP = re.compile(
@@ -44,8 +43,9 @@ def episode_groups(found: Mapping[str, Stored]) -> dict[str, dict[str, Stored]]:
     for name, item in found.items():
         match = GROUP.fullmatch(name)
         if match:
-            groups.setdefault(match["group"], {})[match["rest"]] = item
-            numbers[match["group"]] = int(match["number"])
+            group, number, rest = match.groups()
+            groups.setdefault(group, {})[rest] = item
+            numbers[group] = int(number)
     if not any(len(item.shape) == 4 for columns in groups.values() for item in columns.values()):
         return {}
     return {name: groups[name] for name in sorted(groups, key=lambda g: (numbers[g], g))}
@@ -70,12 +70,13 @@ def read_demos(
     everything = {key: item for columns in groups.values() for key, item in columns.items()}
     cameras, main = cameras_of(path, everything)
     inside = GROUP.fullmatch(camera or "")
-    camera = inside["rest"] if inside and inside["group"] in groups else camera
+    if inside and inside.group("group") in groups:
+        camera = inside.group("rest")
     name = choose_camera(path, cameras, main, camera)
     lacking = [group for group, columns in groups.items() if name not in columns]
     if lacking:
         raise UserError(
-            f"{shown(path)}: no {name!r} in {listed(lacking)}, and there is in other episodes"
+            f"{shown(path)}: no {name!r} in {name_list(lacking)}, and there is in other episodes"
         )
     pixels = {group: columns[name] for group, columns in groups.items()}
     first = next(iter(pixels.values()))
@@ -93,8 +94,8 @@ def read_demos(
     def decode() -> Iterator[FrameChunk]:
         convert = to_bytes(path, name, pixels.values())
         for e, (group, item) in enumerate(pixels.items()):
-            for rows in slices(0, item.shape[0], item):
-                frames = convert(to_frames(read_rows(path, f"{group}/{name}", item, rows)))
+            for rows in row_blocks(0, item.shape[0], item):
+                frames = convert(to_frames(read_column(path, f"{group}/{name}", item, rows)))
                 steps = np.arange(rows.start, rows.stop)
                 yield FrameChunk(np.full(len(steps), e), steps, frames)
 
@@ -123,7 +124,7 @@ def _columns(
             columns["action"] = _actions(path, key, groups, parts, lengths)
         elif _regular(parts, lengths):
             columns[name] = np.concatenate(
-                [read_rows(path, f"{group}/{key}", item) for group, item in parts.items()]
+                [read_column(path, f"{group}/{key}", item) for group, item in parts.items()]
             )
     return columns
 
@@ -142,14 +143,14 @@ def _regular(parts: Mapping[str, Stored], lengths: np.ndarray) -> bool:
 def _actions(
     path: Path,
     name: str,
-    groups: Mapping[str, Any],
+    groups: Mapping[str, Episode],
     parts: Mapping[str, Stored],
     lengths: np.ndarray,
 ) -> np.ndarray:
     lacking = [group for group in groups if group not in parts]
     if lacking:
         raise UserError(
-            f"{shown(path)}: no {name!r} in {listed(lacking)}, and there is in other episodes"
+            f"{shown(path)}: no {name!r} in {name_list(lacking)}, and there is in other episodes"
         )
     rows = []
     first = next(iter(parts.values()))
@@ -160,7 +161,7 @@ def _actions(
                 f"{shown(path)}: {group}/{name} is of type {item.dtype} and shape "
                 f"{tuple(item.shape)}, and {group} has {n} frames"
             )
-        values = read_rows(path, f"{group}/{name}", item)
+        values = read_column(path, f"{group}/{name}", item)
         if len(values) < n:
             missing = np.full((1, *values.shape[1:]), np.nan, np.float32)
             values = np.concatenate([values, missing])

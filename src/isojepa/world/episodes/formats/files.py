@@ -40,7 +40,7 @@ def natural(name: str) -> list[tuple[int, str]]:
 
 def _walk(root: Path, lost: list[str]) -> Iterator[Path]:
     def closed(error: OSError) -> None:
-        lost.append(f"{shown(str(error.filename))} cannot be listed ({error.strerror})")
+        lost.append(f"{shown(str(error.filename))} cannot be name_list ({error.strerror})")
 
     entered = {os.path.realpath(root)}
     for folder, inside, names in os.walk(root, onerror=closed, followlinks=True):

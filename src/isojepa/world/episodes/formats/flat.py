@@ -11,8 +11,8 @@ from isojepa.world.episodes.formats.pixels import (
     Stored,
     cameras_of,
     channels_last,
-    read_rows,
-    slices,
+    read_column,
+    row_blocks,
     stored_size,
     to_bytes,
 )
@@ -20,7 +20,7 @@ from isojepa.world.episodes.formats.rows import (
     DESCRIPTIONS,
     FLAG_NAMES,
     STEP_NAMES,
-    described,
+    episode_order,
 )
 from isojepa.world.episodes.formats.source import FrameChunk, Source, choose_camera
 
@@ -55,10 +55,10 @@ def read_flat(
     total = pixels.shape[0]
     to_frames = channels_last(path, name, pixels)
     telling = {*DESCRIPTIONS, *STEP_NAMES, *FLAG_NAMES}
-    order = described(
+    order = episode_order(
         path,
         {
-            key.removeprefix("data/"): read_rows(path, key, item)
+            key.removeprefix("data/"): read_column(path, key, item)
             for key, item in found.items()
             if key.removeprefix("data/") in telling
         },
@@ -69,10 +69,10 @@ def read_flat(
     def decode() -> Iterator[FrameChunk]:
         convert = to_bytes(path, name, [pixels])
         used = np.flatnonzero(episode >= 0)
-        for rows in slices(int(used[0]), int(used[-1]) + 1, pixels):
+        for rows in row_blocks(int(used[0]), int(used[-1]) + 1, pixels):
             kept = episode[rows] >= 0
             if kept.any():
-                frames = convert(to_frames(read_rows(path, name, pixels, rows)[kept]))
+                frames = convert(to_frames(read_column(path, name, pixels, rows)[kept]))
                 yield FrameChunk(episode[rows][kept], step[rows][kept], frames)
 
     at_once = view(pixels) if pixels.dtype == np.uint8 else None
@@ -104,7 +104,7 @@ def _columns(
                 why = f"has {item.shape[0]} rows and {pixels!r} {total}"
             raise UserError(f"{shown(path)}: {key!r} {why}")
         if numbers and fits:
-            columns[name] = read_rows(path, key, item)[rows]
+            columns[name] = read_column(path, key, item)[rows]
     return with_action(columns)
 
 

@@ -9,7 +9,7 @@ from isojepa.world.episodes.formats.hdf5 import read_hdf5
 from isojepa.world.episodes.formats.lance import read_lance
 from isojepa.world.episodes.formats.lerobot import read_lerobot
 from isojepa.world.episodes.formats.npz import read_npz
-from isojepa.world.episodes.formats.source import Source, listed
+from isojepa.world.episodes.formats.source import Source, name_list
 from isojepa.world.episodes.formats.videos import VIDEO_SUFFIXES, read_videos
 
 HDF5_SUFFIXES = {".h5", ".hdf5", ".he5", ".hdf"}
@@ -45,7 +45,7 @@ def read_source(path: Path, camera: str | None = None) -> Source:
         inside = sorted(p for p in path.iterdir() if p.suffix.lower() in {*HDF5_SUFFIXES, ".lance"})
     if len(inside) > 1:
         raise UserError(
-            f"{shown(path)}: holds {len(inside)} data sets ({listed(p.name for p in inside)}); "
+            f"{shown(path)}: holds {len(inside)} data sets ({name_list(p.name for p in inside)}); "
             "name one of them"
         )
     if inside:

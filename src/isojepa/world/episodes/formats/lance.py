@@ -2,31 +2,30 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from isojepa.boundaries import reading, shown
+from isojepa.boundaries import reading, reading_each, shown
 from isojepa.errors import UserError
-from isojepa.world.episodes.formats.arrow import Ragged, is_numeric, to_numpy
+from isojepa.world.episodes.formats.arrow import Ragged, column_values, is_numeric
 from isojepa.world.episodes.formats.encoded import decode_image
 from isojepa.world.episodes.formats.flat import ACTION_NAMES, with_action
 from isojepa.world.episodes.formats.rows import (
     DESCRIPTIONS,
     INDEX_NAMES,
     STEP_NAMES,
-    described,
+    episode_order,
 )
 from isojepa.world.episodes.formats.source import (
-    FrameChunk,
     Source,
     choose_camera,
+    chunks,
     columns_missing,
     missing_package,
-    stacked,
 )
 
-GLANCE = 64  # encoded frames read at a time
+READ_AT_ONCE = 64  # encoded frames
 
 
 def read_lance(path: Path, camera: str | None = None) -> Source:
@@ -60,25 +59,23 @@ def read_lance(path: Path, camera: str | None = None) -> Source:
         if key in fields and key not in numbers:
             raise UserError(f"{shown(path)}: {key!r} is of type {fields[key]}; expected numbers")
     with reading(path, "a Lance table", unreadable):
-        read = table.to_table(columns=numbers)
-    columns = {}
-    for key in numbers:
-        try:
-            columns[key] = to_numpy(read.column(key))
-        except Ragged as error:
-            raise UserError(f"{shown(path)}: {key!r} has {error}") from error
+        columns = _columns(path, table.to_table(columns=numbers))
     telling = {*INDEX_NAMES, *STEP_NAMES}
-    order = described(path, {k: v for k, v in columns.items() if k in telling}, total)
+    order = episode_order(path, {k: v for k, v in columns.items() if k in telling}, total)
     episode, step = order.places(total)
 
-    def decode() -> Iterator[FrameChunk]:
-        row = 0
-        for frames in stacked(_frames(path, table, name, episode, step)):
-            rows = slice(row, row + len(frames))
-            yield FrameChunk(episode[rows], step[rows], frames)
-            row = rows.stop
+    def frames() -> Iterator[np.ndarray]:
+        def error(why: str) -> UserError:
+            return UserError(f"{shown(path)}: the frames cannot be read ({why})")
 
-    first = next(_frames(path, table, name, episode, step), None) if total else None
+        def blobs() -> Iterator[object]:
+            for batch in table.scanner(columns=[name], batch_size=READ_AT_ONCE).to_batches():
+                yield from batch.column(0).to_pylist()
+
+        for row, blob in enumerate(reading_each(path, "frames", blobs(), error)):
+            yield decode_image(path, f"episode {episode[row]} at step {step[row]}", blob)
+
+    first = next(frames(), None) if total else None
     env_id = metadata.get(b"env_id")
     return Source(
         files=sorted(p for p in path.rglob("*") if p.is_file()),
@@ -89,33 +86,21 @@ def read_lance(path: Path, camera: str | None = None) -> Source:
         ),
         env_id=None if env_id is None else env_id.decode(errors="replace"),
         camera=None if name == main else name,
-        decode=decode,
+        decode=lambda: chunks(frames(), episode, step),
     )
 
 
-def _frames(
-    path: Path, table: Any, camera: str, episode: np.ndarray, step: np.ndarray
-) -> Iterator[np.ndarray]:
-    def error(why: str) -> UserError:
-        return UserError(f"{shown(path)}: the frames cannot be read ({why})")
-
-    row = 0
-    with reading(path, "frames", error):
-        batches = iter(table.scanner(columns=[camera], batch_size=GLANCE).to_batches())
-    while True:
-        with reading(path, "frames", error):
-            batch = next(batches, None)
-            blobs = [] if batch is None else batch.column(0).to_pylist()
-        if batch is None:
-            return
-        for blob in blobs:
-            yield decode_image(path, f"episode {episode[row]} at step {step[row]}", blob)
-            row += 1
+def _columns(path: Path, table: pa.Table) -> dict[str, np.ndarray]:
+    columns = {}
+    for key in table.column_names:
+        try:
+            columns[key] = column_values(table.column(key))
+        except Ragged as error:
+            raise UserError(f"{shown(path)}: {key!r} has {error}") from error
+    return columns
 
 
-def _cameras(path: Path, fields: dict[str, Any]) -> tuple[list[str], str | None]:
-    import pyarrow as pa
-
+def _cameras(path: Path, fields: dict[str, pa.DataType]) -> tuple[list[str], str | None]:
     binary = [k for k, v in fields.items() if pa.types.is_binary(v) or pa.types.is_large_binary(v)]
     views = sorted(k for k in binary if k.startswith(("pixels.", "pixels_", "pixels/")))
     best = ["pixels"] if "pixels" in binary else views or binary

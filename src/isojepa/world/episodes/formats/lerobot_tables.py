@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from isojepa.boundaries import reading, shown
 from isojepa.errors import UserError
-from isojepa.world.episodes.formats.arrow import Ragged, is_numeric, to_numpy
+from isojepa.world.episodes.formats.arrow import Ragged, column_values, is_numeric
 from isojepa.world.episodes.formats.rows import Order, in_order
-from isojepa.world.episodes.formats.source import columns_missing, listed
+from isojepa.world.episodes.formats.source import columns_missing, name_list
 
 log = logging.getLogger(__name__)
 
@@ -85,8 +86,6 @@ def read_tables(root: Path, files: list[Path]) -> Tables:
     Raises:
         UserError: if a file cannot be read or misses what others have: an index, or `action`.
     """
-    import pyarrow.parquet as pq
-
     parts: list[dict[str, np.ndarray]] = []
     kept: list[Path] = []
     lost: set[str] = set()
@@ -110,7 +109,7 @@ def read_tables(root: Path, files: list[Path]) -> Tables:
         for name in names:
             try:
                 with reading(file, "a table", error):
-                    part[name] = _column(table, name)
+                    part[name] = column_values(table.column(name))
             except Ragged as ragged:
                 if name == "action":
                     raise UserError(f"{shown(file)}: 'action' has {ragged}") from ragged
@@ -125,10 +124,6 @@ def read_tables(root: Path, files: list[Path]) -> Tables:
     return Tables(root, kept, starts, sum(sizes), columns)
 
 
-def _column(table: object, name: str) -> np.ndarray:
-    return to_numpy(table.column(name))  # type: ignore[attr-defined]
-
-
 def _joined(
     root: Path, files: list[Path], parts: list[dict[str, np.ndarray]], lost: set[str]
 ) -> dict[str, np.ndarray]:
@@ -139,9 +134,8 @@ def _joined(
         if not lacking and len(shapes) == 1:
             columns[name] = np.concatenate([part[name] for part in parts])
         elif name in {"action", "timestamp"}:
-            why = (
-                f"no column in {listed(f.relative_to(root) for f in lacking)}, and there is one in"
-            )
+            without = name_list(f.relative_to(root) for f in lacking)
+            why = f"no column in {without}, and there is one in"
             why = why if lacking else f"{len(shapes)} different lengths in"
             raise UserError(f"{shown(root)}: {name!r} has {why} other files")
         else:
@@ -149,6 +143,6 @@ def _joined(
     if lost:
         log.warning(
             "%s: without the columns %s, which differ in length or lack in some files",
-            shown(root), listed(sorted(lost)),
+            shown(root), name_list(sorted(lost)),
         )  # fmt: skip
     return columns

@@ -3,17 +3,19 @@
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import pyarrow.parquet as pq
 from jaxtyping import Float64, Int64
 
 from isojepa.boundaries import reading, shown
 from isojepa.errors import UserError
 from isojepa.world.episodes.formats.files import files_below
+from isojepa.world.episodes.formats.lerobot_info import Info
 from isojepa.world.episodes.formats.lerobot_tables import Tables
 from isojepa.world.episodes.formats.rows import Order
-from isojepa.world.episodes.formats.source import FrameChunk, listed, stacked
+from isojepa.world.episodes.formats.source import FrameChunk, chunks, name_list
 from isojepa.world.episodes.formats.videos import Times, frame_times, video_frames
 
 log = logging.getLogger(__name__)
@@ -44,19 +46,19 @@ class Match(NamedTuple):
     """Frames of the part after the last step's."""
 
 
-def find_clips(
-    root: Path, info: dict[str, Any], camera: str, tables: Tables, order: Order
-) -> list[Clip]:
+def find_clips(root: Path, info: Info, camera: str, tables: Tables, order: Order) -> list[Clip]:
     """The episodes' parts of the videos, in the order of the episodes.
 
     Raises:
         UserError: if the metadata do not say where they lie, or a file is missing.
     """
-    if "timestamp" in tables.columns:
-        stamps = tables.columns["timestamp"].reshape(tables.total)[order.rows].astype(np.float64)
+    times = tables.columns.get("timestamp")
+    if times is not None:
+        stamps = times.reshape(tables.total)[order.rows].astype(np.float64)
     else:
-        with reading(root / "meta" / "info.json", "LeRobot's description"):
-            stamps = tables.numbers("frame_index")[order.rows] / float(info["fps"])
+        if not isinstance(info.fps, int | float):
+            raise UserError(f"{shown(root / 'meta' / 'info.json')}: fps is {info.fps!r}")
+        stamps = tables.numbers("frame_index")[order.rows] / info.fps
     each = np.split(stamps, np.cumsum(order.lengths)[:-1])
     metadata = files_below(root / "meta" / "episodes", {".parquet"})
 
@@ -66,11 +68,11 @@ def find_clips(
         )
 
     with reading(root / "meta", "LeRobot's metadata", error):
-        template = str(info.get("video_path") or "")
+        template = str(info.video_path or "")
         if metadata:
             places = _version_3(root, metadata, template, camera)
         else:
-            size = int(info.get("chunks_size", 1000))
+            size = int(str(info.chunks_size))
             places = {
                 e: (root / template.format(episode_chunk=e // size, video_key=camera,
                                            episode_index=e), 0.0, np.inf)
@@ -78,7 +80,9 @@ def find_clips(
             }  # fmt: skip
     lacking = [e for e in order.ids if e not in places]
     if lacking:
-        raise UserError(f"{shown(root)}: meta/episodes does not tell of episodes {listed(lacking)}")
+        raise UserError(
+            f"{shown(root)}: meta/episodes does not tell of episodes {name_list(lacking)}"
+        )
     clips = [Clip(*places[e], t, f"episode {e}") for e, t in zip(order.ids, each)]
     for clip in clips:
         if not clip.file.is_file():
@@ -89,24 +93,23 @@ def find_clips(
 def _version_3(
     root: Path, tables: list[Path], template: str, camera: str
 ) -> dict[int, tuple[Path, float, float]]:
-    import pyarrow.parquet as pq
-
-    keys = [f"videos/{camera}/{x}" for x in ("chunk_index", "file_index", "from_timestamp")]
+    places = [f"videos/{camera}/{x}" for x in ("chunk_index", "file_index", "from_timestamp")]
+    keys = ["episode_index", *places]
     end = f"videos/{camera}/to_timestamp"
     found: dict[int, tuple[Path, float, float | None]] = {}
     for path in tables:
         ends = [end] if end in pq.read_schema(path).names else []
-        table = pq.ParquetFile(path).read(columns=["episode_index", *keys, *ends])
-        if table.num_rows and any(table.column(key).null_count for key in ["episode_index", *keys]):
+        table = pq.ParquetFile(path).read(columns=[*keys, *ends])
+        if table.num_rows and any(table.column(key).null_count for key in keys):
             raise ValueError(f"nulls in {path.name}")
         for row in table.to_pylist():
-            chunk, file, start = (row[key] for key in keys)
+            episode, chunk, file, start = (row[key] for key in keys)
             if not np.isfinite(start) or start < 0:
-                raise ValueError(f"episode {row['episode_index']} begins at {start} s")
-            place = template.format(video_key=camera, chunk_index=chunk, file_index=file)
-            known = (root / place, float(start), row.get(end))
-            if found.setdefault(row["episode_index"], known) != known:
-                raise ValueError(f"two places for episode {row['episode_index']}")
+                raise ValueError(f"episode {episode} begins at {start} s")
+            video = template.format(video_key=camera, chunk_index=chunk, file_index=file)
+            known = (root / video, float(start), row.get(end))
+            if found.setdefault(episode, known) != known:
+                raise ValueError(f"two places for episode {episode}")
     return {e: (f, a, _end(b, f, a, starts)) for starts in [_starts(found)]
             for e, (f, a, b) in found.items()}  # fmt: skip
 
@@ -140,7 +143,7 @@ def decode_clips(clips: list[Clip]) -> Iterator[FrameChunk]:
         found = [match(clips[e], times) for e in episodes]
         matches.extend((clips[e], m) for e, m in zip(episodes, found))
         yield from _decode_file(file, clips, episodes, [m.frames for m in found])
-    _tell(matches)
+    _warn_of_matches(matches)
 
 
 def match(clip: Clip, times: Times) -> Match:
@@ -202,7 +205,6 @@ def _decode_file(
     step = np.concatenate([np.arange(len(f)) for f in frames])
     order = np.argsort(wanted, kind="stable")
     wanted, episode, step = wanted[order], episode[order], step[order]
-    done = 0
 
     def chosen() -> Iterator[np.ndarray]:
         position = 0
@@ -213,17 +215,17 @@ def _decode_file(
             if position == len(wanted):
                 return
 
-    for some in stacked(chosen()):
-        rows = slice(done, done + len(some))
-        yield FrameChunk(episode[rows], step[rows], some)
-        done = rows.stop
+    done = 0
+    for chunk in chunks(chosen(), episode, step):
+        yield chunk
+        done += len(chunk.step)
     if done < len(wanted):
         clip = clips[episode[done]]
         found = int((episode[:done] == episode[done]).sum())
         raise UserError(f"{shown(file)}: {_too_few(clip, found)}")
 
 
-def _tell(matches: list[tuple[Clip, Match]]) -> None:
+def _warn_of_matches(matches: list[tuple[Clip, Match]]) -> None:
     """One line for each surprise, with the first file that has it."""
     paced = [(clip, m) for clip, m in matches if m.rate != 1.0]
     if paced:

@@ -1,8 +1,8 @@
 """NumPy's .npz archives of columns, such as OGBench's: frames are read from them piece by piece."""
 
+import io
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -35,16 +35,16 @@ class Member:
 
     def __init__(self, path: Path, name: str) -> None:
         self._path, self._name = path, name
-        self._file: Any = None
+        self._file: io.BufferedIOBase | None = None
         self._at = 0
         with self._open() as file:
             self.shape, self._fortran, self.dtype = self._header(file)
 
-    def _open(self) -> Any:
-        return zipfile.ZipFile(self._path).open(self._name)
+    def _open(self) -> io.BufferedIOBase:
+        return zipfile.ZipFile(self._path).open(self._name)  # type: ignore[return-value]
 
     @staticmethod
-    def _header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
+    def _header(file: io.BufferedIOBase) -> tuple[tuple[int, ...], bool, np.dtype]:
         version = np.lib.format.read_magic(file)
         if version == (1, 0):
             return np.lib.format.read_array_header_1_0(file)
@@ -62,14 +62,15 @@ class Member:
             self._header(self._file)
         while self._at < start:
             n = min(start - self._at, max(1, 2**24 // max(1, row)))
-            self._read(n * row)
+            _read(self._file, n * row)
             self._at += n
-        content = self._read((stop - start) * row)
+        content = _read(self._file, (stop - start) * row)
         self._at = stop
         return np.frombuffer(content, self.dtype).reshape(stop - start, *self.shape[1:])
 
-    def _read(self, size: int) -> bytes:
-        content = self._file.read(size)
-        if len(content) < size:
-            raise EOFError("the archive ends too early")
-        return content
+
+def _read(file: io.BufferedIOBase, size: int) -> bytes:
+    content = file.read(size)
+    if len(content) < size:
+        raise EOFError("the archive ends too early")
+    return content

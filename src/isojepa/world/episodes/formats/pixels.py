@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -23,7 +23,7 @@ class Stored(Protocol):
     def shape(self) -> tuple[int, ...]: ...
     @property
     def dtype(self) -> np.dtype: ...
-    def __getitem__(self, rows: slice, /) -> np.ndarray: ...
+    def __getitem__(self, rows: slice | tuple[()], /) -> np.ndarray: ...
 
 
 def cameras_of(path: Path, found: Mapping[str, Stored]) -> tuple[list[str], str | None]:
@@ -113,8 +113,8 @@ def to_bytes(path: Path, name: str, parts: Iterable[Stored]) -> Callable[[np.nda
         return lambda frames: frames
     low, high = np.inf, -np.inf
     for part in parts:
-        for rows in slices(0, part.shape[0], part):
-            values = read_rows(path, name, part, rows)
+        for rows in row_blocks(0, part.shape[0], part):
+            values = read_column(path, name, part, rows)
             if values.size:
                 low, high = min(low, values.min()), max(high, values.max())  # NaN stays NaN
                 if np.isnan(values.min()):
@@ -138,14 +138,14 @@ def to_bytes(path: Path, name: str, parts: Iterable[Stored]) -> Callable[[np.nda
     return lambda frames: to_byte(frames.astype(np.int64), bits)
 
 
-def slices(start: int, stop: int, item: Stored) -> Iterator[slice]:
+def row_blocks(start: int, stop: int, item: Stored) -> Iterator[slice]:
     """Rows start ... stop in pieces that fit in memory."""
     n = chunk_length(int(np.prod(item.shape[1:], dtype=np.int64)) * max(1, item.dtype.itemsize))
     for first in range(start, stop, n):
         yield slice(first, min(first + n, stop))
 
 
-def read_rows(path: Path, name: str, item: Any, rows: slice | None = None) -> np.ndarray:
+def read_column(path: Path, name: str, item: Stored, rows: slice | None = None) -> np.ndarray:
     """Some or all rows of a column.
 
     Raises:

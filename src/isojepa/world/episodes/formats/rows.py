@@ -10,7 +10,7 @@ from jaxtyping import Int64
 
 from isojepa.boundaries import shown
 from isojepa.errors import UserError
-from isojepa.world.episodes.formats.source import listed
+from isojepa.world.episodes.formats.source import name_list
 
 log = logging.getLogger(__name__)
 LENGTH_NAMES = ("ep_len", "episode_lengths", "episode_length")
@@ -110,7 +110,7 @@ def in_order(
     return Order(rows, lengths.astype(np.int64), ids.tolist())
 
 
-def described(path: Path, columns: Mapping[str, np.ndarray], total: int) -> Order:
+def episode_order(path: Path, columns: Mapping[str, np.ndarray], total: int) -> Order:
     """The order of `total` rows, from whichever of the known descriptions there is.
 
     Lengths (and offsets), ends, an index per step, or flags at the last step of an episode; a
@@ -212,7 +212,7 @@ def _by_flags(path: Path, names: list[str], flags: list[np.ndarray], total: int)
     last = np.any([values != 0 for values in numbers], axis=0)
     if not last.any():
         raise UserError(
-            f"{shown(path)}: nothing tells where episodes end: {listed(names)} mark no row"
+            f"{shown(path)}: nothing tells where episodes end: {name_list(names)} mark no row"
         )
     return np.cumsum(last) - last
 

@@ -71,7 +71,18 @@ def stacked(frames: Iterable[np.ndarray]) -> Iterator[UInt8[np.ndarray, "n y x 3
         yield np.stack(held)
 
 
-def listed(names: Iterable[object]) -> str:
+def chunks(
+    frames: Iterable[np.ndarray], episode: Int64[np.ndarray, " n"], step: Int64[np.ndarray, " n"]
+) -> Iterator[FrameChunk]:
+    """Single frames in chunks; frame i is that of step[i] of episode[i]."""
+    done = 0
+    for some in stacked(frames):
+        rows = slice(done, done + len(some))
+        yield FrameChunk(episode[rows], step[rows], some)
+        done = rows.stop
+
+
+def name_list(names: Iterable[object]) -> str:
     """Names for a message, as many as fit in a line; the rest is counted."""
     words = [shown(str(name)) for name in names]
     kept: list[str] = []
@@ -86,7 +97,7 @@ def listed(names: Iterable[object]) -> str:
 def columns_missing(path: Path, wanted: str, present: Iterable[str]) -> UserError:
     """The error for a data set without a needed column."""
     return UserError(
-        f"{shown(path)}: no column {wanted!r}; the columns are {listed(sorted(present))}"
+        f"{shown(path)}: no column {wanted!r}; the columns are {name_list(sorted(present))}"
     )
 
 
@@ -101,7 +112,9 @@ def no_such(
     others = [other for other in [*known, *(short or [])] if other != name]
     close = difflib.get_close_matches(name, others, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    return UserError(f"{shown(path)}: no {kind} {name!r} ({kind}s: {listed(sorted(known))}){hint}")
+    return UserError(
+        f"{shown(path)}: no {kind} {name!r} ({kind}s: {name_list(sorted(known))}){hint}"
+    )
 
 
 def choose_camera(path: Path, cameras: list[str], main: str | None, camera: str | None) -> str:
@@ -113,7 +126,8 @@ def choose_camera(path: Path, cameras: list[str], main: str | None, camera: str 
     """
     if camera is None and main is None:
         raise UserError(
-            f"{shown(path)}: has {len(cameras)} cameras; choose one by its name: {listed(cameras)}"
+            f"{shown(path)}: has {len(cameras)} cameras; choose one by its name: "
+            f"{name_list(cameras)}"
         )
     if camera is None or camera in cameras:
         return str(camera or main)
@@ -122,7 +136,7 @@ def choose_camera(path: Path, cameras: list[str], main: str | None, camera: str 
         several = [name for name, last in zip(cameras, short) if last == camera]
         raise UserError(
             f"{shown(path)}: {len(several)} cameras are called {camera!r}; name one in full: "
-            f"{listed(several)}"
+            f"{name_list(several)}"
         )
     if camera not in short:
         raise no_such(path, "camera", camera, cameras, short)
