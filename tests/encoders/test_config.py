@@ -9,7 +9,8 @@ from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.modalities.images.images import Headers
 from isojepa.encoders.plan import PretrainPlan, settle
 from isojepa.errors import UserError
-from isojepa.runs.settings import as_json, merge_for_resume
+from isojepa.runs.resume import merge_for_resume
+from isojepa.runs.settings import as_json
 
 CONFIG = PretrainConfig(data=Path("photos"), out=Path("run"))
 
@@ -70,7 +71,7 @@ def test_what_is_said_is_kept() -> None:
 
 def test_json_round_trip_for_resuming() -> None:
     asked = replace(CONFIG, lambd=0.02, global_scale=(0.2, 0.9))
-    stored = as_json(asked, plan(32))
+    stored = as_json(asked, plan(32)._asdict())
     merged = merge_for_resume(replace(CONFIG, resume=True, device="cpu"), stored)
     assert merged.lambd == 0.02
     assert merged.steps == plan(32).steps

@@ -34,7 +34,7 @@ def test_the_depth_of_pixels_is_settled_once(
     first = prepare(config, None, gpu=False)
     encoder = build_encoder(first, torch.arange(12), None)
     data = to_json(describe_images(first.images))
-    stored = RunRecord(config=as_json(config, first.plan), data=data)
+    stored = RunRecord(config=as_json(config, first.plan._asdict()), data=data)
     assert first.images.bits == encoder.spec.bits == stored.data["bits"] == 10
 
     with caplog.at_level("WARNING", "isojepa"):

@@ -10,12 +10,8 @@ import pytest
 from isojepa import cli
 from isojepa.encoders.config import PretrainConfig
 from isojepa.errors import UserError
-from isojepa.runs.settings import (
-    as_json,
-    merge_for_resume,
-    resumed,
-    said,
-)
+from isojepa.runs.resume import merge_for_resume, resumed
+from isojepa.runs.settings import as_json, said
 from isojepa.world.learning.config import WorldTrainConfig
 
 PLACES = {"data": Path("photos"), "out": Path("run")}
@@ -132,7 +128,7 @@ def test_the_same_words_may_be_said_again_where_they_were_settled_otherwise() ->
     open_ones = dict.fromkeys(PretrainPlan._fields)
     plan = PretrainPlan(**{**open_ones, "image_size": 96})
     first = PretrainConfig(**PLACES, image_size=100, resume=True)
-    stored = as_json(first, plan)
+    stored = as_json(first, plan._asdict())
     assert stored["asked"] == {"image_size": 100}
     assert merge_for_resume(first, stored).image_size == 96
     with pytest.raises(UserError, match="--image-size is 90 but the run has 96"):

@@ -31,7 +31,8 @@ from isojepa.normality.univariate import epps_pulley_floor
 from isojepa.objective.exact import EXACT_FLOOR
 from isojepa.objective.lejepa import LeJEPALoss
 from isojepa.runs.record import RunRecord
-from isojepa.runs.settings import as_json, resumed
+from isojepa.runs.resume import resumed
+from isojepa.runs.settings import as_json
 from isojepa.runs.tables import write_skipped
 from isojepa.runs.typed import to_json
 from isojepa.training.launch import open_run, require_shares, start_fabric
@@ -95,7 +96,9 @@ def train(
     recorder = Recorder(
         config, jepa, {"optimiser": optimiser, "probe": probe}, fabric, trackers, plan.learning_rate
     )
-    record = RunRecord(config=as_json(config, plan), data=to_json(describe_images(images)))
+    record = RunRecord(
+        config=as_json(config, plan._asdict()), data=to_json(describe_images(images))
+    )
     start = recorder.begin(record, stored)
     on_first(lambda: write_skipped(config.out, images.skipped))
     updates = optimise(

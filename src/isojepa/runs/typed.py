@@ -82,6 +82,11 @@ def from_json(kind: type[T], content: object, path: Path) -> T:
     return _read(kind, content, _Place(path))
 
 
+def entry_from_json(hint: object, value: object, path: Path, entry: str) -> Any:
+    """One entry of a file, by any annotation that `from_json` takes; `entry` is its name."""
+    return _read(hint, value, _Place(path, entry))
+
+
 def read_result(kind: type[T], path: Path) -> T:
     """A dataclass from a file that `write_result` wrote.
 

@@ -15,7 +15,8 @@ from isojepa.files import Json
 from isojepa.objective.lewm import LeWMLoss, LeWMTerms
 from isojepa.randomness import Stream, seed_from
 from isojepa.runs.record import RunRecord
-from isojepa.runs.settings import as_json, resumed
+from isojepa.runs.resume import resumed
+from isojepa.runs.settings import as_json
 from isojepa.runs.typed import to_json
 from isojepa.training.launch import open_run, require_shares, start_fabric
 from isojepa.training.optimise import optimise, parameter_groups
@@ -182,7 +183,7 @@ def in_words(line: Json, plan: WorldPlan) -> str:
 def as_stored(config: WorldTrainConfig, plan: WorldPlan) -> Json:
     """The settled configuration for config.json; paths are absolute, to be found from anywhere."""
     cache = None if config.cache is None else config.cache.absolute()
-    return as_json(replace(config, data=config.data.absolute(), cache=cache), plan)
+    return as_json(replace(config, data=config.data.absolute(), cache=cache), plan._asdict())
 
 
 def announce(
