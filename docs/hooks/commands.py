@@ -38,10 +38,10 @@ def section(verb: str, made: type, package: griffe.Object) -> str:
     words = meanings(made, package)
     hints = get_type_hints(made, include_extras=True)
     lines = [f"## isojepa {verb} {{ #{verb.replace(' ', '-')} }}\n", f"{made.__doc__}\n"]
-    lines += ["| setting | default | meaning |", "|---|---|---|"]
+    lines += ["| setting | value | default | meaning |", "|---|---|---|---|"]
     for field in dataclasses.fields(made):
-        cells = (f"`{setting(field.name, hints[field.name])}`", default(field), words[field.name])
-        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+        flag, value = setting(field.name, hints[field.name])
+        lines.append(f"| `{flag}` | {value} | {default(field)} | {words[field.name]} |")
     return "\n".join(lines) + "\n"
 
 
@@ -56,23 +56,23 @@ def meanings(made: type, package: griffe.Object) -> dict[str, str]:
     return found
 
 
-def setting(name: str, hint: Any) -> str:
-    """How a setting is written: `--steps INTEGER`."""
+def setting(name: str, hint: Any) -> tuple[str, str]:
+    """How a setting is written, and what follows it: `--steps`, INTEGER."""
     flag = f"--{name.replace('_', '-')}"
     if get_origin(hint) is Annotated:  # tyro's mark of what is given without a flag
-        return name.upper()
+        return name.upper(), value_of(get_args(hint)[0])
     if hint is bool:
-        return f"{flag}, --no-{flag[2:]}"
-    return f"{flag} {value_of(hint)}"
+        return flag, f"or `--no-{flag[2:]}`"
+    return flag, value_of(hint)
 
 
 def value_of(hint: Any) -> str:
     """What may follow a flag."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
-        return " | ".join(value_of(one) for one in inner if one is not type(None))
+        return " or ".join(value_of(one) for one in inner if one is not type(None))
     if origin is Literal:
-        return " | ".join(map(str, inner))
+        return ", ".join(f"`{one}`" for one in inner)
     if origin is tuple:
         return " ".join("..." if one is Ellipsis else value_of(one) for one in inner)
     return WORDS[hint]
@@ -84,5 +84,7 @@ def default(field: dataclasses.Field) -> str:
         return "required"
     if field.default is None or field.default == ():
         return ""
-    value = field.default
-    return f"`{' '.join(map(str, value)) if isinstance(value, tuple) else value}`"
+    if isinstance(field.default, bool):
+        return "yes" if field.default else "no"
+    words = field.default if isinstance(field.default, tuple) else (field.default,)
+    return f"`{' '.join(map(str, words))}`"

@@ -13,6 +13,8 @@ def on_page_content(content: str, **_: object) -> str:
     """Replace what arithmatex marked."""
     content = INLINE.sub(lambda found: convert(html.unescape(found[1])), content)
     return BLOCK.sub(
-        lambda found: f'<div class="formula">{convert(html.unescape(found[1]), "block")}</div>',
+        lambda found: (
+            f'<div class="formula">{convert(html.unescape(found[1]), display="block")}</div>'
+        ),
         content,
     )
