@@ -21,11 +21,10 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from isojepa import load_encoder
+from isojepa import diagnose, load_encoder
 from isojepa.demos.images import DemoConfig
 from isojepa.demos.images import run as run_demo
 from isojepa.encoders import Encoder
-from isojepa.pages.embeddings.diagnose import DiagnoseConfig, run
 
 N, D = 4000, 32
 Draw = Callable[[np.random.Generator], np.ndarray]
@@ -152,11 +151,11 @@ def main(config: Config) -> None:
         np.save(file, x.astype(np.float32))
         # An encoder's output has no scale of its own: SIGReg acts on the projections.
         any_scale = name in ("demo-before-training", "demo-after-training")
-        verdict = run(DiagnoseConfig(file=file, any_scale=any_scale))
-        also = ", ".join(verdict.states[1:])
-        table.add_row(file.name, f"{len(x):,} x {x.shape[1]}", verdict.state, also)
+        diagnosis = diagnose(np.load(file), any_scale=any_scale, name=file.name)
+        page = diagnosis.save(file.with_name(f"{file.name}.diagnosis.html"))
+        also = ", ".join(diagnosis.states[1:])
+        table.add_row(file.name, f"{len(x):,} x {x.shape[1]}", diagnosis.state, also)
         if config.pictures is not None:
-            page = file.with_name(f"{file.name}.diagnosis.html")
             picture(page, config.pictures / f"diagnose-{name}.png")
     Console(width=110).print(table)
 

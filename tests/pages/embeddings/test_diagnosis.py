@@ -55,6 +55,12 @@ def test_it_is_what_the_command_prints(
     assert "\x1b" not in str(answer)
 
 
+def test_in_a_notebook_it_prints_the_same(answer: Diagnosis, monkeypatch: pytest.MonkeyPatch):
+    plain = str(answer)
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)  # rich then shows HTML instead
+    assert str(answer) == plain
+
+
 def test_its_attributes(answer: Diagnosis):
     assert answer.state == answer.states[0] == "anisotropic"
     assert answer.level in ("warning", "problem")

@@ -111,9 +111,10 @@ class Diagnosis:
 
     def __str__(self) -> str:
         text = io.StringIO()
-        Console(file=text, width=WIDTH, color_system=None, markup=False).print(
-            self, highlight=False
+        console = Console(
+            file=text, width=WIDTH, color_system=None, markup=False, force_jupyter=False
         )
+        console.print(self, highlight=False)
         return "\n".join(line.rstrip() for line in text.getvalue().strip("\n").split("\n"))
 
     def __rich__(self) -> RenderableType:
