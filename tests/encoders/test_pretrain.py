@@ -8,15 +8,18 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from isojepa.encoders.modalities.images.batches import Batch
 from PIL import Image
 from torch import nn
 
 from isojepa import load_encoder
 from isojepa.encoders import pretrain
 from isojepa.encoders.config import PretrainConfig
+from isojepa.encoders.modalities.images.views import Views
 from isojepa.errors import UserError
 from isojepa.runs.checkpoints import load_checkpoint, newest_intact
 from isojepa.runs.metrics import read_metrics
@@ -44,10 +47,11 @@ def test_a_run_folder_holds_everything(quick: PretrainConfig) -> None:
         *("config.json", "metrics.jsonl", "log.txt", "skipped.tsv", "views.png", "sample.npz"),
         *("checkpoints", "encoder", "tensorboard", "held_out.tsv"),
     }
+    steps = sorted(p.name for p in (out / "checkpoints").iterdir())
+    assert steps == ["best", "step-00000004", "step-00000008"]
     lines = read_metrics(out)
     assert [line["step"] for line in lines] == [1, 2, 4, 6, 8]
     assert {"loss", "invariance", "sigreg", "effective_rank", "probe_accuracy"} <= lines[-1].keys()
-    assert [p.name for p in (out / "checkpoints").iterdir()].sort() is None
     assert len(list((out / "tensorboard").iterdir())) == 1
     encoder = load_encoder(out)
     assert encoder(torch.zeros(1, 1, 16, 16)).shape == (1, 128)
@@ -203,15 +207,13 @@ def test_too_many_unreadable_files(quick: PretrainConfig, tmp_path: Path) -> Non
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(
     quick: PretrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = pretrain.make_views
+    original = pretrain.views
 
-    def poisoned(images: torch.Tensor, *rest: object) -> object:
-        views = original(images, *rest)
-        poisoned.calls += 1
-        return views._replace(large=views.large * float("nan")) if poisoned.calls == 6 else views
+    def poisoned(batch: Batch, step: int, **settings: Any) -> Views:
+        views = original(batch, step, **settings)
+        return views._replace(large=views.large * float("nan")) if step == 5 else views
 
-    poisoned.calls = 0
-    monkeypatch.setattr(pretrain, "make_views", poisoned)
+    monkeypatch.setattr(pretrain, "views", poisoned)
     with pytest.raises(Diverged, match=r"update 6.*learning rate.*update 4 is kept"):
         pretrain.run(quick)
     kept, _ = newest_intact(quick.out / "checkpoints")
