@@ -12,14 +12,13 @@ from typing import Any
 
 import pytest
 import torch
-from isojepa.encoders.modalities.images.batches import Batch
 from PIL import Image
 from torch import nn
 
 from isojepa import load_encoder
 from isojepa.encoders import pretrain
 from isojepa.encoders.config import PretrainConfig
-from isojepa.encoders.modalities.images.views import Views
+from isojepa.encoders.modalities.modality import Batch, Views
 from isojepa.errors import UserError
 from isojepa.runs.checkpoints import load_checkpoint, newest_intact
 from isojepa.runs.metrics import read_metrics
