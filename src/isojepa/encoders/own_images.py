@@ -12,8 +12,8 @@ from isojepa.encoders.sources.held_out import (
     HeldOut,
     label_names,
     recognise,
-    some,
 )
+from isojepa.encoders.sources.listing import quoted
 from isojepa.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -38,11 +38,11 @@ def as_recorded(
     if found.missing or found.changed:
         n, what = len(record.names), []
         if found.missing:
-            what.append(f"{len(found.missing)} of {n} images are missing ({some(found.missing)})")
+            what.append(f"{len(found.missing)} of {n} images are missing ({quoted(found.missing)})")
         if found.changed:
             what.append(
                 f"{len(found.changed)} of {n} images have other contents under the same name "
-                f"({some(found.changed)})"
+                f"({quoted(found.changed)})"
             )
         raise UserError(
             f"--resume {shown(out)}: the data have changed: {' and '.join(what)}; restore them or "
@@ -59,7 +59,7 @@ def as_recorded(
         log.warning(
             "%d images are new (%s): not used, the run goes on with its own",
             len(found.new),
-            some(found.new),
+            quoted(found.new),
         )
     if found.moved:
         log.info("%d of the run's images lie elsewhere by now", found.moved)

@@ -28,7 +28,7 @@ Shape = Literal["epps_pulley", "wasserstein"]
 SMALLEST_SCALE = 0.1
 
 
-class Moments(NamedTuple):
+class SliceMoments(NamedTuple):
     """Of each slice, over the samples of all ranks."""
 
     centred: Float[Tensor, "... n m"]
@@ -76,7 +76,7 @@ def decoupled_statistic(
     return scale + epps_pulley_from_sums(cos_sums, sin_sums, moments.n, rule)
 
 
-def slice_moments(x: Float[Tensor, "... n m"], same: tuple | None = None) -> Moments:
+def slice_moments(x: Float[Tensor, "... n m"], same: tuple | None = None) -> SliceMoments:
     """Mean and standard deviation of each slice, in two sums: a far mean costs no precision."""
     count = x.new_full((1,), float(x.shape[-2]))
     totals = sum_over_ranks(torch.cat([x.sum(-2).flatten(), count]), same=same)
@@ -84,7 +84,7 @@ def slice_moments(x: Float[Tensor, "... n m"], same: tuple | None = None) -> Mom
     centred = x - mean.detach().unsqueeze(-2)
     variance = sum_over_ranks(centred.square().sum(-2)) / totals[-1]
     std = variance.clamp_min(torch.finfo(x.dtype).tiny).sqrt()
-    return Moments(centred, mean, std, totals[-1])
+    return SliceMoments(centred, mean, std, totals[-1])
 
 
 def _wasserstein(y: Tensor, quantiles: Tensor) -> Tensor:

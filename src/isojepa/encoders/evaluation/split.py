@@ -13,8 +13,8 @@ from isojepa.encoders.sources.held_out import (
     HeldOut,
     Recognised,
     recognise,
-    some,
 )
+from isojepa.encoders.sources.listing import quoted
 from isojepa.errors import UserError
 from isojepa.runs.record import RunRecord
 
@@ -59,18 +59,18 @@ def as_in_run(
             "%d images have other contents than in the run (%s); each stays on its side of the "
             "split",
             len(found.changed),
-            some(found.changed),
+            quoted(found.changed),
         )
     if found.missing:
         log.warning(
-            "%d of the run's images are missing (%s)", len(found.missing), some(found.missing)
+            "%d of the run's images are missing (%s)", len(found.missing), quoted(found.missing)
         )
     if found.new:
         log.warning(
             "%d images are new (%s): the run neither was trained on them nor held them out; they "
             "are not used",
             len(found.new),
-            some(found.new),
+            quoted(found.new),
         )
         images = _without_labels(images, found.places < 0)
     if not record.held_out.any():

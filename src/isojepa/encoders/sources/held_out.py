@@ -21,7 +21,6 @@ from isojepa.runs.tables import read_rows, write_rows
 FILE = "held_out.tsv"
 COLUMNS = ("part", "fingerprint", "label", "path")
 PARTS = ("train", "held out")
-FEW = 3
 
 
 class HeldOut(NamedTuple):
@@ -147,9 +146,3 @@ def recognise(record: HeldOut, listing: Listing) -> Recognised:
 def repeated(record: HeldOut) -> int:
     """Held-out images whose contents, byte for byte, are those of an image trained on."""
     return int(np.isin(record.prints[record.held_out], record.prints[~record.held_out]).sum())
-
-
-def some(names: list[str]) -> str:
-    """The first few names, in quotes, for a message."""
-    more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
-    return ", ".join(f"'{shown(name)}'" for name in names[:FEW]) + more

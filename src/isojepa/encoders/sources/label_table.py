@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from isojepa.boundaries import contents, shown
+from isojepa.encoders.sources.listing import quoted
 from isojepa.encoders.sources.table_paths import BY_BASE, Files, overlooked
-from isojepa.encoders.sources.table_rows import Row, rows_of, sample_of
+from isojepa.encoders.sources.table_rows import Row, read_label_rows, sample_of
 from isojepa.errors import UserError
 
 PATH_WORDS = {
@@ -55,7 +56,7 @@ def read_label_table(path: Path, names: list[str], root: Path = Path()) -> Label
     if what is not None and path.stat().st_size:
         raise UserError(f"{where}: {what}")
     files = Files(names)
-    rows = rows_of(path, where, files)
+    rows = read_label_rows(path, where, files)
     columns = _columns(rows, where, files)
     body = rows[columns.header :]
     labels: list[str | None] = [None] * len(names)
@@ -160,7 +161,7 @@ def _unmatched(
 ) -> Iterator[str]:
     if not unknown:
         return
-    first = ", ".join(f"'{shown(r.cells[columns.path].strip())}'" for r in unknown[:FEW])
+    first = quoted([r.cells[columns.path].strip() for r in unknown][:FEW])
     base = [r for r in unknown if files.is_ambiguous(r.cells[columns.path], BY_BASE)]
     why = f"paths are relative to --data {shown(root)}"
     if base:

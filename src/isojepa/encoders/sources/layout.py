@@ -5,7 +5,6 @@ structure: a single folder is a wrapper and is entered; `train` beside `test` is
 parts hold the classes; anything else is one folder per class, each of which may hold a split.
 """
 
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -14,7 +13,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from isojepa.boundaries import shown
-from isojepa.encoders.sources.roles import Kind, role
+from isojepa.encoders.sources.class_names import names_of, one_sided, one_spelling
+from isojepa.encoders.sources.roles import Kind, companions, role
 
 LOOSE = 0.05  # share of images beside class folders above which these are taken for no classes
 Children = dict[str, list[int]]
@@ -44,12 +44,11 @@ def read_layout(names: list[str]) -> Layout:
     tree = _Tree(list(number), np.bincount(folder_of, minlength=len(number)).tolist())
     tree.drop_companions()
     tree.place([i for i in range(len(number)) if tree.keep[i]], 0, None)
-    tree.merge_spellings()
-    tree.compare_parts()
+    tree.comparenames_of()
     tree.name_wrappers()
     test = np.array([part == "test" for part in tree.part], bool)
     classes = tree.classes
-    if len({c for i, c in enumerate(classes) if c is not None and tree.keep[i]}) < 2:
+    if len({name for name, _ in tree.named()}) < 2:
         classes = [None] * len(number)
     return Layout(
         tree.keep[folder_of],
@@ -88,26 +87,13 @@ class _Tree:
 
     def drop_companions(self) -> None:
         """Leave out masks, labels and the like beside images, or beside the parts of a split."""
-        below: dict[str, set[str]] = defaultdict(set)
-        for folder in self.folders:
-            while folder:
-                above, _, last = folder.rpartition("/")
-                if last in below[above]:
-                    break
-                below[above].add(last)
-                folder = above
-        dropped: set[str] = set()
-        for above, folders in below.items():
-            kinds = {folder: r.kind for folder in folders if (r := role(folder)) and not r.rest}
-            if "images" in kinds.values() or {"train", "test"} <= set(kinds.values()):
-                companions = [folder for folder, kind in kinds.items() if kind == "companion"]
-                dropped |= {f"{above}/{folder}".lstrip("/") for folder in companions}
+        dropped = companions(self.folders)
         if not dropped:
             return
         for i, parts in enumerate(self.parts):
             places = ("/".join(parts[:depth]) for depth in range(1, len(parts) + 1))
             self.keep[i] = not any(place in dropped for place in places)
-        self.notes.append(f"{_names(dropped)}: beside images, taken for no images; left out")
+        self.notes.append(f"{names_of(dropped)}: beside images, taken for no images; left out")
 
     def place(self, files: list[int], depth: int, part: Kind | None, above: str = "") -> None:
         """Decide the classes and parts of files that share their first `depth` folders."""
@@ -161,15 +147,15 @@ class _Tree:
             self.keep[left_out] = False
             what = [f"'{shown(f)}/'" for f in beside[:5]] + ["loose images"] * bool(loose)
             self.notes.append(
-                f"{' and '.join(what)} beside {_names(split)}: {self.count(left_out)} images of no "
-                "part of the split, left out; move them into one, or name the folder 'unlabeled'"
+                f"{' and '.join(what)} beside {names_of(split)}: {self.count(left_out)} images of "
+                "no part of the split, left out; move them into one, or name the folder 'unlabeled'"
             )
         parts: dict[Kind, list[str]] = defaultdict(list)
         for folder, kind in split.items():
             parts[kind].append(folder)
         if "test" not in parts:
             self.notes.append(
-                f"{_names(split)}: no test or validation folder beside it, so --holdout decides"
+                f"{names_of(split)}: no test or validation folder beside it, so --holdout decides"
             )
         for kind, members in parts.items():
             for folder in members:
@@ -220,7 +206,7 @@ class _Tree:
         if beside > LOOSE * (beside + sum(map(self.count, folders.values()))):
             if folders:
                 self.notes.append(
-                    f"{beside} images lie beside {_names(folders)}: these are taken for no "
+                    f"{beside} images lie beside {names_of(folders)}: these are taken for no "
                     "classes; give --labels if they are labelled"
                 )
             return
@@ -237,22 +223,22 @@ class _Tree:
         masks = [f for f, r in kinds.items() if r.kind == "companion" and r.plain]
         if masks and len(masks) < len(folders):
             self.keep[[i for f in masks for i in folders[f]]] = False
-            self.notes.append(f"{_names(masks)}: taken for no images by name; left out")
+            self.notes.append(f"{names_of(masks)}: taken for no images by name; left out")
         plain = [f for f, r in kinds.items() if r.kind in ("extra", "images")]
         if plain and len(plain) < len(folders):
-            self.notes.append(f"{_names(plain)}: no class by name; used as unlabelled images")
+            self.notes.append(f"{names_of(plain)}: no class by name; used as unlabelled images")
         classes = {f: x for f, x in folders.items() if f not in masks and f not in plain}
         trains = [f for f in classes if f in kinds and kinds[f].kind == "train"]
         if part is None and trains:
             others = [f for f in classes if f not in trains]
             if len(others) < 2:
                 self.notes.append(
-                    f"{_names(trains)} beside {_names(others)}: taken neither for a split, as no "
-                    "test folder is there, nor for classes; rename them, or give --labels"
+                    f"{names_of(trains)} beside {names_of(others)}: taken neither for a split, as "
+                    "no test folder is there, nor for classes; rename them, or give --labels"
                 )
                 return {}
             self.notes.append(
-                f"{_names(trains)}: taken for a class of that name, as it lies beside "
+                f"{names_of(trains)}: taken for a class of that name, as it lies beside "
                 f"{len(others)} other folders and no test folder"
             )
         return classes
@@ -278,8 +264,8 @@ class _Tree:
                     self.part[i] = known.kind
                     if known.kind in ("train", "test"):
                         self.classes[i] = self.parts[i][depth + 2] if shared else folder
-        what = f"the folders below them, {_names(shared)}" if shared else _names(folders)
-        self.notes.append(f"{_names(folders)} each hold {_names(roles)}: classes are {what}")
+        what = f"the folders below them, {names_of(shared)}" if shared else names_of(folders)
+        self.notes.append(f"{names_of(folders)} each hold {names_of(roles)}: classes are {what}")
         return True
 
     def _shared_below(self, inner: dict[str, tuple[Children, list[int]]], depth: int) -> set[str]:
@@ -292,57 +278,13 @@ class _Tree:
         shared = set.intersection(*names) if names else set()
         return set.union(*names) if len(shared) > 1 else set()
 
-    def merge_spellings(self) -> None:
-        """Make one class of spellings in letter case or accents' code of different parts."""
-        spellings: dict[str, dict[str, set[Kind | None]]] = defaultdict(lambda: defaultdict(set))
-        for i, name in enumerate(self.classes):
-            if name is not None and self.keep[i]:
-                spellings[_spelling(name)][name].add(self.part[i])
-        instead: dict[str, str] = {}
-        for found in spellings.values():
-            if len(found) < 2:
-                continue
-            parts = list(found.values())
-            if sum(map(len, parts)) == len(set.union(*parts)):
-                first = min(found, key=lambda name: ("train" not in found[name], name))
-                instead |= dict.fromkeys(found, first)
-                self.notes.append(f"{_names(found)}: spelt otherwise in train and test; one class")
-            else:
-                self.notes.append(f"{_names(found)}: taken for {len(found)} classes")
-        if instead:
-            self.classes = [None if c is None else instead.get(c, c) for c in self.classes]
+    def named(self) -> list[tuple[str, Kind | None]]:
+        """Class and part of each place that has a class."""
+        places = zip(self.classes, self.part, self.keep, strict=True)
+        return [(name, part) for name, part, keep in places if name is not None and keep]
 
-    def compare_parts(self) -> None:
-        """Name the classes that only one side of the split has."""
-        sides: dict[str, set[str]] = {"train": set(), "test": set()}
-        for i, name in enumerate(self.classes):
-            part = self.part[i]
-            if name is not None and self.keep[i] and part in ("train", "test"):
-                sides[part].add(name)
-        train, test = sides["train"], sides["test"]
-        if not train or not test:
-            return
-        if test - train:
-            self.notes.append(
-                f"{_names(test - train)}: {_count(test - train)} in the test folder only, which "
-                "no score can get right"
-            )
-        if train - test:
-            self.notes.append(
-                f"{_names(train - test)}: {_count(train - test)} in the training folder only, "
-                "which no score tests"
-            )
-
-
-def _spelling(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
-
-
-def _names(names: Iterable[str], few: int = 5) -> str:
-    names = sorted(names)
-    more = f" and {len(names) - few} more" if len(names) > few else ""
-    return ", ".join(f"'{shown(name)}'" for name in names[:few]) + more
-
-
-def _count(names: set[str]) -> str:
-    return f"{len(names)} class{'es' if len(names) != 1 else ''}"
+    def comparenames_of(self) -> None:
+        """Make one class of what the parts spell otherwise; say which classes a part lacks."""
+        instead, notes = one_spelling(self.named())
+        self.classes = [None if c is None else instead.get(c, c) for c in self.classes]
+        self.notes += [*notes, *one_sided(self.named())]

@@ -4,7 +4,7 @@ import mimetypes
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -193,17 +193,18 @@ def remarks(found: Found, few: int = 3) -> Iterator[str]:
         yield f"{len(found.unreachable)} files or folders cannot be reached: {examples}"
     if found.repeated_links:
         yield (
-            f"{_some(found.repeated_links, few)}: linked folders whose images are listed already "
+            f"{quoted(found.repeated_links, few)}: linked folders whose images are listed already "
             "elsewhere below the folder, or that lead out of it upwards; not entered again"
         )
     if found.runs:
-        yield f"{_some(found.runs, few)}: a run's own folder, left out"
+        yield f"{quoted(found.runs, few)}: a run's own folder, left out"
     if found.side_cars:
         counts = [f"{count} {end}" for end, count in found.side_cars.items()]
         more = f" and {len(counts) - 8} other kinds" if len(counts) > 8 else ""
         yield f"files that are no images left out: {', '.join(counts[:8])}{more}"
 
 
-def _some(names: list[str], few: int) -> str:
-    more = f" and {len(names) - few} more" if len(names) > few else ""
-    return ", ".join(f"'{shown(name)}'" for name in names[:few]) + more
+def quoted(names: Sequence[str], most: int = 3) -> str:
+    """The first names, in quotes, for a message, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(f"'{shown(name)}'" for name in names[:most]) + more

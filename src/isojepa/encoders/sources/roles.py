@@ -1,6 +1,8 @@
 """What a folder's name says that it is: a part of a split, images, or something beside images."""
 
 import re
+from collections import defaultdict
+from collections.abc import Iterable
 from functools import cache
 from typing import Literal, NamedTuple
 
@@ -82,3 +84,25 @@ def _without_fillers(word: str) -> str:
         else:
             return word
     return word
+
+
+def companions(folders: Iterable[str]) -> set[str]:
+    """Those of all folders above and among these that hold masks, labels and the like.
+
+    They lie beside a folder of images, or beside the parts of a split.
+    """
+    below: dict[str, set[str]] = defaultdict(set)
+    for folder in folders:
+        while folder:
+            above, _, last = folder.rpartition("/")
+            if last in below[above]:
+                break
+            below[above].add(last)
+            folder = above
+    found: set[str] = set()
+    for above, names in below.items():
+        kinds = {name: r.kind for name in names if (r := role(name)) and not r.rest}
+        if "images" in kinds.values() or {"train", "test"} <= set(kinds.values()):
+            beside = [name for name, kind in kinds.items() if kind == "companion"]
+            found |= {f"{above}/{name}".lstrip("/") for name in beside}
+    return found

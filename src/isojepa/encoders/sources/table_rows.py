@@ -23,7 +23,7 @@ class Row(NamedTuple):
     cells: list[str]
 
 
-def rows_of(path: Path, where: str, files: Files) -> list[Row]:
+def read_label_rows(path: Path, where: str, files: Files) -> list[Row]:
     if path.suffix.lower() in {".parquet", ".pq"}:
         return _parquet(path)
     text = _text(path, where)
