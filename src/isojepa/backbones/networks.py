@@ -30,7 +30,7 @@ class Architecture(NamedTuple):
 
     name: str
     """One that timm knows, with the tag of its weights if any."""
-    options: dict[str, Any]
+    options: dict[str, object]
     """Further arguments of its constructor."""
 
 
@@ -129,7 +129,7 @@ def build_network(
     channels: int = 3,
     pretrained: bool = False,
     resizable: bool = True,
-    options: dict[str, Any] | None = None,
+    options: dict[str, object] | None = None,
     setting: str = "--model",
 ) -> nn.Module:
     """Build timm's network without its classifier, for images of side `size`, in pixels.
@@ -160,7 +160,7 @@ def build_network(
 
 def _build(name: str, size: int, resizable: bool, common: dict[str, Any]) -> nn.Module:
     """Offer the network its size; one that knows no such setting says so by the setting's name."""
-    sized: dict[str, Any] = {"img_size": size}
+    sized: dict[str, object] = {"img_size": size}
     offers = [sized, {}]
     if resizable:
         offers.insert(0, {**sized, "dynamic_img_size": True})

@@ -1,6 +1,6 @@
 """Samples that may be larger than memory: read block by block, as often as needed."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,17 +56,24 @@ def from_array(x: Shaped[np.ndarray, "n *d"], name: str = "array") -> Samples:
     def read(rows: int) -> Iterator[np.ndarray]:
         yield from (x[start : start + rows] for start in range(0, len(x), rows))
 
-    return Samples(name=name, read=read, **check_shape(name, x.shape, x.dtype))
+    return samples_of(name, x.shape, x.dtype, read)
 
 
-def check_shape(name: str, shape: tuple[int, ...], dtype: np.dtype) -> dict:
-    """The fields n, d, dtype and notes of `Samples`.
+def samples_of(
+    name: str,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    read: Callable[[int], Iterator[np.ndarray]],
+    *,
+    columns: tuple[str, ...] = (),
+    notes: Sequence[str] = (),
+) -> Samples:
+    """Samples of an array of a file; fields as of `Samples`.
 
     Raises:
         UserError: unless it is a table of real numbers.
     """
     dtype = np.dtype(dtype)
-    notes: tuple[str, ...] = ()
     if dtype.kind not in "fiub":
         what = {"O": "Python objects", "c": "complex numbers", "U": "text", "S": "text"}
         what |= {"M": "dates", "m": "durations", "V": "records or raw bytes"}
@@ -75,7 +82,7 @@ def check_shape(name: str, shape: tuple[int, ...], dtype: np.dtype) -> dict:
             "save a floating-point array (n, d)"
         )
     if len(shape) == 1:
-        notes = (f"One axis only: read as {shape[0]:,} samples of one dimension.",)
+        notes = (*notes, f"One axis only: read as {shape[0]:,} samples of one dimension.")
     elif len(shape) != 2:
         raise UserError(
             f"{name}: shape {shape}, where (n, d) is needed, one sample a row; "
@@ -85,7 +92,10 @@ def check_shape(name: str, shape: tuple[int, ...], dtype: np.dtype) -> dict:
         notes = (*notes, f"The numbers are stored as {dtype.name}: read as real numbers.")
     if 0 in shape:
         raise UserError(f"{name}: shape {shape}, so there are no samples")
-    return {"n": shape[0], "d": 1 if len(shape) == 1 else shape[1], "dtype": dtype, "notes": notes}
+    d = 1 if len(shape) == 1 else shape[1]
+    return Samples(
+        name=name, n=shape[0], d=d, dtype=dtype, read=read, columns=columns, notes=tuple(notes)
+    )
 
 
 def draw_rows(n: int, most: int, seed: int) -> Int64[np.ndarray, " m"]:

@@ -101,7 +101,7 @@ def _(x: Tensor, grad_cos: Tensor, grad_sin: Tensor, step: float) -> Tensor:  # 
     return x.new_empty(x.shape)
 
 
-def _save(ctx: Any, inputs: tuple[Tensor, int, float], output: Any) -> None:  # noqa: ARG001
+def _save(ctx: Any, inputs: tuple[Tensor, int, float], output: object) -> None:  # noqa: ARG001
     x, _, ctx.step = inputs
     ctx.save_for_backward(x)
 

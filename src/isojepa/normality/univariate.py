@@ -1,9 +1,7 @@
 """All univariate statistics by name, (..., n) -> (...), and the functions themselves."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
-from torch import Tensor
+from collections.abc import Mapping
+from functools import partial
 
 from isojepa.normality.characteristic_function import (
     Quadrature,
@@ -73,44 +71,40 @@ __all__ = [
 ]
 
 
-def _simple(function: Callable[..., Tensor], **properties: Any) -> Statistic:
-    """A statistic against N(0, 1), which standardising the sample makes composite."""
-    return Statistic(function=function, null="simple", to_standard=standardise, **properties)
-
-
-def _composite(function: Callable[..., Tensor], **properties: Any) -> Statistic:
-    """A statistic that estimates mean and variance itself."""
-    return Statistic(function=function, null="composite", to_standard=None, **properties)
-
-
-def _mean_and_scale_only(function: Callable[..., Tensor], **properties: Any) -> Statistic:
-    """A statistic against N(0, 1) that is constant on standardised samples."""
-    return Statistic(function=function, null="simple", to_standard=None, **properties)
-
+_simple = partial(Statistic, null="simple", to_standard=standardise)
+"""Against N(0, 1), which standardising the sample makes composite."""
+_composite = partial(Statistic, null="composite", to_standard=None)
+"""Estimates mean and variance itself."""
+_mean_and_scale_only = partial(Statistic, null="simple", to_standard=None)
+"""Against N(0, 1), and constant on standardised samples."""
 
 UNIVARIATE: Mapping[str, Statistic] = {
-    "epps_pulley": _simple(epps_pulley, bounded=True),
-    "epps_pulley_hermite": _simple(epps_pulley_hermite, bounded=True),
-    "epps_pulley_whole_line": _simple(epps_pulley_whole_line, pairs=True, bounded=True),
-    "kolmogorov_smirnov": _simple(kolmogorov_smirnov, gradient="sparse", bounded=True),
-    "cramer_von_mises": _simple(cramer_von_mises, gradient="ranks", bounded=True),
-    "anderson_darling": _simple(anderson_darling, gradient="ranks", bounded=False),
-    "watson": _simple(watson, gradient="ranks", bounded=True),
-    "wasserstein": _simple(wasserstein, gradient="ranks", bounded=False),
-    "quantile_distance": _simple(quantile_distance, gradient="ranks", bounded=False),
-    "shapiro_wilk": _composite(shapiro_wilk, gradient="ranks", bounded=True, min_n=3, tail="small"),
-    "shapiro_francia": _composite(
-        shapiro_francia, gradient="ranks", bounded=True, min_n=3, tail="small"
+    "epps_pulley": _simple(function=epps_pulley, bounded=True),
+    "epps_pulley_hermite": _simple(function=epps_pulley_hermite, bounded=True),
+    "epps_pulley_whole_line": _simple(function=epps_pulley_whole_line, pairs=True, bounded=True),
+    "kolmogorov_smirnov": _simple(function=kolmogorov_smirnov, gradient="sparse", bounded=True),
+    "cramer_von_mises": _simple(function=cramer_von_mises, gradient="ranks", bounded=True),
+    "anderson_darling": _simple(function=anderson_darling, gradient="ranks", bounded=False),
+    "watson": _simple(function=watson, gradient="ranks", bounded=True),
+    "wasserstein": _simple(function=wasserstein, gradient="ranks", bounded=False),
+    "quantile_distance": _simple(function=quantile_distance, gradient="ranks", bounded=False),
+    "shapiro_wilk": _composite(
+        function=shapiro_wilk, gradient="ranks", bounded=True, min_n=3, tail="small"
     ),
-    "jarque_bera": _composite(jarque_bera, bounded=True, min_n=2),
-    "extended_jarque_bera": _simple(extended_jarque_bera, bounded=False, min_n=2),
-    "mean_and_variance": _mean_and_scale_only(mean_and_variance, bounded=False, min_n=2),
-    "raw_moments": _simple(raw_moments, bounded=False),
-    "hermite_moments": _simple(hermite_moments, bounded=False),
-    "vasicek": _composite(vasicek, gradient="ranks", bounded=True, min_n=5, tail="small"),
-    "vasicek_divergence": _simple(vasicek_divergence, gradient="ranks", bounded=False, min_n=5),
+    "shapiro_francia": _composite(
+        function=shapiro_francia, gradient="ranks", bounded=True, min_n=3, tail="small"
+    ),
+    "jarque_bera": _composite(function=jarque_bera, bounded=True, min_n=2),
+    "extended_jarque_bera": _simple(function=extended_jarque_bera, bounded=False, min_n=2),
+    "mean_and_variance": _mean_and_scale_only(function=mean_and_variance, bounded=False, min_n=2),
+    "raw_moments": _simple(function=raw_moments, bounded=False),
+    "hermite_moments": _simple(function=hermite_moments, bounded=False),
+    "vasicek": _composite(function=vasicek, gradient="ranks", bounded=True, min_n=5, tail="small"),
+    "vasicek_divergence": _simple(
+        function=vasicek_divergence, gradient="ranks", bounded=False, min_n=5
+    ),
     "negative_log_likelihood": _mean_and_scale_only(
-        negative_log_likelihood, bounded=False, tail="both"
+        function=negative_log_likelihood, bounded=False, tail="both"
     ),
 }
 """Every univariate statistic by name."""

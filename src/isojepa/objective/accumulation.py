@@ -9,7 +9,7 @@ gradient caching.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
@@ -18,16 +18,17 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_map
 from torch.utils.checkpoint import get_device_states, set_device_states
 
+Part = TypeVar("Part")
 Terms = TypeVar("Terms", bound=tuple | Tensor)
 
 
 def backward_in_parts(
     model: nn.Module,
-    parts: Sequence[Any],
+    parts: Sequence[Part],
     objective: Callable[[Tensor], Terms],
     *,
-    embed: Callable[[Any], Float[Tensor, "... n d"]] | None = None,
-    backward: Callable[[Tensor], Any] = Tensor.backward,
+    embed: Callable[[Part], Float[Tensor, "... n d"]] | None = None,
+    backward: Callable[[Tensor], object] = Tensor.backward,
     no_sync: Callable[[], AbstractContextManager] | None = None,
 ) -> Terms:
     """Add to the weights' gradients those of the objective of all parts together.
@@ -58,7 +59,8 @@ def backward_in_parts(
     if not parts:
         raise ValueError("there are no parts to embed")
     embed = embed or model
-    averaged_later: Any = no_sync or getattr(model, "no_sync", nullcontext)
+    own: Callable[[], AbstractContextManager] = getattr(model, "no_sync", nullcontext)
+    averaged_later = own if no_sync is None else no_sync
     embeddings, states = [], []
     with torch.no_grad(), _running_statistics_kept(model):
         for part in parts:
@@ -86,7 +88,7 @@ def backward_in_parts(
 class _RandomState:
     """Of the CPU's generator and those of the devices on which `tensors` lie."""
 
-    def __init__(self, tensors: Any) -> None:
+    def __init__(self, tensors: object) -> None:
         self._cpu = torch.get_rng_state()
         self._devices = get_device_states(tensors)
 

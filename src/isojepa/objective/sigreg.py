@@ -161,7 +161,7 @@ class SIGReg(nn.Module):
         return said
 
 
-def _one_of(name: str, value: str, allowed: Any) -> None:
+def _one_of(name: str, value: str, allowed: object) -> None:
     if value not in get_args(allowed):
         options = ", ".join(map(repr, get_args(allowed)))
         raise ValueError(f"{name} must be one of {options}, got {value!r}")

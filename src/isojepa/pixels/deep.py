@@ -5,7 +5,7 @@ colours to their upper bytes; here the lower bytes are read too, where they matt
 """
 
 import sys
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -19,7 +19,7 @@ from isojepa.pixels.tiff_tags import (
     tag,
 )
 from isojepa.pixels.unreadable import Unreadable
-from isojepa.pixels.whole_pixels import declared_bits, whole_tiles
+from isojepa.pixels.whole_pixels import Tile, declared_bits, whole_tiles
 
 DEEPEST = 16  # bits of a channel of colour
 SAMPLE = 65_536  # pixels looked at for the bright end
@@ -31,7 +31,7 @@ class TileSource(NamedTuple):
 
     file: str | IO[bytes] | None
     format: str | None
-    tiles: list[Any]
+    tiles: list[Tile]
     """Pillow's instructions for its decoders."""
     raw_mode: str | None
     """How the file stores its pixels, in Pillow's words."""
@@ -115,9 +115,10 @@ def _grey(image: Image.Image, bits: int | None) -> Deep:
 
 
 def _colour(image: Image.Image, source: TileSource, bits: int | None) -> Deep | None:
-    swapped = [_other_byte(tile) for tile in source.tiles]
+    others = [_other_byte(tile) for tile in source.tiles]
+    swapped = [tile for tile in others if tile is not None]
     only_upper = source.bits == DEEPEST
-    if not only_upper and (not swapped or None in swapped):
+    if not only_upper and (not swapped or len(swapped) < len(others)):
         return None
     upper, transparent = np.asarray(image), image.info.get("transparency")
     grey = source.raw_mode == "LA;16B" or image.mode == "LA"
@@ -163,18 +164,18 @@ def _ends(values: np.ndarray) -> tuple[int, int]:
     return int(flat.max()), int(np.percentile(sample, 99.9))
 
 
-def _second_reading(source: TileSource, tiles: list[Any]) -> np.ndarray:
+def _second_reading(source: TileSource, tiles: list[Tile]) -> np.ndarray:
     file = source.file
     if file is not None and not isinstance(file, str | bytes):
         file.seek(0)
     assert file is not None
     with Image.open(file, formats=[str(source.format)]) as again:
-        again.tile = tiles
+        again.tile = tiles  # type: ignore[assignment]
         again.load()
         return np.asarray(again)
 
 
-def _other_byte(tile: Any) -> Any | None:
+def _other_byte(tile: Tile) -> Tile | None:
     """The same instruction for the byte of 16 that Pillow leaves out; None where it leaves none."""
     raw, *rest = [tile.args] if isinstance(tile.args, str) else tile.args or [None]
     if raw == "LA;16B":

@@ -6,7 +6,6 @@ Pillow gives up the rest of an EXIF block at the first tag that points nowhere, 
 
 import re
 import struct
-from typing import Any
 
 from PIL import Image
 
@@ -37,7 +36,7 @@ def turn_of(image: Image.Image) -> Image.Transpose | None:
     block = _block(image)
     if block is not None and (value := orientation(block)) is not None:
         return UPRIGHT.get(value)
-    return UPRIGHT.get(_others_words(image))
+    return UPRIGHT.get(_others_words(image) or 0)
 
 
 def orientation(block: bytes) -> int | None:
@@ -71,7 +70,7 @@ def _block(image: Image.Image) -> bytes | None:
     return block if isinstance(block, bytes) else None
 
 
-def _others_words(image: Image.Image) -> Any:
+def _others_words(image: Image.Image) -> int | None:
     """The orientation by XMP, or as a caller has set it in the image's EXIF."""
     try:
         value = image.getexif().get(ORIENTATION)

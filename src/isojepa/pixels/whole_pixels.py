@@ -1,6 +1,6 @@
 """Instructions for Pillow's decoders by which both bytes of 16 can be had, format by format."""
 
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from PIL import Image
 
@@ -12,7 +12,18 @@ CODESTREAM = b"\xff\x4f\xff\x51"  # of JPEG 2000: it begins, and its sizes follo
 LOOKED_THROUGH = 2**20  # bytes before which the codestream of a JP2 file begins
 
 
-def whole_tiles(image: Image.Image) -> list[Any]:
+@runtime_checkable
+class Tile(Protocol):
+    """Pillow's instruction for one of its decoders."""
+
+    codec_name: str
+    args: Any
+    """What the decoder is told: nothing, the raw mode, or a tuple that begins with it."""
+
+    def _replace(self, **changes: object) -> "Tile": ...
+
+
+def whole_tiles(image: Image.Image) -> list[Tile]:
     """The image's instructions, mended; grey ones of 16 bits get the mode that holds them.
 
     Raises:
@@ -44,7 +55,7 @@ def declared_bits(image: Image.Image) -> int | None:
     return (start[first] & 0x7F) + 1 if len(CODESTREAM) + 38 <= first < len(start) else None
 
 
-def _sgi(image: Image.Image, tiles: list[Any]) -> list[Any]:
+def _sgi(image: Image.Image, tiles: list[Tile]) -> list[Tile]:
     """Pillow decodes two bytes a channel itself, and keeps the upper one."""
     tile = tiles[0]
     if tile.codec_name == "sgi_rle" and tile.args[0] == "L;16B":
@@ -63,7 +74,7 @@ def _sgi(image: Image.Image, tiles: list[Any]) -> list[Any]:
     ]
 
 
-def _planes(image: Image.Image, tiles: list[Any]) -> list[Any]:
+def _planes(image: Image.Image, tiles: list[Tile]) -> list[Tile]:
     """Uncompressed planes of 16 bits, which Pillow reads as planes of 8 and more than it has."""
     if tag(image, PLANAR) != 2 or tag(image, BITS) != 16 or tiles[0].codec_name != "raw":
         return tiles

@@ -158,6 +158,8 @@ def _read(hint: Any, value: object, at: _Place) -> Any:
         if not isinstance(value, dict):
             at.damaged(value)
         return {_key(inner[0], k, at): _read(inner[1], v, at.inside(k)) for k, v in value.items()}
+    if origin is list:
+        return _array((*inner, ...), value, at)
     if origin is tuple:
         return tuple(_array(inner, value, at))
     if is_dataclass(hint):

@@ -8,7 +8,7 @@ import numpy as np
 
 from isojepa.boundaries import reading_each, shown
 from isojepa.embeddings.formats.choosing import Shape, choose_array, few
-from isojepa.embeddings.samples import Samples, check_shape
+from isojepa.embeddings.samples import Samples, samples_of
 
 LEAST_VECTORS = 20
 """Vectors of equal length, each under its own name, from which they are taken for the samples."""
@@ -52,8 +52,6 @@ def open_archive(archive: Archive, key: str | None) -> Samples:
     name = (
         f"{label}, {shown(chosen)}" if named or (archive.parts == "tensors" and chosen) else label
     )
-    fields = check_shape(f"{label}, {shown(chosen)}" if chosen else label, *arrays[chosen][:2])
-    samples = Samples(name=name, read=lambda rows: archive.blocks(chosen, rows), **fields)
     notes = list(archive.notes)
     if arrays[chosen].stored:
         notes.append(f"The numbers are stored as {arrays[chosen].stored}: read as real numbers.")
@@ -62,7 +60,11 @@ def open_archive(archive: Archive, key: str | None) -> Samples:
             f"Of {len(arrays)} {archive.parts}, {shown(chosen)} is the only table of real numbers: "
             "it was taken."
         )
-    return replace(samples, notes=(*notes, *samples.notes))
+    full_name = f"{label}, {shown(chosen)}" if chosen else label  # for what may be wrong with it
+    samples = samples_of(
+        full_name, *arrays[chosen][:2], lambda rows: archive.blocks(chosen, rows), notes=notes
+    )
+    return replace(samples, name=name)
 
 
 def _are_vectors(arrays: Mapping[str, Shape]) -> bool:
@@ -81,10 +83,11 @@ def _stacked(archive: Archive) -> Samples:
             parts = names[start : start + rows]
             yield np.stack([np.concatenate(list(archive.blocks(n, 2**30))) for n in parts])
 
-    fields = check_shape(shown(archive.path.name), (len(names), *first.shape), first.dtype)
     note = f"Each of the {len(names):,} {archive.parts} is a sample: {few(names, 2)}."
-    return Samples(
-        name=shown(archive.path.name),
-        read=read,
-        **(fields | {"notes": (*archive.notes, note, *fields["notes"])}),
+    return samples_of(
+        shown(archive.path.name),
+        (len(names), *first.shape),
+        first.dtype,
+        read,
+        notes=(*archive.notes, note),
     )

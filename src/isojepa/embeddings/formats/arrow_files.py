@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,7 +19,7 @@ def open_parquet(path: Path) -> Table:
     with reading(path, "a .parquet file"):
         schema = pq.read_schema(utf8_name(path))
 
-    def batches(columns: Sequence[str] | None, _: frozenset[str]) -> Iterator[Any]:
+    def batches(columns: Sequence[str] | None, _: frozenset[str]) -> Iterator[pa.RecordBatch]:
         with pq.ParquetFile(utf8_name(path)) as file:
             wanted = None if columns is None else list(columns)
             # Wide rows in smaller batches, so that memory does not grow with the file.
@@ -37,7 +36,7 @@ def open_feather(path: Path) -> Table:
     with reading(path, "a Feather file"):
         names = tuple(_schema(path).names)
 
-    def batches(columns: Sequence[str] | None, _: frozenset[str]) -> Iterator[Any]:
+    def batches(columns: Sequence[str] | None, _: frozenset[str]) -> Iterator[pa.RecordBatch]:
         for batch in _arrow_batches(path):
             batch.validate(full=True)
             yield batch if columns is None else batch.select(list(columns))
@@ -55,7 +54,7 @@ def _arrow_batches(path: Path) -> Iterator[pa.RecordBatch]:
     yield from parts
 
 
-def _arrow_parts(path: Path) -> Iterator[Any]:
+def _arrow_parts(path: Path) -> Iterator[pa.Schema | pa.RecordBatch]:
     """The schema, then the batches."""
     with path.open("rb") as file:
         start = file.read(6)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 from pyarrow import csv
@@ -21,7 +20,7 @@ def open_delimited(path: Path) -> Table:
     """Find out how a table of text is written."""
     dialect = find_dialect(path)
 
-    def batches(columns: Sequence[str] | None, clean: frozenset[str]) -> Iterator[Any]:
+    def batches(columns: Sequence[str] | None, clean: frozenset[str]) -> Iterator[pa.RecordBatch]:
         return _batches(path, dialect, columns or dialect.names, clean)
 
     return Table(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 
@@ -23,7 +23,7 @@ def open_hdf5(path: Path, matlab: bool = False) -> Archive:
     with reading(path, "an HDF5 file"), library.File(path, "r") as file:
         arrays: dict[str, Shape] = {}
 
-        def visit(name: str, item: Any) -> None:
+        def visit(name: str, item: object) -> None:
             if isinstance(item, library.Dataset) and item.shape is not None:
                 shape = item.shape[::-1] if matlab else item.shape
                 arrays[name] = Shape(tuple(shape), np.dtype(item.dtype))
@@ -44,7 +44,7 @@ def open_hdf5(path: Path, matlab: bool = False) -> Archive:
     return Archive(path=path, what="an HDF5 file", arrays=arrays, read=read, parts="datasets")
 
 
-def _library(path: Path) -> Any:
+def _library(path: Path) -> ModuleType:
     try:
         import h5py
     except ImportError as error:

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -39,7 +38,7 @@ def open_json_lines(path: Path) -> Table:
     return Table(path=path, names=tuple(names), batches=batches, notes=notes)
 
 
-def _rows(path: Path, codec: str) -> Iterator[dict[str, Any]]:
+def _rows(path: Path, codec: str) -> Iterator[dict[str, object]]:
     with closing(open_text(path, codec)) as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
@@ -53,8 +52,8 @@ def _rows(path: Path, codec: str) -> Iterator[dict[str, Any]]:
             yield _flat(row) if isinstance(row, dict) else {BARE: row}
 
 
-def _flat(row: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def _flat(row: dict[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
     for name, value in row.items():
         if isinstance(value, dict) and value:
             flat |= _flat(value, f"{prefix}{name}.")
@@ -63,7 +62,7 @@ def _flat(row: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _array(values: list[Any]) -> pa.Array:
+def _array(values: list[object]) -> pa.Array:
     """Of what all values are; text if they are of several kinds."""
     try:
         return pa.array(values)

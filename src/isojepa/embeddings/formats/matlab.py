@@ -5,7 +5,6 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy import io, sparse
@@ -27,7 +26,7 @@ def open_mat(path: Path) -> Archive:
         if not _survives(path):
             raise ValueError("it is damaged: SciPy's reader crashes on it")
         content = io.loadmat(path)
-        arrays: dict[str, Any] = {
+        arrays: dict[str, np.ndarray | sparse.csr_matrix] = {
             name: sparse.csr_matrix(value) if sparse.issparse(value) else np.asarray(value)
             for name, value in content.items()
             if not name.startswith("__")
@@ -37,7 +36,7 @@ def open_mat(path: Path) -> Archive:
         value = arrays[name]
         for start in range(0, value.shape[0], rows):
             part = value[start : start + rows]
-            yield part.toarray() if sparse.issparse(part) else part
+            yield part if isinstance(part, np.ndarray) else part.toarray()
 
     shapes = {name: Shape(value.shape, value.dtype) for name, value in arrays.items()}
     return Archive(path=path, what="a .mat file", arrays=shapes, read=read, parts="variables")

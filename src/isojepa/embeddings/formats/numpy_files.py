@@ -3,7 +3,7 @@
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from scipy import sparse
@@ -11,10 +11,17 @@ from scipy import sparse
 from isojepa.boundaries import reading, reading_each, shown
 from isojepa.embeddings.formats.archives import Archive
 from isojepa.embeddings.formats.choosing import Shape
-from isojepa.embeddings.samples import Samples, check_shape
+from isojepa.embeddings.samples import Samples, samples_of
 
 SPARSE = {"csr", "csc", "bsr"}
 """What scipy.sparse.save_npz writes with indptr and indices."""
+
+
+@runtime_checkable
+class Stream(Protocol):
+    """A file, or a member of an archive."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
 
 
 class Header(NamedTuple):
@@ -43,7 +50,12 @@ def open_npy(path: Path) -> Samples:
     with reading(path, "an .npy file"), path.open("rb") as file:
         header = _read_header(file)
         start = file.tell()
-    fields = check_shape(shown(path.name), header.shape, header.dtype)
+    samples = samples_of(
+        shown(path.name),
+        header.shape,
+        header.dtype,
+        lambda rows: reading_each(path, "an .npy file", blocks(rows)),
+    )
     with reading(path, "an .npy file"):
         held = path.stat().st_size - start
         if held < header.nbytes:
@@ -51,11 +63,7 @@ def open_npy(path: Path) -> Samples:
                 f"cut short: {held:,} of the {header.nbytes:,} bytes of its array {header.shape}"
             )
         np.load(path, mmap_mode="r")
-    return Samples(
-        name=shown(path.name),
-        read=lambda rows: reading_each(path, "an .npy file", blocks(rows)),
-        **fields,
-    )
+    return samples
 
 
 def open_npz(path: Path) -> Archive:
@@ -126,20 +134,20 @@ def _sparse_matrix(path: Path, headers: Mapping[str, Header]) -> Archive | None:
     )
 
 
-def _read_header(file: Any) -> Header:
+def _read_header(file: Stream) -> Header:
     version = np.lib.format.read_magic(file)
-    parse: Any = (
-        np.lib.format.read_array_header_1_0
-        if version == (1, 0)
-        else np.lib.format.read_array_header_2_0
+    first = version == (1, 0)
+    header = Header(
+        *(np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0)(
+            file
+        )
     )
-    header = Header(*parse(file))
     if any(length < 0 for length in header.shape):
         raise ValueError(f"shape {header.shape}")
     return header
 
 
-def _stream(file: Any, header: Header, rows: int) -> Iterator[np.ndarray]:
+def _stream(file: Stream, header: Header, rows: int) -> Iterator[np.ndarray]:
     n, columns = header.shape[0], int(np.prod(header.shape[1:]))
     if header.fortran_order:
         content = file.read(header.nbytes)

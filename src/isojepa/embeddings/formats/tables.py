@@ -17,7 +17,7 @@ from isojepa.embeddings.formats.cells import (
 from isojepa.embeddings.formats.choosing import few, match_columns
 from isojepa.embeddings.formats.profile import Profile, is_list, lengths
 from isojepa.embeddings.formats.roles import coordinates
-from isojepa.embeddings.samples import Samples, check_shape
+from isojepa.embeddings.samples import Samples, samples_of
 from isojepa.errors import UserError
 
 
@@ -143,14 +143,13 @@ def _from_columns(
                 yield rows_here
 
     kinds = [p.kind for p in chosen if p.kind is not None]
-    fields = check_shape(
-        shown(table.path.name), (n, len(names)), np.result_type(*kinds, *_wide(chosen))
-    )
-    shown_names = tuple(map(shown, names)) if table.named else ()
-    return Samples(
-        name=shown(table.path.name),
-        read=read,
-        **(fields | {"columns": shown_names, "notes": table.notes + notes + fields["notes"]}),
+    return samples_of(
+        shown(table.path.name),
+        (n, len(names)),
+        np.result_type(*kinds, *_wide(chosen)),
+        read,
+        columns=tuple(map(shown, names)) if table.named else (),
+        notes=table.notes + notes,
     )
 
 
@@ -171,17 +170,12 @@ def _from_vectors(table: Table, chosen: Profile, n: int, others: bool) -> Sample
     blocks = read(256)
     first = next(blocks, np.empty((0, 0)))
     blocks.close()  # type: ignore[attr-defined]
-    fields = check_shape(shown(table.path.name), (n, first.shape[1]), first.dtype)
     notes = list(table.notes)
     if chosen.is_vectors:
         notes.append(f"The lists written as text in column {shown(chosen.name)} are the samples.")
     elif others:
         notes.append(f"The lists in column {shown(chosen.name)} are the samples.")
-    return Samples(
-        name=shown(table.path.name),
-        read=read,
-        **(fields | {"notes": (*notes, *fields["notes"])}),
-    )
+    return samples_of(shown(table.path.name), (n, first.shape[1]), first.dtype, read, notes=notes)
 
 
 def _matrix(path: Path, chosen: Profile, column: pa.Array, start: int) -> np.ndarray:

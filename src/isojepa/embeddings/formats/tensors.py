@@ -7,7 +7,6 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -150,7 +149,7 @@ def _tensors(
                     yield from _tensors(_below(name, i), value, notes, depth - 1)
 
 
-def _below(name: str, key: Any) -> str:
+def _below(name: str, key: object) -> str:
     return f"{name}.{key}" if name else str(key)
 
 
@@ -165,12 +164,12 @@ def _plain(tensor: Tensor, name: str, notes: list[str]) -> Tensor:
     return tensor
 
 
-def _joined(name: str, parts: list[Any] | tuple[Any, ...], notes: list[str]) -> Tensor | None:
+def _joined(name: str, parts: list[object] | tuple[object, ...], notes: list[str]) -> Tensor | None:
     """Lists that are one table: of numbers, of vectors of one length, or of batches of rows."""
     if not parts:
         return None
-    if all(isinstance(p, Tensor) and p.layout == torch.strided for p in parts):
-        tensors = [p.detach() for p in parts]
+    tensors = [p.detach() for p in parts if isinstance(p, Tensor) and p.layout == torch.strided]
+    if len(tensors) == len(parts):
         shapes = [tuple(t.shape) for t in tensors]
         if len({t.dtype for t in tensors}) > 1 or isinstance(parts, tuple):
             return None

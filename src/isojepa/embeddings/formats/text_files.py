@@ -9,9 +9,13 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-PACKED: Mapping[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+PACKED: Mapping[str, Callable[[Path], io.BufferedIOBase]] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+}
 """Compressed text, by suffix."""
 CHUNK = 2**20
 
@@ -23,7 +27,7 @@ class Encoding(NamedTuple):
     note: str = ""
 
 
-def open_bytes(path: Path) -> Any:
+def open_bytes(path: Path) -> io.BufferedIOBase:
     """The content of a file, unpacked."""
     unpack = PACKED.get(path.suffix.lower())
     return unpack(path) if unpack is not None else path.open("rb")
@@ -54,7 +58,7 @@ def find_encoding(path: Path) -> Encoding:
 
 def open_text(path: Path, codec: str) -> io.TextIOWrapper:
     """The characters of a file; line ends of every system become the same."""
-    return io.TextIOWrapper(open_bytes(path), encoding=codec)
+    return io.TextIOWrapper(open_bytes(path), encoding=codec)  # type: ignore[arg-type]
 
 
 class Utf8(io.RawIOBase):

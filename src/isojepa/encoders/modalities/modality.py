@@ -70,6 +70,7 @@ class Views(NamedTuple):
     """Local views, of another size; None without any."""
 
 
+@runtime_checkable
 class Modality(Protocol):
     """A kind of data. Settings beyond those named are its own, keyword-only, and bound by the
     product: `partial(modality.views, recipe=..., seed=...)` is what the loop calls.

@@ -132,7 +132,7 @@ def test_damaged_exports(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="damaged"):
         load_encoder(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"model": "resnet_nano"}))
-    with pytest.raises(UserError, match="settings"):
+    with pytest.raises(UserError, match="image_size is missing"):
         load_encoder(tmp_path)
 
 

@@ -2,10 +2,10 @@
 
 import json
 import logging
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -26,6 +26,7 @@ from isojepa.errors import UserError
 from isojepa.files import write_atomically
 from isojepa.pixels.square import to_square
 from isojepa.runs.checkpoints import contiguous
+from isojepa.runs.typed import read_result
 
 log = logging.getLogger(__name__)
 Stem = Literal["auto", "own", "small"]
@@ -49,7 +50,7 @@ class EncoderSpec:
     bits: int | None = 16
     """Integer pixels of more than 8 bits are scaled such that 2^bits - 1 is white; None where none
     were seen in training: the range of the images at hand is taken."""
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, object] = field(default_factory=dict)
     """Further arguments of the timm network's constructor, from a hub's page or a folder."""
     stem: Stem = "auto"
     """small: a ResNet's first layer is a 3 x 3 convolution of stride 1 without pooling. auto: small
@@ -159,10 +160,7 @@ def load_encoder(path: str | Path, backbone: nn.Module | None = None) -> Encoder
         folder = folder / "encoder"
     if not (folder / "config.json").is_file() or not (folder / "model.safetensors").is_file():
         raise UserError(f"{path}: no trained encoder here (encoder/config.json is missing)")
-    try:
-        spec = _spec_of(json.loads((folder / "config.json").read_text()))
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{folder / 'config.json'}: not an encoder's settings ({error})") from error
+    spec = read_result(EncoderSpec, folder / "config.json")
     if spec.model == "custom" and backbone is None:
         raise UserError(f"{path}: trained from a module of your own; pass it as backbone=...")
     encoder = Encoder(spec, backbone)
@@ -171,12 +169,6 @@ def load_encoder(path: str | Path, backbone: nn.Module | None = None) -> Encoder
     except Exception as error:  # safetensors raises its own, undocumented, exception type
         raise UserError(f"{folder / 'model.safetensors'}: damaged ({error})") from error
     return encoder.eval()
-
-
-def _spec_of(stored: dict[str, Any]) -> EncoderSpec:
-    """The specification; settings that a later version added are passed over."""
-    known = {setting.name for setting in fields(EncoderSpec)}
-    return EncoderSpec(**{name: value for name, value in stored.items() if name in known})
 
 
 def export_encoder(folder: Path, encoder: Encoder) -> None:
