@@ -27,9 +27,10 @@ def main(config: Config) -> None:
     runs = [run(DemoConfig(out=config.out / str(seed), seed=seed)) for seed in config.seeds]
     for name in runs[0]:
         cells = []
-        for column in ("linear", "knn", "kernel", "1", "5", "10"):
-            rows = [scores[name] for scores in runs]
-            values = [r["shots"][column]["mean"] if column.isdigit() else r[column] for r in rows]
+        rows = [scores[name] for scores in runs]
+        columns = {key: [getattr(row, key) for row in rows] for key in ("linear", "knn", "kernel")}
+        columns |= {str(n): [row.shots[n].mean for row in rows] for n in (1, 5, 10)}
+        for column, values in columns.items():
             low, mean, high = 100 * np.array([min(values), np.mean(values), max(values)])
             cells.append(f"{column} {mean:.1f} [{low:.1f}, {high:.1f}]")
         print(f"{name:10}", "   ".join(cells))

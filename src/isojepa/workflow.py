@@ -9,7 +9,7 @@ from isojepa.distributed import rank
 from isojepa.encoders import pretrain as training
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.evaluation import evaluate
-from isojepa.encoders.evaluation.scores import Scores
+from isojepa.encoders.evaluation.results import Scores
 from isojepa.errors import UserError
 from isojepa.pages.encoder import page
 from isojepa.progress import (
@@ -35,12 +35,12 @@ def pretrain(config: PretrainConfig, backbone: nn.Module | None = None) -> Path:
         return run
     asked = read_run(run).config["evaluate"]  # as the run has it, where it was resumed
     if asked and backbone is None and _can_be_scored(run):
-        score(run)
+        score_run(run)
     write_report(run)
     return run
 
 
-def score(run: Path) -> dict[str, Scores]:
+def score_run(run: Path) -> dict[str, Scores]:
     """Score a trained run; without scores, and the reason said, where that is not possible."""
     try:
         return evaluate.run(evaluate.EvaluateConfig(run=run))

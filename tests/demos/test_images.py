@@ -9,7 +9,7 @@ from isojepa.runs.metrics import read_metrics
 
 def test_demo_learns_and_shows_a_collapse(tmp_path: Path) -> None:
     scores = run(DemoConfig(out=tmp_path / "demo", steps=30, collapse_steps=40))
-    assert scores["encoder"]["linear"] > scores["untrained"]["linear"]
+    assert scores["encoder"].linear > scores["untrained"].linear
     kept, lost = (read_metrics(tmp_path / "demo" / name)[-1] for name in ("run", "collapsed"))
     assert lost["loss"] < 0.05 < kept["loss"]
     assert lost["effective_rank"] < 0.5 * kept["effective_rank"]

@@ -9,13 +9,13 @@ from PIL import Image
 
 from isojepa.boundaries import writing
 from isojepa.encoders.config import PretrainConfig
-from isojepa.encoders.evaluation.scores import Scores
+from isojepa.encoders.evaluation.results import Scores
 from isojepa.encoders.pretrain import run as train
 from isojepa.errors import UserError
 from isojepa.progress import console, set_up_logging, track
 from isojepa.runs.metrics import read_metrics
 from isojepa.runs.record import read_run
-from isojepa.workflow import score, write_report
+from isojepa.workflow import score_run, write_report
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def run(config: DemoConfig) -> dict[str, Scores]:
     set_up_logging()
     say_how_it_collapsed(trained, collapsed)
     console.rule("Scores on the held-out digits")
-    scores = score(trained)
+    scores = score_run(trained)
     write_report(trained, (collapsed,))
     return scores
 

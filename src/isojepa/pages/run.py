@@ -4,19 +4,26 @@ import io
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 from PIL import Image
 
 from isojepa.boundaries import reading, shown
+from isojepa.encoders.evaluation.results import Scores, read_scores
 from isojepa.errors import UserError
-from isojepa.runs import checked
+from isojepa.files import Json
 from isojepa.runs.checkpoints import Best, read_best
 from isojepa.runs.metrics import read_metrics
+from isojepa.runs.record import CONFIG, RunRecord
 from isojepa.runs.tables import read_skipped
+from isojepa.runs.typed import LARGEST, from_json
 from isojepa.theme.curves import Curve
+
+AXES = {"thumbnails": 4, "embeddings": 2, "projections": 2, "paths": 1}
+"""Arrays of sample.npz and how many axes they have."""
+MOST_CLASSES = 10**7
 
 
 class Sample(NamedTuple):
@@ -42,16 +49,16 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run folder; all but `path`, `name` and `config` may be empty."""
+    """One run folder; all but `path`, `name` and `record` may be empty."""
 
     path: Path
     name: str
     """What the page calls it: the folder's name."""
-    config: dict[str, Any]
-    """config.json: config, command, versions, data, hardware, started, seconds."""
-    metrics: list[dict[str, Any]] = field(default_factory=list)
-    """metrics.jsonl, a dict a line."""
-    scores: dict[str, dict[str, Any]] = field(default_factory=dict)
+    record: RunRecord
+    """config.json."""
+    metrics: list[Json] = field(default_factory=list)
+    """metrics.jsonl, an object a line."""
+    scores: dict[str, Scores] = field(default_factory=dict)
     """scores.json, by representation."""
     sample: Sample | None = None
     views: bytes | None = None
@@ -62,24 +69,26 @@ class Run:
     """Update whose state is kept in checkpoints/best, with its scores."""
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Json:
         """The fields of the training configuration."""
-        return self.config.get("config") or {}
+        return self.record.config
 
     def curve(self, key: str) -> Curve:
         """Steps and values of one metric; both empty if it was never logged."""
-        points = [
-            (m["step"], m[key])
-            for m in self.metrics
-            if isinstance(m.get(key), int | float)
-            and isinstance(m.get("step"), int | float)
-            and (isinstance(m[key], float) or abs(m[key]) < checked.LARGEST)
-        ]
+        logged = [(m.get("step"), m.get(key)) for m in self.metrics]
+        points = [(step, value) for step, value in logged if _drawn(step) and _drawn(value)]
         steps, values = np.array(points, dtype=np.float64).reshape(-1, 2).T
         return steps, values
 
 
-def read_run(path: Path, name: str | None = None) -> Run:
+def _drawn(value: object) -> bool:
+    """Whether a logged number has a place on a curve; NaN and infinity do."""
+    if not isinstance(value, int | float):
+        return False
+    return isinstance(value, float) or abs(value) < LARGEST
+
+
+def load_run(path: Path, name: str | None = None) -> Run:
     """Read a run folder; `name` is what the page calls it, by default the folder's name.
 
     Raises:
@@ -87,34 +96,23 @@ def read_run(path: Path, name: str | None = None) -> Run:
     """
     if not path.is_dir():
         raise UserError(f"{path} is not a folder: give the folder that `isojepa pretrain` wrote.")
-    if not (path / "config.json").is_file():
-        raise UserError(f"{path} has no config.json, so it is not a finished or running run.")
-    made = checked.config(_read_json(path / "config.json"), path / "config.json")
-    scores = path / "scores.json"
+    if not (path / CONFIG).is_file():
+        raise UserError(f"{path} has no {CONFIG}, so it is not a finished or running run.")
+    with reading(path / CONFIG, "JSON"):
+        content = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+    if isinstance(content, dict):
+        content = {"config": {}} | content
     return Run(
         path=path,
         name=path.resolve().name if name is None else name,
-        config=made,
+        record=from_json(RunRecord, content, path / CONFIG),
         metrics=read_metrics(path),
-        scores=checked.scores(_read_json(scores), scores),
+        scores=read_scores(path / "scores.json"),
         sample=_read_sample(path / "sample.npz"),
         views=_read_views(path / "views.png"),
         skipped=read_skipped(path),
         best=read_best(path / "checkpoints"),
     )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{shown(path)} is not valid JSON: {error}") from error
-    if not isinstance(content, dict):
-        kind = type(content).__name__
-        raise UserError(f"{shown(path)} holds a {kind} where an object is expected.")
-    return content
 
 
 def _read_views(path: Path) -> bytes | None:
@@ -129,27 +127,41 @@ def _read_views(path: Path) -> bytes | None:
 def _read_sample(path: Path) -> Sample | None:
     if not path.is_file():
         return None
-    with reading(path, "arrays"):
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = dict(archive)
-        checked.arrays(arrays, path)
-        labels = arrays.get("labels")
-        labels = None if labels is None else labels.astype(np.int64)
-        return Sample(
-            thumbnails=arrays["thumbnails"],
-            embeddings=arrays["embeddings"].astype(np.float32),
-            projections=arrays["projections"].astype(np.float32),
-            paths=arrays["paths"].astype(str),
-            labels=labels,
-            class_names=_class_names(labels, arrays.get("class_names")),
+    with reading(path, "arrays"), np.load(path, allow_pickle=False) as archive:
+        thumbnails, embeddings, projections, paths = (archive[name] for name in AXES)
+        labels = archive.get("labels")
+        sample = Sample(
+            thumbnails=thumbnails,
+            embeddings=embeddings.astype(np.float32),
+            projections=projections.astype(np.float32),
+            paths=paths.astype(str),
+            labels=None if labels is None else labels.astype(np.int64),
+            class_names=_class_names(labels, archive.get("class_names")),
         )
+    _check_sample(sample, path)
+    return sample
+
+
+def _check_sample(sample: Sample, path: Path) -> None:
+    n, pictures, labels = len(sample.embeddings), sample.thumbnails, sample.labels
+    axes = AXES if labels is None else AXES | {"labels": 1}
+    for name, count in axes.items():
+        array = getattr(sample, name)
+        if array.ndim != count or len(array) != n or not all(array.shape[1:]):
+            raise UserError(f"{shown(path)}: damaged ({name} has the shape {array.shape})")
+    if pictures.dtype != np.uint8 or pictures.shape[-1] not in (1, 3):
+        what = f"{pictures.dtype} of shape {pictures.shape}"
+        raise UserError(f"{shown(path)}: damaged (thumbnails are {what})")
+    if labels is not None and n and (labels.min() < -1 or labels.max() >= MOST_CLASSES):
+        raise UserError(f"{shown(path)}: damaged (labels are out of range)")
 
 
 def _class_names(labels: np.ndarray | None, names: np.ndarray | None) -> tuple[str, ...]:
     if labels is None:
         return ()
-    known = [] if names is None else [str(name) for name in names]
-    return (*known, *(f"class {i}" for i in range(len(known), int(labels.max(initial=-1)) + 1)))
+    named = [] if names is None else [str(name) for name in names]
+    most = min(int(labels.max(initial=-1)), MOST_CLASSES)
+    return (*named, *(f"class {i}" for i in range(len(named), most + 1)))
 
 
 def picture_width(content: bytes) -> int:

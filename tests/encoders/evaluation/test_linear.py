@@ -7,7 +7,7 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
 from isojepa.encoders.evaluation.labelled import Labelled
-from isojepa.encoders.evaluation.linear import linear_probe, standardise
+from isojepa.encoders.evaluation.linear import linear_probe, to_common_scale
 
 
 def clusters(n: int, d: int, classes: int, seed: int, spread: float = 2.0) -> Labelled:
@@ -32,7 +32,7 @@ def test_equals_scikit_learn_at_the_same_penalty() -> None:
 
 def test_penalty_means_what_the_docstring_says() -> None:
     train, test = clusters(60, 3, 3, seed=0), clusters(400, 3, 3, seed=1)
-    x, x_test = (part.astype(np.float64) for part in standardise(train.x, test.x))
+    x, x_test = (part.astype(np.float64) for part in to_common_scale(train.x, test.x))
 
     def objective(v: np.ndarray) -> float:
         w, b = v[:9].reshape(3, 3), v[9:]
@@ -47,7 +47,7 @@ def test_penalty_means_what_the_docstring_says() -> None:
 def test_row_space_rotation_is_exact() -> None:
     """With more dimensions than samples the same optimum is reached as without the rotation."""
     train, test = clusters(40, 200, 2, seed=0, spread=6), clusters(300, 200, 2, seed=1, spread=6)
-    assert standardise(train.x, test.x)[0].shape == (40, 40)
+    assert to_common_scale(train.x, test.x)[0].shape == (40, 40)
     mean = train.x.mean(0)
     scale = np.sqrt(np.square(train.x - mean).sum() / (40 * 40))
     reference = LogisticRegression(C=1 / (0.1 * 40), solver="newton-cg", tol=1e-8)
@@ -58,7 +58,7 @@ def test_row_space_rotation_is_exact() -> None:
 
 def test_standardise_keeps_anisotropy() -> None:
     x = (np.random.default_rng(0).normal(size=(500, 2)) * [10, 0.1]).astype(np.float32)
-    scaled, _ = standardise(x, x)
+    scaled, _ = to_common_scale(x, x)
     assert np.square(scaled).mean() == pytest.approx(1, rel=1e-5)
     assert scaled.std(0)[0] / scaled.std(0)[1] == pytest.approx(x.std(0)[0] / x.std(0)[1], rel=1e-4)
 

@@ -1,6 +1,8 @@
 """The whole table of scores on real digits, its invariances, and the baselines."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,12 +12,12 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from isojepa.encoders.evaluation.labelled import Labelled
+from isojepa.encoders.evaluation.results import Scores, read_scores, write_scores
 from isojepa.encoders.evaluation.scores import (
-    Scores,
-    baselines,
     evaluate_representations,
-    pixels,
-    score,
+    flat_pixels,
+    pixel_baselines,
+    score_representation,
 )
 from isojepa.errors import UserError
 
@@ -29,38 +31,67 @@ small = Labelled(x_train[:300], y_train[:300])
 
 @pytest.fixture(scope="module")
 def of_pixels() -> Scores:
-    return score(train, test)
+    return score_representation(train, test)
 
 
 def test_scores_of_raw_digits(of_pixels: Scores) -> None:
-    assert of_pixels["linear"] == pytest.approx(0.965, abs=0.01)
-    assert of_pixels["knn"] == pytest.approx(0.985, abs=0.01)
-    assert of_pixels["kernel"] == pytest.approx(0.99, abs=0.01)
-    assert of_pixels["shots"]["1"]["mean"] == pytest.approx(0.64, abs=0.03)
-    assert (of_pixels["n_train"], of_pixels["n_test"]) == (1257, 540)
-    assert json.loads(json.dumps(of_pixels)) == of_pixels
+    assert of_pixels.linear == pytest.approx(0.965, abs=0.01)
+    assert of_pixels.knn == pytest.approx(0.985, abs=0.01)
+    assert of_pixels.kernel == pytest.approx(0.99, abs=0.01)
+    assert of_pixels.shots[1].mean == pytest.approx(0.64, abs=0.03)
+    assert (of_pixels.n_train, of_pixels.n_test) == (1257, 540)
+
+
+def test_the_file_holds_what_was_scored(of_pixels: Scores, tmp_path: Path) -> None:
+    scores = {"encoder": replace(of_pixels, n_repeated=3), "pixels": of_pixels}
+    write_scores(tmp_path / "scores.json", scores)
+    assert read_scores(tmp_path / "scores.json") == scores
+    written = json.loads((tmp_path / "scores.json").read_text())
+    assert list(written["encoder"]) == [*written["pixels"], "n_repeated"]
+    assert list(written["pixels"]) == ["linear", "knn", "kernel", "shots", "n_train", "n_test"]
+    assert list(written["pixels"]["shots"]["1"]) == ["mean", "interval"]
+    assert read_scores(tmp_path / "none.json") == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "entry"),
+    [
+        ('{"encoder": {"linear": "x"}}', "linear is x"),
+        ('{"encoder": {"shots": {"one": null}}}', "shots is one"),
+        ('{"encoder": {"shots": {"1": {"mean": 1, "interval": [0]}}}}', "shots.1.interval is"),
+        ('{"encoder": 3}', "it is not an object"),
+    ],
+)
+def test_what_is_no_score_is_named(content: str, entry: str, tmp_path: Path) -> None:
+    (tmp_path / "scores.json").write_text(content)
+    with pytest.raises(UserError, match=entry):
+        read_scores(tmp_path / "scores.json")
 
 
 def accuracies(scores: Scores) -> dict[str, float]:
-    shots = {f"{count} shots": shot["mean"] for count, shot in scores["shots"].items()}
-    probes = {"linear": scores["linear"], "knn": scores["knn"], "kernel": scores["kernel"]}
+    shots = {f"{count} shots": shot.mean for count, shot in scores.shots.items()}
+    probes = {"linear": scores.linear, "knn": scores.knn, "kernel": scores.kernel}
     return probes | shots
 
 
 def test_rotation_and_scale_change_nothing() -> None:
     rotation = 7 * ortho_group.rvs(64, random_state=0).astype(np.float32)
-    rotated = score(Labelled(small.x @ rotation, small.y), Labelled(test.x @ rotation, test.y))
-    assert accuracies(rotated) == pytest.approx(accuracies(score(small, test)), abs=0.004)
+    rotated = score_representation(
+        Labelled(small.x @ rotation, small.y), Labelled(test.x @ rotation, test.y)
+    )
+    assert accuracies(rotated) == pytest.approx(
+        accuracies(score_representation(small, test)), abs=0.004
+    )
 
 
 def test_seed_decides() -> None:
-    assert score(small, test, seed=3) == score(small, test, seed=3)
-    assert score(small, test, seed=3) != score(small, test, seed=4)
+    assert score_representation(small, test, seed=3) == score_representation(small, test, seed=3)
+    assert score_representation(small, test, seed=3) != score_representation(small, test, seed=4)
 
 
 def test_test_labels_are_not_looked_at() -> None:
     """Predictions stay as they were, hence wrong, when every test label is changed."""
-    shifted = score(small, Labelled(test.x, (test.y + 1) % 10))
+    shifted = score_representation(small, Labelled(test.x, (test.y + 1) % 10))
     assert max(accuracies(shifted).values()) < 0.2
 
 
@@ -69,7 +100,7 @@ def test_representations_are_scored_one_at_a_time() -> None:
         {"good": (small.x, test.x), "bad": (small.x * np.nan, test.x)}, small.y, test.y
     )
     name, scores = next(entries)
-    assert (name, scores) == ("good", score(small, test))
+    assert (name, scores) == ("good", score_representation(small, test))
     with pytest.raises(UserError, match="NaN"):
         next(entries)
 
@@ -77,18 +108,19 @@ def test_representations_are_scored_one_at_a_time() -> None:
 def test_pixels_are_area_averages() -> None:
     image = np.random.default_rng(0).integers(0, 256, (64, 96, 3)).astype(np.uint8)
     expected = image.reshape(32, 2, 32, 3, 3).mean((1, 3)).transpose(2, 0, 1) / 255
-    np.testing.assert_allclose(pixels(image[None])[0], expected.ravel(), rtol=1e-5)
+    np.testing.assert_allclose(flat_pixels(image[None])[0], expected.ravel(), rtol=1e-5)
     uneven = image[:50, :70]
     resized = np.asarray(Image.fromarray(uneven).resize((32, 32), Image.Resampling.BOX)) / 255
     assert (
-        np.abs(pixels(uneven[None])[0].reshape(3, 32, 32).transpose(1, 2, 0) - resized).mean() < 0.1
+        np.abs(flat_pixels(uneven[None])[0].reshape(3, 32, 32).transpose(1, 2, 0) - resized).mean()
+        < 0.1
     )
 
 
 def test_baselines() -> None:
     rng = np.random.default_rng(0)
     batch = rng.integers(0, 256, (300, 8, 8, 1)).astype(np.uint8)
-    features = baselines(batch[:200], batch[200:])
+    features = pixel_baselines(batch[:200], batch[200:])
     np.testing.assert_allclose(features["pixels"][0], batch[:200].reshape(200, 64) / 255, rtol=1e-6)
     centred = features["pixels"][0] - features["pixels"][0].mean(0)
     singular_values = np.linalg.svd(centred, compute_uv=False)
@@ -96,4 +128,4 @@ def test_baselines() -> None:
         np.linalg.norm(features["pca"][0], axis=0), singular_values[:64], rtol=1e-3
     )
     assert features["pca"][1].shape == (100, 64)
-    assert baselines(batch[:20], batch[200:])["pca"][0].shape == (20, 19)
+    assert pixel_baselines(batch[:20], batch[200:])["pca"][0].shape == (20, 19)

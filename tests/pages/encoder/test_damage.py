@@ -11,7 +11,7 @@ from bokeh.models import FixedTicker
 
 from isojepa.errors import UserError
 from isojepa.pages.encoder.page import build
-from isojepa.pages.run import read_run
+from isojepa.pages.run import load_run
 from isojepa.runs.folder import make_run_folder
 from isojepa.runs.metrics import Metrics, read_metrics
 from isojepa.theme.style import log_ticks, new_figure
@@ -135,4 +135,4 @@ def test_what_a_diverged_run_left_may_be_used_again(tmp_path: Path) -> None:
 
 
 def test_labels_of_a_sample_have_names(small: Path) -> None:
-    assert read_run(small).sample.class_name(3) == "3"
+    assert load_run(small).sample.class_name(3) == "3"

@@ -273,10 +273,10 @@ def test_mistakes_of_the_user(make_run: MakeRun, tmp_path: Path):
     with pytest.raises(UserError, match="is a folder"):
         build(folder, out=tmp_path)
     (folder / "scores.json").write_text("{")
-    with pytest.raises(UserError, match="not valid JSON"):
+    with pytest.raises(UserError, match=r"scores\.json: cannot be read as JSON"):
         build(folder)
     (folder / "scores.json").write_text(json.dumps([]))
-    with pytest.raises(UserError, match="an object is expected"):
+    with pytest.raises(UserError, match=r"scores\.json: damaged \(it is not an object\)"):
         build(folder)
     (folder / "scores.json").unlink()
     (folder / "sample.npz").write_bytes(b"not an archive")

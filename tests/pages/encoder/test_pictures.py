@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from isojepa.encoders.evaluation.results import FewShot, Scores
 from isojepa.pages.encoder import map as embedding_map
 from isojepa.pages.encoder.pictures import cosine_neighbours, spread_queries, sprite_sheet
 from isojepa.pages.encoder.tables import neighbourhoods, score_table
 from isojepa.pages.run import Run, Sample
+from isojepa.runs.record import RunRecord
 from isojepa.theme.wording import (
     duration,
     listed,
@@ -118,23 +120,23 @@ def test_layout_separates_clusters_and_repeats():
 def run_with(scores: dict) -> Run:
     from pathlib import Path
 
-    return Run(path=Path("r"), name="r", config={}, scores=scores)
+    return Run(path=Path("r"), name="r", record=RunRecord(config={}), scores=scores)
 
 
 def test_score_table_marks_the_best_and_survives_gaps():
-    shots = {"10": {"mean": 0.8, "interval": [0.7, 1.2]}, "1": {"mean": 0.4, "interval": None}}
+    shots = {10: FewShot(mean=0.8, interval=(0.7, 1.2)), 1: FewShot(mean=0.4)}
     table = score_table(
         run_with(
             {
-                "encoder": {"linear": 0.9, "knn": 0.8, "shots": shots},
-                "pixels": {"linear": 0.9001, "knn": 0.85, "shots": {"1": {"mean": 0.2}}},
-                "pca": {},
+                "encoder": Scores(linear=0.9, knn=0.8, shots=shots),
+                "pixels": Scores(linear=0.9001, knn=0.85, shots={1: FewShot(mean=0.2)}),
+                "pca": Scores(),
             }
         )
     )
     assert table is not None
     assert table.measures == ("linear", "knn")
-    assert table.shots == ("1", "10")
+    assert table.shots == (1, 10)
     (_, encoder), (_, pixels) = table.rows
     assert [cell.best for cell in encoder] == [True, False, True, False]
     assert [cell.best for cell in pixels] == [True, True, False, False]

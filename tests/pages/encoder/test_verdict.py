@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from isojepa.encoders.evaluation.results import Scores
 from isojepa.pages.encoder.evidence import Evidence, gather, trend
 from isojepa.pages.encoder.verdict import compare, judge_training
 from isojepa.pages.run import Run, Sample
 from isojepa.runs.checkpoints import Best
+from isojepa.runs.record import RunRecord
 from isojepa.theme.findings import Verdict
 
 STEPS, K = 400, 32
@@ -57,10 +59,9 @@ def make(
     return Run(
         path=Path(name),
         name=name,
-        config={
-            "config": {"lambd": lambd, "batch_size": batch_size, "steps": STEPS},
-            "data": data or {},
-        },
+        record=RunRecord(
+            config={"lambd": lambd, "batch_size": batch_size, "steps": STEPS}, data=data or {}
+        ),
         metrics=metrics if curves else [],
         scores=scores or {},
         sample=sample,
@@ -77,8 +78,8 @@ def titles(found: Verdict) -> dict[str, str]:
 
 def scores(encoder: float, knn: float | None = None, **others: float) -> dict[str, Any]:
     accuracies = {"encoder": encoder, "pixels": 0.9, "pca": 0.9, "untrained": 0.8} | others
-    table = {name: {"linear": a, "knn": a, "n_test": 500} for name, a in accuracies.items()}
-    table["encoder"]["knn"] = encoder if knn is None else knn
+    table = {name: Scores(linear=a, knn=a, n_test=500) for name, a in accuracies.items()}
+    table["encoder"] = replace(table["encoder"], knn=encoder if knn is None else knn)
     return table
 
 

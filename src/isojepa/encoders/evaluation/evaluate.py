@@ -16,12 +16,11 @@ from rich.table import Table
 from isojepa.boundaries import shown, trying
 from isojepa.devices import Device, choose_device
 from isojepa.encoders.evaluation.features import embed
-from isojepa.encoders.evaluation.few_shot import FewShot
+from isojepa.encoders.evaluation.results import FewShot, Scores, write_scores
 from isojepa.encoders.evaluation.scores import (
     Features,
-    Scores,
-    baselines,
     evaluate_representations,
+    pixel_baselines,
 )
 from isojepa.encoders.evaluation.split import (
     as_in_run,
@@ -41,7 +40,6 @@ from isojepa.encoders.sources.held_out import HeldOut, read_held_out
 from isojepa.errors import UserError
 from isojepa.progress import bar, console, track
 from isojepa.randomness import epoch_order, seed_from
-from isojepa.runs.folder import write_json
 from isojepa.runs.record import RunRecord, read_run
 from isojepa.runs.tables import write_skipped
 
@@ -134,11 +132,10 @@ def run(config: EvaluateConfig) -> dict[str, Scores]:
             "are too good by them",
             repeated,
         )
-    scores = dict(evaluate(encoder, images, max_images=config.max_images, seed=config.seed))
-    for row in scores.values():
-        row["n_repeated"] = repeated
-    show(scores)
-    write_json(out, scores)
+    found = evaluate(encoder, images, max_images=config.max_images, seed=config.seed)
+    scores = {name: replace(row, n_repeated=repeated) for name, row in found}
+    print_scores(scores)
+    write_scores(out, scores)
     return scores
 
 
@@ -168,7 +165,7 @@ def evaluate(
             x = embed(network, images, both, track=track).cpu().numpy()
             representations[name] = (x[: len(train)], x[len(train) :])
     squares = _pictures(images, both)
-    representations |= baselines(squares[: len(train)], squares[len(train) :])
+    representations |= pixel_baselines(squares[: len(train)], squares[len(train) :])
     ordered = {name: representations[name] for name in NAMES if name in representations}
     y = images.labels
     with bar(len(ordered), "scoring") as advance:
@@ -194,13 +191,13 @@ def split(
     return as_recomputed(images, made, own=own, holdout=share, seed=seed)
 
 
-def show(scores: dict[str, Scores]) -> None:
+def print_scores(scores: dict[str, Scores]) -> None:
     """Print the table of scores."""
-    shots = sorted({s for row in scores.values() for s in row["shots"]}, key=int)
+    shots = sorted({s for row in scores.values() for s in row.shots})
     first = next(iter(scores.values()))
     table = Table(
-        title=f"Accuracy in % on {first['n_test']} held-out images",
-        caption=f"Learnt from {first['n_train']} labels; n-shot: from n per class, with the 95 % "
+        title=f"Accuracy in % on {first.n_test} held-out images",
+        caption=f"Learnt from {first.n_train} labels; n-shot: from n per class, with the 95 % "
         "interval of the mean over 100 draws.",
         title_justify="left",
         caption_justify="left",
@@ -209,17 +206,18 @@ def show(scores: dict[str, Scores]) -> None:
     for column in ("", "linear", "k-NN", "kernel", *(f"{s}-shot" for s in shots)):
         table.add_column(column, justify="right" if column else "left", no_wrap=True)
     for name, row in scores.items():
-        cells = [f"{100 * x:.1f}" for x in (row["linear"], row["knn"], row["kernel"])]
-        cells += [_few(row["shots"].get(s)) for s in shots]
+        probes = (row.linear, row.knn, row.kernel)
+        cells = ["–" if x is None else f"{100 * x:.1f}" for x in probes]
+        cells += [_few(row.shots.get(s)) for s in shots]
         table.add_row(NAMES[name], *cells, style="bold" if name == "encoder" else "")
     console.print(table)
 
 
 def _few(shot: FewShot | None) -> str:
-    if shot is None:
+    if shot is None or shot.interval is None:
         return "–"
-    low, high = shot["interval"]
-    return f"{100 * shot['mean']:.1f} ±{50 * (high - low):.1f}"
+    low, high = shot.interval
+    return f"{100 * shot.mean:.1f} ±{50 * (high - low):.1f}"
 
 
 def _choose(indices: np.ndarray, most: int, seed: int) -> np.ndarray:

@@ -1,7 +1,6 @@
 """Few-shot accuracy: how far a handful of labels goes on frozen features."""
 
 from collections.abc import Iterable
-from typing import TypedDict
 
 import numpy as np
 from jaxtyping import Float
@@ -9,15 +8,8 @@ from scipy import stats
 from sklearn.preprocessing import normalize
 
 from isojepa.encoders.evaluation.labelled import Labelled, accuracy, check
+from isojepa.encoders.evaluation.results import FewShot
 from isojepa.encoders.evaluation.threads import half_the_cores
-
-
-class FewShot(TypedDict):
-    """Accuracy over the draws of labelled samples, in [0, 1]."""
-
-    mean: float
-    interval: list[float]
-    """95 % confidence interval of the mean (Student's t over draws), clipped to [0, 1]."""
 
 
 @half_the_cores()
@@ -28,7 +20,7 @@ def few_shot(
     shots: Iterable[int] = (1, 5, 10),
     draws: int = 100,
     seed: int = 0,
-) -> dict[str, FewShot]:
+) -> dict[int, FewShot | None]:
     """Nearest-class-mean accuracy with so many labelled samples per class, averaged over draws.
 
     Features are centred by the mean of all training features, which needs no label, and compared
@@ -43,7 +35,7 @@ def few_shot(
         draws: independent draws of the labelled samples; at least 2.
 
     Returns:
-        One entry per shot count, keyed by the count as text, as in scores.json.
+        One entry per shot count.
 
     Raises:
         UserError: fewer than two classes, or non-finite features.
@@ -55,7 +47,7 @@ def few_shot(
     train = Labelled(normalize(train.x - mean), train.y)
     queries = normalize(test.x - mean)
     classes, counts = np.unique(train.y, return_counts=True)
-    result: dict[str, FewShot] = {}
+    result: dict[int, FewShot | None] = {}
     for count in sorted(shots):
         if count > counts.min():
             continue
@@ -64,7 +56,7 @@ def few_shot(
             means = class_means(train, count, np.random.default_rng([seed, count, draw]))
             predictions = classes[(queries @ normalize(means).T).argmax(1)]
             accuracies.append(accuracy(predictions, test.y))
-        result[str(count)] = _summary(accuracies)
+        result[count] = _summary(accuracies)
     return result
 
 
@@ -83,4 +75,4 @@ def class_means(
 def _summary(accuracies: list[float]) -> FewShot:
     mean = float(np.mean(accuracies))
     half = float(stats.t.ppf(0.975, len(accuracies) - 1) * stats.sem(accuracies))
-    return {"mean": mean, "interval": [max(mean - half, 0.0), min(mean + half, 1.0)]}
+    return FewShot(mean=mean, interval=(max(mean - half, 0.0), min(mean + half, 1.0)))

@@ -43,13 +43,13 @@ def linear_probe(
     """Fit on train, with the penalty chosen on a stratified part of it; predict test.
 
     The objective is mean cross-entropy + penalty / 2 * |weights|^2, intercepts unpenalised, on
-    features brought by `standardise` to a mean square of 1. Ties go to the larger penalty.
+    features brought by `to_common_scale` to a mean square of 1. Ties go to the larger penalty.
 
     Raises:
         UserError: fewer than two classes, non-finite features, or nothing to validate on.
     """
     check(train, test)
-    x_train, x_test = standardise(train.x, test.x)
+    x_train, x_test = to_common_scale(train.x, test.x)
     train, test = Labelled(x_train, train.y), Labelled(x_test, test.y)
     fit, validation = validation_split(train, validation_fraction, seed)
     descending = sorted(penalties, reverse=True)
@@ -60,7 +60,7 @@ def linear_probe(
     return LinearProbe(accuracy(predictions, test.y), penalty, predictions)
 
 
-def standardise(
+def to_common_scale(
     train: Float[np.ndarray, "n d"], test: Float[np.ndarray, "m d"]
 ) -> tuple[Float[np.ndarray, "n r"], Float[np.ndarray, "m r"]]:
     """Centre by the training mean and divide by one global scale, r = min(n, d) dimensions out.

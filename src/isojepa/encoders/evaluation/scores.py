@@ -1,7 +1,6 @@
 """All scores of a frozen representation, and the baselines it has to beat."""
 
 from collections.abc import Iterator, Mapping
-from typing import NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -10,41 +9,29 @@ from sklearn.decomposition import PCA
 from sklearn.utils import gen_batches
 from torch.nn.functional import adaptive_avg_pool2d
 
-from isojepa.encoders.evaluation.few_shot import FewShot, few_shot
+from isojepa.encoders.evaluation.few_shot import few_shot
 from isojepa.encoders.evaluation.kernel import kernel_probe
 from isojepa.encoders.evaluation.knn import knn_probe
 from isojepa.encoders.evaluation.labelled import Labelled
 from isojepa.encoders.evaluation.linear import linear_probe
+from isojepa.encoders.evaluation.results import Scores
 from isojepa.encoders.evaluation.threads import half_the_cores
 
 
-class Scores(TypedDict):
-    """One entry of scores.json; accuracies on the test set, in [0, 1]."""
-
-    linear: float
-    knn: float
-    kernel: float
-    shots: dict[str, FewShot]
-    n_train: int
-    n_test: int
-    n_repeated: NotRequired[int]
-    """Test images that are, byte for byte, images trained on."""
-
-
-def score(train: Labelled, test: Labelled, *, seed: int = 0) -> Scores:
+def score_representation(train: Labelled, test: Labelled, *, seed: int = 0) -> Scores:
     """Fit every classifier on train, with its settings chosen inside train, and score it on test.
 
     Raises:
         UserError: fewer than two classes, non-finite features, or only one sample in every class.
     """
-    return {
-        "linear": linear_probe(train, test, seed=seed).accuracy,
-        "knn": knn_probe(train, test, seed=seed).accuracy,
-        "kernel": kernel_probe(train, test, seed=seed).accuracy,
-        "shots": few_shot(train, test, seed=seed),
-        "n_train": len(train.y),
-        "n_test": len(test.y),
-    }
+    return Scores(
+        linear=linear_probe(train, test, seed=seed).accuracy,
+        knn=knn_probe(train, test, seed=seed).accuracy,
+        kernel=kernel_probe(train, test, seed=seed).accuracy,
+        shots=few_shot(train, test, seed=seed),
+        n_train=len(train.y),
+        n_test=len(test.y),
+    )
 
 
 Features = tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "m d"]]
@@ -60,24 +47,25 @@ def evaluate_representations(
 ) -> Iterator[tuple[str, Scores]]:
     """Score several representations of the same samples, yielding (name, scores) one at a time."""
     for name, (x_train, x_test) in representations.items():
-        yield name, score(Labelled(x_train, y_train), Labelled(x_test, y_test), seed=seed)
+        train, test = Labelled(x_train, y_train), Labelled(x_test, y_test)
+        yield name, score_representation(train, test, seed=seed)
 
 
 @half_the_cores()
-def baselines(
+def pixel_baselines(
     train_images: UInt8[np.ndarray, "n h w c"], test_images: UInt8[np.ndarray, "m h w c"]
 ) -> dict[str, Features]:
     """What needs no learning: `pixels`, and `pca`, their first 64 principal components or fewer.
 
     Images larger than 32 x 32 are first shrunk to that by area averaging.
     """
-    train, test = pixels(train_images), pixels(test_images)
+    train, test = flat_pixels(train_images), flat_pixels(test_images)
     components = min(64, train.shape[1], train.shape[0] - 1)
     pca = PCA(components, random_state=0).fit(train)
     return {"pixels": (train, test), "pca": (pca.transform(train), pca.transform(test))}
 
 
-def pixels(images: UInt8[np.ndarray, "n h w c"], side: int = 32) -> Float[np.ndarray, "n d"]:
+def flat_pixels(images: UInt8[np.ndarray, "n h w c"], side: int = 32) -> Float[np.ndarray, "n d"]:
     """Flattened pixels in [0, 1], of images shrunk to at most side x side by area averaging."""
     height, width = images.shape[1:3]
     blocks = []

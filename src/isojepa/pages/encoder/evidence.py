@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,9 @@ from isojepa.embeddings.moments import Moments
 from isojepa.embeddings.samples import from_array
 from isojepa.embeddings.slices import SliceTest, sigreg_at_a_point, slice_test
 from isojepa.embeddings.spectrum import Spectrum, spectrum_of
+from isojepa.encoders.evaluation.results import Scores
 from isojepa.normality.characteristic_function import epps_pulley_floor
+from isojepa.pages.encoder.recorded import TrainingImages, TrainingSettings
 from isojepa.pages.run import Curve, Run
 from isojepa.theme import wording
 
@@ -39,19 +42,28 @@ class Evidence:
     finite: bool = True
     """Whether every embedding and projection of the sample is finite."""
 
+    @cached_property
+    def settings(self) -> TrainingSettings:
+        """How it was trained."""
+        return TrainingSettings.of(self.run.settings, self.run.path)
+
+    @cached_property
+    def images(self) -> TrainingImages:
+        """On what it was trained."""
+        return TrainingImages.of(self.run.record.data, self.run.path)
+
     @property
     def lambd(self) -> float | None:
-        lambd = self.run.settings.get("lambd")
-        return None if lambd is None else float(lambd)
+        return self.settings.lambd
 
     @property
     def batch_size(self) -> int | None:
-        return self.run.settings.get("batch_size")
+        return self.settings.batch_size
 
     @property
     def knots(self) -> tuple[int, float]:
         """Number of knots and the largest."""
-        return self.run.settings.get("knots", 17), float(self.run.settings.get("t_max", 3.0))
+        return self.settings.knots, self.settings.t_max
 
     @property
     def floor(self) -> float:
@@ -228,16 +240,17 @@ def falls(evidence: Evidence) -> list[Fall]:
 MEASURES = {"linear": "linear probe", "knn": "k-NN", "kernel": "kernel machine"}
 
 
+def measured(run: Run, name: str) -> list[float | None]:
+    """The accuracies of a representation, in the order of `MEASURES`."""
+    return [getattr(run.scores.get(name, Scores()), key) for key in MEASURES]
+
+
 def probes_are_fine(run: Run) -> bool:
     """Whether training made the encoder no worse by any measure, and better by one.
 
     False without the scores of both. The untrained encoder is the fair comparison: a linear probe
     rescales its input, so it reads a collapsed encoder as well as an untrained one.
     """
-    encoder, untrained = run.scores.get("encoder", {}), run.scores.get("untrained", {})
-    gains = [
-        encoder[key] - untrained[key]
-        for key in MEASURES
-        if encoder.get(key) is not None and untrained.get(key) is not None
-    ]
+    pairs = zip(measured(run, "encoder"), measured(run, "untrained"))
+    gains = [a - b for a, b in pairs if a is not None and b is not None]
     return bool(gains) and min(gains) >= -0.005 and max(gains) > 0

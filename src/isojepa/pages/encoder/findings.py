@@ -8,6 +8,7 @@ from isojepa.embeddings.findings import shape, spread, table
 from isojepa.embeddings.measurement import Measurement
 from isojepa.embeddings.slices import SliceTest
 from isojepa.embeddings.spectrum import Spectrum
+from isojepa.encoders.evaluation.results import Scores
 from isojepa.pages.encoder.evidence import (
     COLLAPSED_DEVIATION,
     GAUSSIAN_SHARE,
@@ -34,7 +35,7 @@ BEHIND_BASELINE = "The encoder is worse than a baseline"
 # The projections
 
 
-def scale(projections: Spectrum, lags: bool) -> Finding:
+def projection_scale(projections: Spectrum, lags: bool) -> Finding:
     """`lags`: see `Evidence.lags`."""
     detail = f"Each coordinate has a standard deviation of {number(projections.deviation)}"
     if lags:
@@ -63,7 +64,7 @@ def scale(projections: Spectrum, lags: bool) -> Finding:
     return Finding("good", "The projections keep their scale", f"{detail}; SIGReg asks for 1.")
 
 
-def rank(projections: Spectrum, *, fine: bool, lags: bool) -> Iterator[Finding]:
+def projection_rank(projections: Spectrum, *, fine: bool, lags: bool) -> Iterator[Finding]:
     """`fine`: the encoder scores above the untrained one, so a low rank need not be a loss."""
     effective, d = projections.uncentred_rank, projections.d
     detail = (
@@ -117,7 +118,7 @@ def beyond_scale(measurement: Measurement) -> Iterator[Finding]:
         yield replace(finding, level=level, detail=f"{finding.detail} {finding.remedy}".strip())
 
 
-def slices(test: SliceTest) -> Finding:
+def slice_finding(test: SliceTest) -> Finding:
     worst = (
         f"The worst of {test.slices} directions scores {number(test.worst)}, where {test.n:,} "
         f"Gaussian samples stay below {number(test.null_worst_95)} in 95 % of draws "
@@ -191,20 +192,21 @@ def progress(evidence: Evidence) -> Iterator[Finding]:
 BASELINES = {"pixels": "raw pixels", "pca": "PCA", "untrained": "the untrained encoder"}
 
 
-def scores(run: Run) -> Iterator[Finding]:
+def score_findings(run: Run) -> Iterator[Finding]:
     """The encoder's linear probe and k-NN against the same on each baseline."""
-    encoder = run.scores.get("encoder", {})
+    encoder = run.scores.get("encoder", Scores())
     behind: list[str] = []
     level: list[str] = []
     ahead: list[str] = []
     for name, title in BASELINES.items():
         for key in ("linear", "knn"):
-            ours, theirs = encoder.get(key), run.scores.get(name, {}).get(key)
+            ours = getattr(encoder, key)
+            theirs = getattr(run.scores.get(name, Scores()), key)
             if ours is None or theirs is None:
                 continue
             # Two standard errors of the difference of two shares of the test set.
             variance = ours * (1 - ours) + theirs * (1 - theirs)
-            margin = 2 * math.sqrt(variance / max(encoder.get("n_test", 1000), 1))
+            margin = 2 * math.sqrt(variance / max(encoder.n_test or 1000, 1))
             text = f"{title} by {MEASURES[key]} ({percent(ours)} against {percent(theirs)})"
             (behind if ours < theirs - margin else ahead if ours > theirs else level).append(text)
     if behind:
@@ -265,23 +267,24 @@ def pictures(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def skipped_files(run: Run) -> Iterator[Finding]:
-    data = run.config.get("data") or {}
-    skipped = data.get("skipped") or len(run.skipped)
+def skipped_files(evidence: Evidence) -> Iterator[Finding]:
+    run, data = evidence.run, evidence.images
+    skipped = data.skipped or len(run.skipped)
     if skipped:
-        total = skipped + (data.get("images") or 0)
+        total = skipped + (data.images or 0)
         yield Finding(
             "warning" if skipped > 0.05 * total else "note",
             f"{skipped:,} file{' was' if skipped == 1 else 's were'} skipped",
             f"{skipped:,} of {total:,} files could not be used; the reasons are listed below.",
         )
-    repeated, missing = data.get("repeated"), data.get("no_scores")
-    if repeated:
+    if data.repeated:
         yield Finding(
             "warning",
-            f"{repeated:,} held-out images are trained on too",
-            f"{repeated:,} of {data.get('test') or 0:,} held-out images are, byte for byte, images "
+            f"{data.repeated:,} held-out images are trained on too",
+            f"{data.repeated:,} of {data.test or 0:,} held-out images are, byte for byte, images "
             "that were trained on: scores on them say nothing of new images.",
         )
-    if missing and not run.scores and data.get("classes"):
-        yield Finding("note", "There are no scores", f"{missing[0].upper()}{missing[1:]}.")
+    if data.no_scores and not run.scores and data.classes:
+        yield Finding(
+            "note", "There are no scores", f"{data.no_scores[0].upper()}{data.no_scores[1:]}."
+        )

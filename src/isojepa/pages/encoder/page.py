@@ -23,7 +23,7 @@ from isojepa.pages.encoder.pictures import (
 )
 from isojepa.pages.encoder.verdict import compare as compare_runs
 from isojepa.pages.encoder.verdict import judge_training
-from isojepa.pages.run import Run, picture_width, read_run
+from isojepa.pages.run import Run, load_run, picture_width
 from isojepa.theme import style, wording
 from isojepa.theme.render import render
 
@@ -67,8 +67,8 @@ def build(run: Path, compare: Sequence[Path] = (), out: Path | None = None) -> P
     names = [path.resolve().name for path in (run, *compare)]
     if len(set(names)) < len(names):
         names = [str(path) for path in (run, *compare)]
-    case = gather(read_run(run, names[0]))
-    others = [gather(read_run(p, name), test=False) for p, name in zip(compare, names[1:])]
+    case = gather(load_run(run, names[0]))
+    others = [gather(load_run(p, name), test=False) for p, name in zip(compare, names[1:])]
     if out.is_dir():
         raise UserError(f"{out} is a folder: give the name of a file to write, {out}/report.html.")
     with writing(out):
@@ -151,14 +151,12 @@ def _comparison(case: Evidence, others: list[Evidence]) -> dict[str, Any]:
 
 
 def _details(run: Run) -> dict[str, Any]:
-    started = run.config.get("started")
+    started = run.record.made.started
     try:
         started = datetime.fromisoformat(str(started)).strftime("%d %B %Y, %H:%M")
     except ValueError:
         started = None
     return {
-        "data": run.config.get("data") or {},
-        "versions": run.config.get("versions") or {},
         "started": started,
         "views": data_uri(run.views, "png") if run.views else None,
         "views_small": run.views is not None and picture_width(run.views) < 560,

@@ -1,10 +1,11 @@
 """Scores, neighbours and runs side by side, as rows for the page's tables."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from isojepa.encoders.evaluation.results import FewShot, Scores
 from isojepa.pages.encoder.evidence import MEASURES, Evidence
 from isojepa.pages.encoder.pictures import cosine_neighbours, spread_queries
 from isojepa.pages.run import Run, Sample
@@ -20,7 +21,7 @@ REPRESENTATIONS = {
 }
 
 
-class Score(NamedTuple):
+class ScoreCell(NamedTuple):
     """One cell of the score table."""
 
     value: float | int | None
@@ -33,9 +34,9 @@ class ScoreTable(NamedTuple):
     """Accuracies by representation and reader."""
 
     measures: tuple[str, ...]
-    shots: tuple[str, ...]
+    shots: tuple[int, ...]
     """Numbers of labelled pictures a class."""
-    rows: tuple[tuple[str, tuple[Score, ...]], ...]
+    rows: tuple[tuple[str, tuple[ScoreCell, ...]], ...]
     """Title and cells, `measures` first and `shots` after them."""
     n_train: int | None
     n_test: int | None
@@ -43,14 +44,14 @@ class ScoreTable(NamedTuple):
 
 def score_table(run: Run) -> ScoreTable | None:
     """The scores of a run with the best of each column marked; None without scores."""
-    names = [name for name in REPRESENTATIONS if run.scores.get(name)]
+    names = [name for name in REPRESENTATIONS if run.scores.get(name, Scores()) != Scores()]
     if not names:
         return None
     scores = [run.scores[name] for name in names]
-    measures = [key for key in MEASURES if any(s.get(key) is not None for s in scores)]
-    shots = sorted({shot for s in scores for shot in s.get("shots") or {}}, key=int)
-    columns = [[_plain(s.get(key)) for s in scores] for key in measures]
-    columns += [[_shot((s.get("shots") or {}).get(shot)) for s in scores] for shot in shots]
+    measures = [key for key in MEASURES if any(getattr(s, key) is not None for s in scores)]
+    shots = sorted({shot for s in scores for shot in s.shots})
+    columns = [[_plain(getattr(s, key)) for s in scores] for key in measures]
+    columns += [[_shot(s.shots.get(shot)) for s in scores] for shot in shots]
     marked = [_mark_best(column) for column in columns]
     return ScoreTable(
         measures=tuple(measures),
@@ -59,24 +60,24 @@ def score_table(run: Run) -> ScoreTable | None:
             (REPRESENTATIONS[name], tuple(column[i] for column in marked))
             for i, name in enumerate(names)
         ),
-        n_train=scores[0].get("n_train"),
-        n_test=scores[0].get("n_test"),
+        n_train=scores[0].n_train,
+        n_test=scores[0].n_test,
     )
 
 
-def _plain(value: float | int | None) -> Score:
-    return Score(value, None, best=False)
+def _plain(value: float | int | None) -> ScoreCell:
+    return ScoreCell(value, None, best=False)
 
 
-def _shot(entry: dict[str, Any] | None) -> Score:
-    if not entry or entry.get("mean") is None:
+def _shot(entry: FewShot | None) -> ScoreCell:
+    if entry is None:
         return _plain(None)
-    low, high = entry.get("interval") or (None, None)
-    interval = None if low is None or high is None else (max(0.0, low), min(1.0, high))
-    return Score(entry["mean"], interval, best=False)
+    low, high = entry.interval or (0.0, 1.0)
+    interval = None if entry.interval is None else (max(0.0, low), min(1.0, high))
+    return ScoreCell(entry.mean, interval, best=False)
 
 
-def _mark_best(column: list[Score]) -> list[Score]:
+def _mark_best(column: list[ScoreCell]) -> list[ScoreCell]:
     known = [round(score.value, 3) for score in column if score.value is not None]
     return [
         score._replace(
@@ -156,7 +157,7 @@ def neighbourhoods(sample: Sample, count: int = 10, k: int = 8) -> Neighbourhood
 def run_rows(cases: Sequence[Evidence]) -> list[tuple[str, list[str]]]:
     """Title and one entry a run, for the table that compares them."""
     shapes = [case.projections for case in cases]
-    scores = [case.run.scores.get("encoder", {}) for case in cases]
+    scores = [case.run.scores.get("encoder", Scores()) for case in cases]
     rows = [
         ("λ", ["–" if case.lambd is None else f"{case.lambd:g}" for case in cases]),
         ("Loss at the end", [number(case.last("loss")) for case in cases]),
@@ -167,7 +168,7 @@ def run_rows(cases: Sequence[Evidence]) -> list[tuple[str, list[str]]]:
             "Effective rank of projections",
             ["–" if s is None else f"{s.uncentred_rank:.1f} of {s.d}" for s in shapes],
         ),
-        ("Linear probe", [percent(s.get("linear")) for s in scores]),
-        ("k-NN", [percent(s.get("knn")) for s in scores]),
+        ("Linear probe", [percent(s.linear) for s in scores]),
+        ("k-NN", [percent(s.knn) for s in scores]),
     ]
     return [(title, entries) for title, entries in rows if set(entries) != {"–"}]

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from isojepa.encoders.evaluation.results import Scores
 from isojepa.pages.encoder import findings
 from isojepa.pages.encoder.evidence import (
     COLLAPSED_DEVIATION,
@@ -61,7 +62,7 @@ def judge_training(evidence: Evidence) -> Verdict:
 
 def _findings(state: str, evidence: Evidence) -> list[Finding]:
     run, projections = evidence.run, evidence.projections
-    found = list(findings.scores(run))
+    found = list(findings.score_findings(run))
     if state == "diverged":
         detail = "The last loss, or embeddings in the sample, are NaN or infinite."
         found.append(Finding("problem", "Some numbers are not finite", detail))
@@ -69,19 +70,19 @@ def _findings(state: str, evidence: Evidence) -> list[Finding]:
         found += findings.sigreg(evidence)
     if projections is not None:
         fine = probes_are_fine(run)
-        found.append(findings.scale(projections, evidence.lags))
-        found += findings.rank(projections, fine=fine, lags=evidence.lags)
+        found.append(findings.projection_scale(projections, evidence.lags))
+        found += findings.projection_rank(projections, fine=fine, lags=evidence.lags)
     found += findings.settings(evidence)
     found += findings.pictures(evidence)
     if state == "collapsed":  # nothing else that looks good, or could improve, matters then
         found = [finding for finding in found if finding.level != "good"]
     else:
-        found += [findings.slices(evidence.slices)] if evidence.slices is not None else []
+        found += [findings.slice_finding(evidence.slices)] if evidence.slices is not None else []
         found += (
             findings.beyond_scale(evidence.measurement) if evidence.measurement is not None else []
         )
         found += findings.progress(evidence)
-    found += findings.skipped_files(run)
+    found += findings.skipped_files(evidence)
     return gravest_first(found)
 
 
@@ -132,7 +133,7 @@ def _summary(state: str, evidence: Evidence, found: list[Finding]) -> str:
     on_a_line = projections is not None and projections.deviation >= COLLAPSED_DEVIATION
     summary = SUMMARIES[state].format(place="line" if on_a_line else "point")
     if state in ALIVE:
-        linear = evidence.run.scores.get("encoder", {}).get("linear")
+        linear = evidence.run.scores.get("encoder", Scores()).linear
         if linear is not None:
             summary += f" A linear probe on them is right {percent(linear)} of the time."
         problems = [lower_first(f.title) for f in found if f.level == "problem"]
@@ -167,7 +168,7 @@ def _reasons(state: str, evidence: Evidence) -> Iterator[str]:
 
 
 def _remedies(state: str, evidence: Evidence, found: list[Finding]) -> Iterator[str]:
-    lambd, steps = evidence.lambd, evidence.run.settings.get("steps")
+    lambd, steps = evidence.lambd, evidence.settings.steps
     behind = any(finding.title == BEHIND_BASELINE for finding in found)
     if state == "diverged":
         yield "Lower the learning rate, or train in float32, and start again."
@@ -189,7 +190,7 @@ def _remedies(state: str, evidence: Evidence, found: list[Finding]) -> Iterator[
     if state in ALIVE and narrow and lambd is not None and lambd < 0.05:
         yield f"Give SIGReg more weight than {lambd:g}, to open more directions: --lambd 0.05."
     if state == "still improving" or (state == "healthy" and behind):
-        yield f"Train longer{f': --steps {2 * steps}' if isinstance(steps, int) else ''}."
+        yield f"Train longer{f': --steps {2 * steps}' if steps else ''}."
     if state in ALIVE and behind:
         yield (
             "Look at the views below. Weaken those that crop, blur or recolour away what tells the "

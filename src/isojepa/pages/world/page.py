@@ -64,8 +64,7 @@ def write_world_page(run: Path, out: Path | None = None) -> Path:
 
 
 def _render(world: WorldRun) -> str:
-    config = world.run.config
-    data = config.get("data") or {}
+    record = world.run.record
     return render(
         Path(__file__).with_name("page.html"),
         figures_of(world),
@@ -73,7 +72,7 @@ def _render(world: WorldRun) -> str:
         run=world.run,
         verdict=judge_world_model(world),
         facts=_facts(world),
-        controls=[control_section(c, data.get("frame_size")) for c in world.controls],
+        controls=[control_section(c, record.data.get("frame_size")) for c in world.controls],
         probes=probe_rows(world.probes),
         diagnosis=judge_samples(world.embeddings) if world.embeddings else None,
         surprised=surprise_strips(world),
@@ -83,9 +82,9 @@ def _render(world: WorldRun) -> str:
         imagined_film=data_uri(world.film, "gif") if world.film else None,
         missing=_missing(world),
         commands=_commands(world),
-        data=data,
-        versions=config.get("versions") or {},
-        started=_date(config.get("started")),
+        data=record.data,
+        versions=record.made.versions,
+        started=_date(record.made.started),
         version=__version__,
     )
 
@@ -117,7 +116,7 @@ def _facts(world: WorldRun) -> list[Fact]:
     teleport = world.surprise.conditions.get("teleport") if world.surprise else None
     if teleport:
         facts.append(Fact("Teleports noticed", fixed(teleport.auc), "area under ROC, 0.5 is blind"))
-    if (seconds := world.run.config.get("seconds")) is not None:
+    if (seconds := world.run.record.seconds) is not None:
         facts.append(
             Fact(
                 "Training time",
@@ -143,7 +142,7 @@ def _missing(world: WorldRun) -> list[tuple[str, str]]:
 
 def _commands(world: WorldRun) -> list[str]:
     parts = (world.probes, world.surprise, world.decoder, *(c.result for c in world.controls))
-    commands = [world.run.config.get("command")]
+    commands = [world.run.record.made.command]
     commands += [part.provenance.command for part in parts if part]
     return list(dict.fromkeys(command for command in commands if command))
 

@@ -9,7 +9,7 @@ import numpy as np
 from isojepa.boundaries import reading
 from isojepa.embeddings.measurement import LEAST_ROWS, Measurement, measure
 from isojepa.embeddings.samples import from_array
-from isojepa.pages.run import Run, read_run
+from isojepa.pages.run import Run, load_run
 from isojepa.runs.arrays import read_arrays
 from isojepa.runs.typed import from_json, read_json, read_result
 from isojepa.world.analysis.decoder import DecoderResult
@@ -79,7 +79,7 @@ def read_world_run(path: Path) -> WorldRun:
     surprise, surprise_arrays = _part(path / "surprise.json", SurpriseResult, SurpriseArrays)
     decoder, decoder_arrays = _part(path / "decoder.json", DecoderResult, DecoderArrays)
     return WorldRun(
-        run=read_run(path),
+        run=load_run(path),
         controls=_controls(path),
         probes=probes,
         probe_arrays=probe_arrays,
