@@ -90,7 +90,7 @@ def run(config: WorldDemoConfig) -> Path:
         Interrupted: after Ctrl-C or SIGTERM while it trains; the same command goes on.
     """
     settings = {k: v for k, v in asdict(config).items() if k != "out"} | {"version": __version__}
-    done = begin(config.out, settings)
+    done = parts_done(config.out, settings)
     anew = False
     for step in steps_of(config):
         if not anew and step.name in done and _digest(step.file) == done[step.name].sha256:
@@ -122,7 +122,7 @@ def run(config: WorldDemoConfig) -> Path:
     return page
 
 
-def begin(out: Path, settings: dict[str, object]) -> dict[str, Done]:
+def parts_done(out: Path, settings: dict[str, object]) -> dict[str, Done]:
     """Make the folder, or empty it of an earlier demo; returns what is done.
 
     Raises:

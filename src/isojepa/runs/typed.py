@@ -7,8 +7,8 @@ of older and of newer versions load. Numbers that are not finite are written as 
 
 import json
 import math
-from dataclasses import MISSING, Field, fields, is_dataclass
-from functools import cache
+from collections.abc import Callable
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import (
@@ -19,6 +19,7 @@ from typing import (
     NoReturn,
     TypeVar,
     Union,
+    cast,
     get_args,
     get_origin,
     get_type_hints,
@@ -57,10 +58,9 @@ def to_json(value: object) -> Any:
         return str(value)
     if not is_dataclass(value):
         return value
-    made: dict[str, Any] = {}
-    kind: Any = type(value)
-    for entry in _entries(kind):
-        part = getattr(value, entry.field.name)
+    made: dict[str, object] = {}
+    for entry in _entries(type(value)):
+        part = getattr(value, entry.name)
         if entry.mark in (INLINE, OTHERS):
             made |= to_json(part)
         elif part is not None or entry.mark != SPARSE:
@@ -79,7 +79,7 @@ def from_json(kind: type[T], content: object, path: Path) -> T:
     Raises:
         UserError: naming the file and the entry that is missing or cannot be one.
     """
-    return _read(kind, content, _Place(path))
+    return cast(T, _read(kind, content, _Place(path)))
 
 
 def entry_from_json(hint: object, value: object, path: Path, entry: str) -> Any:
@@ -112,22 +112,25 @@ def write_result(path: Path, result: object) -> None:
 
 
 class _Entry(NamedTuple):
-    field: Field[Any]
-    hint: Any
+    name: str
+    hint: object
     key: str
     mark: object
+    required: bool
 
 
-@cache
 def _entries(kind: type) -> tuple[_Entry, ...]:
+    """The fields of a dataclass, those with all other keys last."""
     hints = get_type_hints(kind, include_extras=True)
     entries = []
     for one in fields(kind):
         hint, mark = hints[one.name], None
         if get_origin(hint) is Annotated:
             hint, mark, *_ = get_args(hint)
-        entries.append(_Entry(one, hint, mark.name if isinstance(mark, Key) else one.name, mark))
-    return tuple(entries)
+        key = mark.name if isinstance(mark, Key) else one.name
+        required = one.default is MISSING and one.default_factory is MISSING
+        entries.append(_Entry(one.name, hint, key, mark, required))
+    return tuple(sorted(entries, key=lambda entry: entry.mark == OTHERS))
 
 
 class _Place(NamedTuple):
@@ -146,7 +149,7 @@ class _Place(NamedTuple):
         raise UserError(f"{shown(self.path)}: damaged ({shown(self.entry or 'it')} {why})")
 
 
-def _read(hint: Any, value: object, at: _Place) -> Any:
+def _read(hint: object, value: object, at: _Place) -> object:
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         return _one_of(inner, value, at)
@@ -162,14 +165,15 @@ def _read(hint: Any, value: object, at: _Place) -> Any:
         return _array((*inner, ...), value, at)
     if origin is tuple:
         return tuple(_array(inner, value, at))
-    if is_dataclass(hint):
+    if isinstance(hint, type) and is_dataclass(hint):
         return _object(hint, value, at)
     if isinstance(hint, type) and issubclass(hint, tuple):
-        return hint(*_array(tuple(get_type_hints(hint).values()), value, at))
+        make: Callable[..., object] = hint
+        return make(*_array(tuple(get_type_hints(hint).values()), value, at))
     return _scalar(hint, value, at)
 
 
-def _one_of(hints: tuple[Any, ...], value: object, at: _Place) -> Any:
+def _one_of(hints: tuple[object, ...], value: object, at: _Place) -> object:
     if NoneType in hints and (value is None or _is_endless(value)):
         return None
     *others, last = (hint for hint in hints if hint is not NoneType)
@@ -181,28 +185,29 @@ def _one_of(hints: tuple[Any, ...], value: object, at: _Place) -> Any:
     return _read(last, value, at)
 
 
-def _object(kind: Any, value: object, at: _Place) -> Any:
+def _object(kind: type, value: object, at: _Place) -> object:
     if not isinstance(value, dict):
         at.damaged(value)
     return _taken_from({str(key): part for key, part in value.items()}, kind, at)
 
 
-def _taken_from(rest: dict[str, object], kind: Any, at: _Place) -> Any:
+def _taken_from(rest: dict[str, object], kind: object, at: _Place) -> object:
     """A dataclass of some keys of an object, which are removed from it."""
-    given: dict[str, Any] = {}
-    for field, hint, key, mark in sorted(_entries(kind), key=lambda entry: entry.mark == OTHERS):
+    assert isinstance(kind, type)
+    given: dict[str, object] = {}
+    for name, hint, key, mark, required in _entries(kind):
         if mark == INLINE:
-            given[field.name] = _taken_from(rest, hint, at)
+            given[name] = _taken_from(rest, hint, at)
         elif mark == OTHERS:
-            given[field.name] = rest
+            given[name] = rest
         elif key in rest:
-            given[field.name] = _read(hint, rest.pop(key), at.inside(key))
-        elif field.default is MISSING and field.default_factory is MISSING:
+            given[name] = _read(hint, rest.pop(key), at.inside(key))
+        elif required:
             at.inside(key).fail("is missing")
     return kind(**given)
 
 
-def _array(hints: tuple[Any, ...], value: object, at: _Place) -> list[Any]:
+def _array(hints: tuple[object, ...], value: object, at: _Place) -> list[object]:
     if not isinstance(value, list):
         at.damaged(value)
     if hints[1:] == (Ellipsis,):
@@ -212,20 +217,19 @@ def _array(hints: tuple[Any, ...], value: object, at: _Place) -> list[Any]:
     return [_read(hint, part, at.inside(i)) for i, (hint, part) in enumerate(zip(hints, value))]
 
 
-def _scalar(hint: Any, value: object, at: _Place) -> Any:
+def _scalar(hint: object, value: object, at: _Place) -> object:
     if hint in (object, Any):
         return value
-    if hint in (int, float):
-        kinds = int if hint is int else int | float
-        if isinstance(value, bool) or not isinstance(value, kinds) or _is_endless(value):
-            at.damaged(value)
-        return hint(value)
-    if not isinstance(value, str if hint is Path else hint):
+    if hint is float and type(value) is int and not _is_endless(value):
+        return float(value)
+    if hint is Path and isinstance(value, str):
+        return Path(value)
+    if type(value) is not hint or _is_endless(value):
         at.damaged(value)
-    return hint(value) if hint is Path else value
+    return value
 
 
-def _key(hint: Any, key: str, at: _Place) -> Any:
+def _key(hint: object, key: str, at: _Place) -> object:
     if hint is not int:
         return key
     return int(key) if key.isdecimal() else at.damaged(key)

@@ -43,6 +43,8 @@ def control_section(control: FilmedControl, frame_size: int | None) -> ControlSe
     """What the page shows of one evaluation; `frame_size` is the model's."""
     result = control.result
     recipe = to_json(result.recipe) if result.recipe else {}
+    if result.recipe:
+        recipe |= result.recipe.planner.others | {"planner": result.recipe.planner.name}
     asked = {k: v for k, v in to_json(result.config).items() if v is not None}
     film = data_uri(control.film, "gif") if control.film else None
     bars = tuple(_bars(result, frame_size))

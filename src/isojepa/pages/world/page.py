@@ -14,7 +14,6 @@ from isojepa.errors import UserError
 from isojepa.files import write_atomically
 from isojepa.pages.world.control_table import control_section
 from isojepa.pages.world.figures import figures_of
-from isojepa.pages.world.probe_table import probe_rows
 from isojepa.pages.world.strips import imagined_strips, stills, surprise_strips
 from isojepa.pages.world.surprise_plots import event_style
 from isojepa.pages.world.verdict import judge_world_model, share
@@ -24,6 +23,11 @@ from isojepa.theme.wording import duration, fixed
 from isojepa.version import __version__
 
 log = logging.getLogger(__name__)
+REPRESENTATIONS = {
+    "model": "This model",
+    "untrained": "The same model, untrained",
+    "pixels": "PCA of the frames",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +77,7 @@ def _render(world: WorldRun) -> str:
         verdict=judge_world_model(world),
         facts=_facts(world),
         controls=[control_section(c, record.data.get("frame_size")) for c in world.controls],
-        probes=probe_rows(world.probes),
+        representations=REPRESENTATIONS,
         diagnosis=judge_samples(world.embeddings) if world.embeddings else None,
         surprised=surprise_strips(world),
         event_style=event_style,

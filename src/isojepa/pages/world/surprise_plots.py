@@ -127,6 +127,6 @@ def surprise_histogram(arrays: SurpriseArrays) -> figure:
             left=10 ** edges[:-1], right=10 ** edges[1:], top=counts, bottom=0, color=colour,
             alpha=0.5, line_color=None, legend_label=name,
         )  # fmt: skip
-    plot.xaxis.formatter = PrintfTickFormatter(format="%g")
+    plot.xaxis.formatter = PrintfTickFormatter(format="%.3g")
     plot.y_range = DataRange1d(start=0)
     return plot

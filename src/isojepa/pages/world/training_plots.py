@@ -3,7 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
-from bokeh.models import ColumnDataSource, FixedTicker, NumeralTickFormatter, Range1d
+from bokeh.models import (
+    AdaptiveTicker,
+    ColumnDataSource,
+    FixedTicker,
+    NumeralTickFormatter,
+    Range1d,
+)
 from bokeh.plotting import figure
 
 from isojepa.pages.world.world_run import WorldRun
@@ -128,6 +134,7 @@ def _plot_over_updates(
         y_axis_type="log" if log else "linear",
     )  # fmt: skip
     plot.xaxis.formatter = NumeralTickFormatter(format="0,0")
+    plot.xaxis.ticker = AdaptiveTicker(min_interval=1)
     if log:
         low = 0.8 * float(values.min()) if least is None else min(least, float(values.min()))
         high = 1.25 * float(values.max())

@@ -267,8 +267,8 @@ def _beats(control: FilmedControl, name: str) -> bool:
 
 
 def share(value: float) -> str:
-    """Three significant digits: 100 %, 98.3 %, 5.34 %."""
-    return f"{100 * value:.3g}\N{NO-BREAK SPACE}%"
+    """Three significant digits: 100 %, 98.3 %, 5.34 %; more above: 1,234 %."""
+    return f"{number(100 * value)}\N{NO-BREAK SPACE}%"
 
 
 def _range(low: float, high: float) -> str:

@@ -50,6 +50,12 @@ class RepresentationScores:
         """Those that were probed, by name."""
         return {name: scores for name, scores in vars(self).items() if scores is not None}
 
+    @property
+    def best(self) -> tuple[float, float]:
+        """The highest r of the linear probes and of the MLPs."""
+        every = self.present.values()
+        return max(one.linear.r or 0.0 for one in every), max(one.mlp.r or 0.0 for one in every)
+
 
 @dataclass(frozen=True, kw_only=True)
 class QuantityScores:

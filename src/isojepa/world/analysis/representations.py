@@ -38,7 +38,7 @@ def representations_of(study: Study, rows: ProbedRows, *, seed: int) -> dict[str
         name: Embedded(*(embed_rows(model, study.trajectories, part) for part in rows))
         for name, model in models.items()
     }
-    return found | {"pixels": principal_components(study, rows, seed=seed)}
+    return found | {"pixels": frame_components(study, rows, seed=seed)}
 
 
 def untrained(model: WorldModel, *, seed: int) -> WorldModel:
@@ -49,7 +49,7 @@ def untrained(model: WorldModel, *, seed: int) -> WorldModel:
     return fresh.to(next(model.parameters()).device).eval()
 
 
-def principal_components(study: Study, rows: ProbedRows, *, seed: int) -> Embedded:
+def frame_components(study: Study, rows: ProbedRows, *, seed: int) -> Embedded:
     """Of small frames, as many as the embedding has dimensions."""
     size = min(THUMBNAIL, study.model.frame_size)
     x, x_new = (

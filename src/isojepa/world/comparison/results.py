@@ -32,7 +32,7 @@ NOTE = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeldOutMeasures:
+class LastMeasures:
     """The last that was measured on held-out clips, as metrics.jsonl names it."""
 
     held_out_prediction: float | None = None
@@ -52,7 +52,7 @@ class ContenderResult:
     by_seed: tuple[float, ...]
     training_seconds: tuple[float, ...]
     """One per seed; none for what is not trained."""
-    held_out: tuple[HeldOutMeasures, ...]
+    held_out: tuple[LastMeasures, ...]
     """One per seed; none for what has no embeddings."""
 
 
@@ -100,15 +100,15 @@ def contender_results(
             difference=None if name == OURS else paired_difference(success, ours),
             by_seed=tuple(float(one.success.mean()) for one in scored),
             training_seconds=tuple(read_run(folder).seconds or 0.0 for folder in folders),
-            held_out=tuple(held_out_measures(f) for f in folders if name != CLONING),
+            held_out=tuple(last_measures(f) for f in folders if name != CLONING),
         )
     return results
 
 
-def held_out_measures(folder: Path) -> HeldOutMeasures:
+def last_measures(folder: Path) -> LastMeasures:
     """The last measures on held-out clips of a run; all None without any."""
     measured = [line for line in read_metrics(folder) if "held_out_prediction" in line]
-    return from_json(HeldOutMeasures, measured[-1] if measured else {}, folder / "metrics.jsonl")
+    return from_json(LastMeasures, measured[-1] if measured else {}, folder / "metrics.jsonl")
 
 
 def comparison_rows(result: ComparisonResult) -> list[tuple[str, ...]]:
