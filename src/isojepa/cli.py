@@ -118,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if rank() != 0:
             return 0
         _say(str(error))
-        return 128 + error.number
+        return 128 + error.number if error.number else 0
     except RuntimeError as error:
         if not lost_another(error):
             raise

@@ -20,7 +20,7 @@ from isojepa.encoders import pretrain
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.modalities.modality import Batch, Views
 from isojepa.errors import UserError
-from isojepa.runs.checkpoints import load_checkpoint, newest_intact
+from isojepa.runs.checkpoints import list_checkpoints, load_checkpoint, newest_intact
 from isojepa.runs.metrics import read_metrics
 from isojepa.training.interrupted import Interrupted
 from isojepa.training.optimise import Update
@@ -218,6 +218,22 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(
     kept, _ = newest_intact(quick.out / "checkpoints")
     assert kept.step == 4
     assert all(x.isfinite().all() for x in kept.weights.values())
+
+
+def test_time_that_is_up_saves_and_stops_and_the_rest_is_the_same(quick: PretrainConfig) -> None:
+    whole = pretrain.run(replace(quick, out=quick.out.with_name("whole")))
+    for step in (1, 2, 3):
+        with pytest.raises(Interrupted, match=f"update {step};") as stopped:
+            pretrain.run(replace(quick, max_minutes=1e-9, resume=step > 1))
+        assert stopped.value.number == 0
+    pretrain.run(replace(quick, max_minutes=60.0, resume=True))
+    assert same(final(whole), final(quick.out))
+
+
+def test_minutes_save_between_the_usual_checkpoints(quick: PretrainConfig) -> None:
+    pretrain.run(replace(quick, steps=3, save_every=100, save_minutes=1e-9, keep=9))
+    names = [p.name for p in list_checkpoints(quick.out / "checkpoints")]
+    assert names == ["step-00000001", "step-00000002", "step-00000003"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

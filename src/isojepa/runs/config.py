@@ -35,6 +35,10 @@ class RunConfig(ABC):
     """Updates between two lines of metrics.jsonl."""
     save_every: int | None = None
     """Updates between two checkpoints. Default: a tenth of the steps, but 100 to 1,000."""
+    save_minutes: float | None = None
+    """Most minutes between two checkpoints, whatever --save-every says."""
+    max_minutes: float | None = None
+    """Save and stop after so many minutes, for queues that end jobs; go on with --resume."""
     keep: int = 2
     """Checkpoints kept, besides checkpoints/best where there is one."""
     tensorboard: bool = True
@@ -49,7 +53,7 @@ class RunConfig(ABC):
 
     may_differ: ClassVar[frozenset[str]] = frozenset({
         "out", "data", "resume", "overwrite", "device", "tensorboard", "wandb", "keep", "log_every",
-        "save_every",
+        "save_every", "save_minutes", "max_minutes",
     })  # fmt: skip
     """Settings that a run that is gone on with may be given anew."""
 
@@ -57,5 +61,8 @@ class RunConfig(ABC):
         as_paths(self, "data", "out")
         require_at_most(self, {"devices": 10**5, "seed": 2**63 - 1})
         require_at_least_one(self, ("devices", "log_every", "save_every", "keep"))
+        for minutes in (self.save_minutes, self.max_minutes):
+            positive = minutes is None or minutes > 0
+            require(positive, "--save-minutes and --max-minutes must be positive")
         require(self.seed >= 0, "--seed must not be negative")
         require(not (self.resume and self.overwrite), "give --resume or --overwrite, not both")

@@ -6,7 +6,10 @@ from isojepa.boundaries import shown
 
 
 class Interrupted(Exception):
-    """The user, or the machine, asked the run to stop; it was saved first."""
+    """The user, the machine or --max-minutes asked the run to stop; it was saved first.
+
+    `number` is the signal's, 0 for --max-minutes.
+    """
 
     def __init__(self, number: int, step: int, run: Path, remedy: str | None = None) -> None:
         remedy = remedy or f"--resume --out {shown(run)}"

@@ -5,7 +5,7 @@ Here all of them hear of it, all fail, and the first one says why.
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -15,7 +15,8 @@ from isojepa.errors import UserError
 
 T = TypeVar("T")
 LOST = ("Connection closed by peer", "Connection reset", "Connection refused", "Broken pipe")
-_groups: dict[Any, Any] = {}  # by the default group, of which a script may have several in turn
+# By the default group, of which a script may have several in turn
+_groups: dict[object, object] = {}
 
 
 class SaidByFirst(UserError):
@@ -49,7 +50,7 @@ def together(action: Callable[[], T]) -> T:
     return result  # type: ignore[return-value]
 
 
-def on_first(action: Callable[[], Any]) -> None:
+def on_first(action: Callable[[], object]) -> None:
     """Do something on the first rank only, while the others wait; its failure is everybody's."""
     together(action if rank() == 0 else lambda: None)
 
@@ -71,10 +72,10 @@ def lost_another(error: BaseException) -> bool:
     return isinstance(error, network) or any(words in str(error) for words in LOST)
 
 
-def _group() -> Any:
+def _group() -> dist.ProcessGroup | None:
     """A group on the processors: agreeing does not wait for what a GPU is doing."""
     whole = dist.group.WORLD
     if whole not in _groups:
         _groups.clear()
         _groups[whole] = dist.new_group(backend="gloo")
-    return _groups[whole]
+    return _groups[whole]  # type: ignore[return-value]

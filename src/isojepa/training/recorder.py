@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -37,6 +37,15 @@ from isojepa.training.trackers import Trackers
 log = logging.getLogger(__name__)
 
 
+@runtime_checkable
+class Stateful(Protocol):
+    """What is saved with a run, and restored."""
+
+    def state_dict(self) -> Json: ...
+
+    def load_state_dict(self, state: Json) -> object: ...
+
+
 class Diverged(UserError):
     """The loss is no longer a number."""
 
@@ -65,12 +74,12 @@ class Recorder:
         self,
         config: RunConfig,
         model: nn.Module,
-        others: Mapping[str, Any],
+        others: Mapping[str, Stateful | None],
         fabric: Fabric,
         trackers: Trackers,
         rate: Callable[[int], float],
     ) -> None:
-        self.out, self.keep, self._half = config.out, config.keep, config.precision == "16-mixed"
+        self.config, self.out = config, config.out
         self.model, self.fabric, self.rate, self._trackers = model, fabric, rate, trackers
         self.others = {name: other for name, other in others.items() if other is not None}
         self.step = 0
@@ -107,12 +116,14 @@ class Recorder:
         self._metrics = Metrics(self.out, start=self.step)
         self._trackers.begin(self._record.config, purge_step=self.step)
 
-    def remember(self, update: Update[Any, Terms]) -> None:
+    def remember(self, update: Update[object, Terms]) -> None:
         """Keep an update's loss and gradient norm, without waiting until they are computed."""
         self.step = update.step
         self._since_line.append((update.step, update.terms.loss, update.grad_norm))
 
-    def line(self, update: Update[Any, Terms], unit: str, batch_size: int, per_epoch: int) -> Json:
+    def line(
+        self, update: Update[object, Terms], unit: str, batch_size: int, per_epoch: int
+    ) -> Json:
         """What every line of metrics says of an update: its terms, its rates, and the speed so far.
 
         Args:
@@ -162,7 +173,7 @@ class Recorder:
         if not all(x.isfinite().all() for x in weights.values() if x.is_floating_point()):
             raise Diverged(self._diagnosis(step, "the weights"))
         if self.fabric.global_rank == 0:
-            save_checkpoint(self.out / "checkpoints", self._checkpoint(step), keep=self.keep)
+            save_checkpoint(self.out / "checkpoints", self._checkpoint(step), keep=self.config.keep)
 
     def keep_best(self, step: int, scores: dict[str, float], export: Export) -> None:
         """Keep this update's state apart, where its scores, the first before the next, are best.
@@ -230,7 +241,7 @@ class Recorder:
             kept = f"the checkpoint of update {checkpoint.step} is kept"
         cause = f"the learning rate, {self.rate(step - 1):.3g} at that update, is likely too high"
         norms = [norm.item() for at, _, norm in self._since_line if at < step]
-        if self._half:
+        if self.config.precision == "16-mixed":
             cause += ", or float16 overflowed (try --precision bf16-mixed)"
         if norms:
             cause += f"; the gradient norm before it was {norms[-1]:.3g}"

@@ -8,8 +8,9 @@ import os
 import secrets
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from isojepa.boundaries import reaching, trying
 from isojepa.errors import UserError
@@ -66,7 +67,7 @@ class TensorBoard:
     def close(self) -> None:
         self._records.close()
 
-    def _write(self, **event: Any) -> None:
+    def _write(self, **event: object) -> None:
         from tensorboard.compat.proto.event_pb2 import Event
 
         self._records.write(Event(wall_time=time.time(), **event).SerializeToString())
@@ -130,7 +131,7 @@ class Trackers:
             self._do(tracker, lambda one: one.close())
         self._open = []
 
-    def _do(self, tracker: Tracker, action: Any) -> None:
+    def _do(self, tracker: Tracker, action: Callable[[Tracker], object]) -> None:
         done = False
         with trying(tracker.name):
             action(tracker)

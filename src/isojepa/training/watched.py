@@ -1,7 +1,9 @@
 """Updates under a progress bar, with the signals that stop a run and the memory it keeps."""
 
 import logging
+import math
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from types import FrameType
@@ -14,6 +16,7 @@ from isojepa.training.ranks import largest
 from isojepa.training.recorder import Recorder
 
 log = logging.getLogger(__name__)
+SAVE, TIME_IS_UP = 1, 128  # signals have the numbers between
 
 
 @contextmanager
@@ -28,7 +31,7 @@ def watched(
 
     Raises:
         Interrupted: by the iterator, on all ranks, after Ctrl-C or SIGTERM on any, once the
-            recorder has saved the run.
+            recorder has saved the run; likewise once --max-minutes are over.
     """
     memory = kept_memory() if recorder.fabric.device.type == "cpu" else nullcontext()
     with (
@@ -37,20 +40,34 @@ def watched(
         bar(steps, title, done=recorder.step) as advance,
         stop_signals() as received,
     ):
-        yield _follow(updates, recorder, advance, received)
+        yield _follow(updates, recorder, steps, advance, received)
 
 
 def _follow(
-    updates: Iterator[Update[B, T]], recorder: Recorder, advance: Advance, received: list[int]
+    updates: Iterator[Update[B, T]],
+    recorder: Recorder,
+    steps: int,
+    advance: Advance,
+    received: list[int],
 ) -> Iterator[Update[B, T]]:
+    started = saved = time.monotonic()
     for update in updates:
         recorder.remember(update)
         yield update
         advance(1, recorder.words)
-        number = largest(received[0] if received else 0)
-        if number:
+        now = time.monotonic()
+        if received:
+            asked = received[0]
+        elif now - started >= 60 * (recorder.config.max_minutes or math.inf):
+            asked = TIME_IS_UP
+        else:
+            asked = int(now - saved >= 60 * (recorder.config.save_minutes or math.inf))
+        asked = largest(asked)  # clocks differ: what one rank asks for, all do
+        if asked:
             recorder.save(update.step)
-            raise Interrupted(number, update.step, recorder.out)
+            saved = now
+        if asked > SAVE and (asked != TIME_IS_UP or update.step < steps):
+            raise Interrupted(asked % TIME_IS_UP, update.step, recorder.config.out)
 
 
 @contextmanager
