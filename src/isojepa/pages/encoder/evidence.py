@@ -101,7 +101,7 @@ class Evidence:
         if sample is None or len(sample.thumbnails) < 2:
             return False
         pictures, z = sample.thumbnails, sample.embeddings
-        same = (pictures == pictures[:1]).all()
+        same = (pictures == pictures[:1]).all() and np.isfinite(z).all()
         return bool(same and np.ptp(z, axis=0).max() <= 1e-3 * np.abs(z).max())
 
     def last(self, key: str) -> float | None:
