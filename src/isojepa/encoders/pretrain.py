@@ -129,8 +129,7 @@ def train(
                 recorder.keep_best(step, scores, lambda to: export_encoder(to / "encoder", encoder))
             if due(step, plan.save_every, plan.steps):
                 recorder.save(step)
-    if fabric.global_rank == 0:
-        finish(prepared, jepa, recorder)
+    on_first(lambda: finish(prepared, jepa, recorder))
     recorder.finish()
 
 

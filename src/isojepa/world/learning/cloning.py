@@ -18,7 +18,7 @@ from isojepa.randomness import Stream, seed_from
 from isojepa.runs.checkpoints import contiguous
 from isojepa.runs.record import read_run
 from isojepa.training.optimise import optimise
-from isojepa.training.ranks import together
+from isojepa.training.ranks import on_first, together
 from isojepa.training.recorder import due
 from isojepa.training.watched import watched
 from isojepa.world.episodes.trajectories import Clips
@@ -106,8 +106,8 @@ def train_policy(config: WorldTrainConfig) -> GoalPolicy:
                 recorder.log(line, "error {loss:.3f}".format(**line))
             if due(step, plan.save_every, plan.steps):
                 recorder.save(step)
-    if fabric.global_rank == 0:
-        write_atomically(config.out / POLICY, save(contiguous(policy.state_dict())))
+    weights = contiguous(policy.state_dict())
+    on_first(lambda: write_atomically(config.out / POLICY, save(weights)))
     recorder.finish()
     return policy.cpu().eval()
 

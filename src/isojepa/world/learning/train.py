@@ -81,10 +81,9 @@ def run(config: WorldTrainConfig) -> Path:
                 recorder.log(line, in_words(line | measures, plan))
             if due(step, plan.save_every, plan.steps):
                 recorder.save(step)
-    if fabric.global_rank == 0:
-        export_world_model(config.out / "world_model", world)
-        place, seconds = config.out / "world_model", recorder.seconds
-        log.info("world model in %s after %.0f s", place, seconds)
+    place = config.out / "world_model"
+    on_first(lambda: export_world_model(place, world))
+    log.info("world model in %s after %.0f s", place, recorder.seconds)
     recorder.finish()
     return config.out
 
