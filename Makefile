@@ -2,14 +2,20 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Each command installs what it needs and no more: one mark per set of extras.
+DEMO := $(VENV)/.demo
+WORLD := $(VENV)/.world
 READY := $(VENV)/.ready
+UV := $(shell command -v uv 2>/dev/null)
+INSTALL := $(if $(UV),$(UV) pip install -q --python $(BIN)/python,$(BIN)/python -m pip install --disable-pip-version-check -q)
+PARTS := pyproject.toml constraints.txt setup.py $(wildcard src/isojepa/kernels/cos_sin*.*)
 
 .PHONY: demo world-demo test test-all lint format docs bench bench-gpu clean
 
-demo: $(READY)
+demo: $(DEMO)
 	$(BIN)/isojepa demo
 
-world-demo: $(READY)
+world-demo: $(WORLD)
 	$(BIN)/isojepa world demo
 
 test: $(READY)
@@ -28,15 +34,15 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 docs: $(READY)
-	$(BIN)/python -m pip install --disable-pip-version-check -q -e ".[docs]" -c constraints.txt
+	$(INSTALL) -e ".[docs]" -c constraints.txt
 	$(BIN)/mkdocs build --strict
 
 bench: $(READY)
-	$(BIN)/python -m pip install --disable-pip-version-check -q -e ".[bench]" -c constraints.txt
+	$(INSTALL) -e ".[bench]" -c constraints.txt
 	for script in benchmarks/*.py; do $(BIN)/python $$script --quick || exit 1; done
 
 bench-gpu: $(READY)
-	$(BIN)/python -m pip install --disable-pip-version-check -q -e ".[bench]" -c constraints.txt
+	$(INSTALL) -e ".[bench]" -c constraints.txt
 	@if $(BIN)/python -c "import torch; raise SystemExit(not torch.cuda.is_available())"; then \
 	    $(BIN)/python -m pytest tests/kernels && \
 	    $(BIN)/python benchmarks/sigreg.py --device cuda \
@@ -46,7 +52,20 @@ bench-gpu: $(READY)
 clean:
 	rm -rf $(VENV) demo-run world-demo-run build dist .mypy_cache .ruff_cache .pytest_cache
 
-$(READY): pyproject.toml constraints.txt setup.py $(wildcard src/isojepa/kernels/cos_sin*.*)
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check -q -e ".[dev]" -c constraints.txt
+$(BIN)/python:
+	$(if $(UV),$(UV) venv -q --python $(PYTHON) $(VENV),$(PYTHON) -m venv $(VENV))
+
+$(DEMO): $(PARTS) | $(BIN)/python
+	@echo "installing isojepa and PyTorch into $(VENV): a minute or two, and 3 to 6 GB, the first time"
+	$(INSTALL) -e . -c constraints.txt
 	touch $@
+
+$(WORLD): $(PARTS) | $(BIN)/python
+	@echo "installing isojepa, PyTorch and the simulators into $(VENV): a few minutes the first time"
+	$(INSTALL) -e ".[world]" -c constraints.txt
+	touch $@ $(DEMO)
+
+$(READY): $(PARTS) | $(BIN)/python
+	@echo "installing isojepa with all that its tests need into $(VENV): a few minutes the first time"
+	$(INSTALL) -e ".[dev]" -c constraints.txt
+	touch $@ $(DEMO) $(WORLD)
