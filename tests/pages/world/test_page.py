@@ -106,6 +106,49 @@ def test_arrays_may_be_missing(copy: Path):
     assert '<section id="surprise">' in text(copy)
 
 
+def test_results_of_an_older_version_are_shown(copy: Path):
+    for file in copy.glob("*.npz"):
+        file.unlink()
+    bare = {
+        "control": ("success", "interval", "pairs"),
+        "probes": ("episodes", "frames", "quantities"),
+        "surprise": (
+            "episodes",
+            "clips",
+            "frames",
+            "event",
+            "first",
+            "usual",
+            "jump",
+            "conditions",
+        ),
+        "decoder": ("side", "steps", "frames", "mse", "mse_of_mean_frame", "explained"),
+    }
+    for name, keys in bare.items():
+        file = copy / f"{name}.json"
+        result = json.loads(file.read_text())
+        file.write_text(json.dumps({"from the future": [1]} | {key: result[key] for key in keys}))
+    page = text(copy)
+    assert "Not measured yet" not in page
+    assert "Unknown protocol" in page
+
+
+@pytest.mark.parametrize(
+    ("file", "entry", "value"),
+    [
+        ("control.json", "success", "many"),
+        ("probes.json", "quantities", {}),
+        ("surprise.json", "usual", None),
+        ("decoder.json", "frames", [1, 2]),
+    ],
+)
+def test_a_damaged_result_is_named(copy: Path, file: str, entry: str, value: Any):
+    result = json.loads((copy / file).read_text())
+    (copy / file).write_text(json.dumps(result | {entry: value}))
+    with pytest.raises(UserError, match=rf"{file}: damaged \({entry} is"):
+        read_world_run(copy)
+
+
 def test_a_bare_folder_makes_a_page(tmp_path: Path):
     (tmp_path / "config.json").write_text("{}")
     page = run(WorldReportConfig(run=tmp_path)).read_text(encoding="utf-8")
