@@ -18,9 +18,10 @@ from isojepa.runs.typed import read_result, write_result
 from isojepa.training.interrupted import Interrupted
 from isojepa.version import __version__
 from isojepa.world.analysis import decoder, probing, surprise
-from isojepa.world.collection import collect
-from isojepa.world.collection.collected import read_record
-from isojepa.world.control import control
+from isojepa.world.collection.collect import CollectConfig, collect
+from isojepa.world.collection.collected import read_collection
+from isojepa.world.control.config import PlanConfig
+from isojepa.world.control.control import plan
 from isojepa.world.control.results import ControlResult
 from isojepa.world.learning import train as training
 from isojepa.world.learning.config import WorldTrainConfig
@@ -153,8 +154,8 @@ def steps_of(config: WorldDemoConfig) -> list[Step]:
     def record() -> None:
         if data.exists() and not _is_ours(data):
             data.unlink()
-        collect.run(
-            collect.CollectConfig(
+        collect(
+            CollectConfig(
                 env=ENVIRONMENT, out=data, episodes=config.episodes, seed=config.seed, resume=True
             )
         )
@@ -177,7 +178,7 @@ def steps_of(config: WorldDemoConfig) -> list[Step]:
     def decode() -> None:
         decoder.run(decoder.DecodeConfig(run=folder))
 
-    strict = control.PlanConfig(run=folder, pairs=config.pairs, seed=config.seed)
+    strict = PlanConfig(run=folder, pairs=config.pairs, seed=config.seed)
     anywhere = replace(strict, protocol="published", films=0, out=published)
     model = folder / "world_model" / "model.safetensors"
     reaching = "Reaching image goals"
@@ -187,11 +188,11 @@ def steps_of(config: WorldDemoConfig) -> list[Step]:
         Step("probe", "What the embeddings hold", probe, folder / "probes.json"),
         Step("surprise", "What surprises it", surprised, folder / "surprise.json"),
         Step("decode", "What it imagines", decode, folder / "decoder.json"),
-        Step("plan", reaching, lambda: control.run(strict), folder / "control.json"),
+        Step("plan", reaching, lambda: plan(strict), folder / "control.json"),
         Step(
             "plan, published",
             f"{reaching}, by the published protocol",
-            lambda: control.run(anywhere),
+            lambda: plan(anywhere),
             published,
         ),
         Step("page", "The page", lambda: write_world_page(folder), folder / "report.html"),
@@ -208,7 +209,7 @@ def _digest(file: Path) -> str:
 
 def _is_ours(data: Path) -> bool:
     try:
-        read_record(data)
+        read_collection(data)
     except UserError:
         return False
     return True

@@ -22,7 +22,8 @@ from isojepa.world.analysis.study import (
     locate,
     open_study,
 )
-from isojepa.world.environments.environments import ENVIRONMENTS, Quantity
+from isojepa.world.environments.environment import Quantity
+from isojepa.world.environments.registry import ENVIRONMENTS
 from isojepa.world.episodes.trajectories import open_trajectories
 from tests.world.episode_files import write_dots
 from tests.world.studied import studied_run

@@ -11,8 +11,9 @@ import pytest
 pytest.importorskip("stable_worldmodel")
 
 from isojepa.errors import UserError
-from isojepa.world.collection import collect
-from isojepa.world.collection.collect import CollectConfig, run
+from isojepa.world.collection import collect as collecting
+from isojepa.world.collection import record
+from isojepa.world.collection.collect import CollectConfig, collect
 from isojepa.world.episodes.trajectories import Trajectories, open_trajectories
 
 TWO_ROOM = "swm/TwoRoom-v1"
@@ -28,8 +29,8 @@ def config(tmp_path: Path) -> CollectConfig:
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
     yield
-    collect._world.cache_clear()
-    collect._loaded_policy.cache_clear()
+    record._world.cache_clear()
+    record._goal_seeker.cache_clear()
 
 
 def read(path: Path) -> Trajectories:
@@ -44,7 +45,7 @@ def same(a: Trajectories, b: Trajectories) -> None:
 
 
 def test_what_is_recorded(config: CollectConfig) -> None:
-    collected = run(config)
+    collected = collect(config)
     assert collected.out == config.out
     assert collected.episodes == 3
     assert collected.size == config.out.stat().st_size
@@ -69,7 +70,7 @@ def test_what_is_recorded(config: CollectConfig) -> None:
 def test_the_platform_reads_it(config: CollectConfig) -> None:
     from stable_worldmodel.data.utils import load_dataset
 
-    run(config)
+    collect(config)
     theirs = load_dataset(str(config.out))
     ours = read(config.out)
     assert theirs.lengths.tolist() == ours.lengths.tolist()
@@ -78,10 +79,10 @@ def test_the_platform_reads_it(config: CollectConfig) -> None:
 
 
 def test_lance(config: CollectConfig) -> None:
-    run(config)
+    collect(config)
     lance = replace(config, out=config.out.with_suffix(".lance"))
-    run(replace(lance, episodes=2))
-    run(replace(lance, resume=True))  # one more
+    collect(replace(lance, episodes=2))
+    collect(replace(lance, resume=True))  # one more
     exact, compressed = read(config.out), read(lance.out)
     assert compressed.env_id == TWO_ROOM
     assert compressed.lengths.tolist() == exact.lengths.tolist()
@@ -94,20 +95,20 @@ def test_lance(config: CollectConfig) -> None:
 
 
 def test_an_episode_does_not_depend_on_those_before(config: CollectConfig) -> None:
-    second = collect.record(config, 1)
-    collect.record(config, 0)
-    again = collect.record(config, 1)
+    second = record.record_episode(config, 1)
+    record.record_episode(config, 0)
+    again = record.record_episode(config, 1)
     for name in second:
         np.testing.assert_array_equal(second[name], again[name])
-    other = collect.record(replace(config, seed=1), 1)
+    other = record.record_episode(replace(config, seed=1), 1)
     assert (other["pixels"][0] != second["pixels"][0]).any()
 
 
 @pytest.mark.slow
 def test_the_data_does_not_depend_on_the_workers(config: CollectConfig) -> None:
-    run(config)
+    collect(config)
     two = replace(config, out=config.out.with_name("other.h5"), workers=2)
-    run(two)
+    collect(two)
     same(read(config.out), read(two.out))
 
 
@@ -115,8 +116,8 @@ def test_an_interruption_loses_nothing(
     config: CollectConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = replace(config, out=config.out.with_name("whole.h5"))
-    run(whole)
-    real = collect.record
+    collect(whole)
+    real = collecting.record_episode
 
     def stop(wanted: CollectConfig, k: int) -> Any:
         if k == 2:
@@ -124,37 +125,37 @@ def test_an_interruption_loses_nothing(
         return real(wanted, k)
 
     with monkeypatch.context() as patch:
-        patch.setattr(collect, "record", stop)
+        patch.setattr(collecting, "record_episode", stop)
         with pytest.raises(KeyboardInterrupt):
-            run(config)
+            collect(config)
     assert not config.out.exists()
     parts = config.out.with_name("two.h5.parts")
     assert len(list(parts.glob("episode-*.npz"))) == 2
     with pytest.raises(UserError, match="add --resume"):
-        run(config)
+        collect(config)
     with pytest.raises(UserError, match="collected with seed = 0, not 1"):
-        run(replace(config, resume=True, seed=1))
+        collect(replace(config, resume=True, seed=1))
     recorded = []
     with monkeypatch.context() as patch:
-        patch.setattr(collect, "record", lambda c, k: recorded.append(k) or real(c, k))
-        run(replace(config, resume=True))
+        patch.setattr(collecting, "record_episode", lambda c, k: recorded.append(k) or real(c, k))
+        collect(replace(config, resume=True))
     assert recorded == [2]
     same(read(config.out), read(whole.out))
 
 
 def test_a_finished_collection_is_kept_extended_or_replaced(config: CollectConfig) -> None:
-    run(replace(config, episodes=2))
+    collect(replace(config, episodes=2))
     before = config.out.read_bytes()
     with pytest.raises(UserError, match=r"two\.h5 exists; add --resume"):
-        run(config)
-    assert run(replace(config, episodes=2, resume=True)).episodes == 2
+        collect(config)
+    assert collect(replace(config, episodes=2, resume=True)).episodes == 2
     assert config.out.read_bytes() == before
-    assert run(replace(config, resume=True)).episodes == 3
+    assert collect(replace(config, resume=True)).episodes == 3
     extended = read(config.out)
     whole = replace(config, out=config.out.with_name("whole.h5"))
-    run(whole)
+    collect(whole)
     same(extended, read(whole.out))
-    assert run(replace(config, episodes=1, overwrite=True)).episodes == 1
+    assert collect(replace(config, episodes=1, overwrite=True)).episodes == 1
 
 
 def test_a_run_can_be_the_policy(
@@ -166,9 +167,9 @@ def test_a_run_can_be_the_policy(
         def get_action(self, *_: Any, **__: Any) -> np.ndarray:
             return np.array([[1.0, 0.0]])
 
-    monkeypatch.setattr(collect, "load_policy", lambda *_: Right())
+    monkeypatch.setattr(record, "_goal_seeker", lambda _: Right())
     (tmp_path / "run").mkdir()
-    run(replace(config, policy=str(tmp_path / "run"), episodes=1))
+    collect(replace(config, policy=str(tmp_path / "run"), episodes=1))
     actions = read(config.out).actions(0, 0, 5)
     assert (actions == [1, 0]).all()
 
@@ -184,7 +185,7 @@ def test_a_run_can_be_the_policy(
 )
 def test_mistakes_are_named(config: CollectConfig, changes: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=words):
-        run(replace(config, **changes))
+        collect(replace(config, **changes))
     assert not list(config.out.parent.glob("*.parts/episode*"))
 
 
@@ -209,7 +210,7 @@ def test_a_data_set_of_someone_else_is_not_extended(config: CollectConfig) -> No
 
     write_dots(config.out)
     with pytest.raises(UserError, match="was not written by"):
-        run(replace(config, resume=True))
+        collect(replace(config, resume=True))
     config.out.write_bytes(b"garbage")
     with pytest.raises(UserError, match="cannot be read"):
-        run(replace(config, resume=True))
+        collect(replace(config, resume=True))

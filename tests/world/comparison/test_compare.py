@@ -16,11 +16,11 @@ from isojepa.runs.record import read_run
 from tests.world.episode_files import write_dots
 
 pytest.importorskip("stable_worldmodel")
-from isojepa.world.collection import collect
+from isojepa.world.collection.collect import CollectConfig, collect
 from isojepa.world.comparison import compare
 from isojepa.world.comparison.config import CompareConfig, plan_config
-from isojepa.world.control.config import prepare
-from isojepa.world.control.scoring import success_of
+from isojepa.world.control.config import open_control
+from isojepa.world.control.evaluation import success_of
 from isojepa.world.learning import cloning
 
 MEASURES = ("held_out_prediction", "held_out_rollout_1", "effective_rank", "deviation")
@@ -32,10 +32,10 @@ SCRIPTED = ("random", "straight line", "oracle")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Holds rooms.h5, and the cache of its frames."""
     path = tmp_path_factory.mktemp("rooms")
-    config = collect.CollectConfig(
+    config = CollectConfig(
         env="swm/TwoRoom-v1", out=path / "rooms.h5", episodes=20, workers=1, steps=40, seed=1
     )
-    collect.run(config)
+    collect(config)
     return path
 
 
@@ -73,7 +73,7 @@ def test_every_contender_plays_the_same_goals(finished: CompareConfig) -> None:
     for name, one in scored.items():
         np.testing.assert_array_equal(one.distance, ours)
         assert one.success.mean() == result[name]["by_seed"][1]
-    other = prepare(plan_config(finished, finished.out / "sigreg" / "seed-0", 0))
+    other = open_control(plan_config(finished, finished.out / "sigreg" / "seed-0", 0))
     assert not np.array_equal(success_of(other, seed=0).distance, ours)
 
 

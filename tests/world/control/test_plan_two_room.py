@@ -8,55 +8,39 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
 
 from isojepa.errors import UserError
 from isojepa.runs.typed import read_result
-from isojepa.world.episodes.action_scale import ActionScale
+from tests.world.latent_models import Positions
 
 pytest.importorskip("stable_worldmodel")
-from isojepa.world.collection import collect
-from isojepa.world.control import control
-from isojepa.world.control.control import PlanConfig, load_policy
+from isojepa.world.collection.collect import CollectConfig, collect
+from isojepa.world.control.config import PlanConfig, open_control
+from isojepa.world.control.control import plan
+from isojepa.world.control.evaluation import success_of
+from isojepa.world.control.goal_seeker import GoalSeeker
+from isojepa.world.environments.worlds import make_environments, reset
 from isojepa.world.control.results import ControlResult
 from isojepa.world.learning import trained
 
 SKIP, SIDE = 5, 64
 
 
-class Knower(nn.Module):
+def knower() -> Positions:
     """An embedding is the red dot's position in pixels of 224; walls are not known."""
-
-    frame_size, frame_skip, history, embedding_dim, action_dim = SIDE, SKIP, 1, 2, 2 * SKIP
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.nothing = nn.Parameter(torch.zeros(1))
-        self.scale = ActionScale(torch.zeros(2), torch.full((2,), 0.7))
-
-    def encode(self, frames: Tensor) -> Tensor:
-        x = frames.float()
-        red = (x[:, :, 0] - x[:, :, 1]).clamp(min=0)
-        at = torch.arange(SIDE) * (224 / SIDE) + 1.25
-        total = red.sum((-2, -1)).clamp(min=1)
-        across, down = (red.sum(-2) * at).sum(-1), (red.sum(-1) * at).sum(-1)
-        return torch.stack([across / total, down / total], -1)
-
-    def rollout(self, z: Tensor, past_actions: Tensor, candidates: Tensor) -> Tensor:
-        del past_actions
-        steps = (0.7 * candidates).unflatten(-1, (SKIP, 2)).sum(-2)
-        return z[:, -1][:, None, None] + 5 * steps.cumsum(2)
-
-    def for_planning(self, dtype: torch.dtype) -> "Knower":
-        assert dtype == torch.float32
-        return self
+    model = Positions(
+        SIDE, frame_skip=SKIP, move=5.0, std=0.7, pixel=224 / SIDE, corner=1.25,
+        shown=lambda x: (x[:, :, 0] - x[:, :, 1]).clamp(min=0),
+    )  # fmt: skip
+    model.history = 1
+    return model
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("rooms") / "rooms.h5"
-    collect.run(
-        collect.CollectConfig(env="swm/TwoRoom-v1", out=path, episodes=12, workers=1, steps=60)
+    collect(
+        CollectConfig(env="swm/TwoRoom-v1", out=path, episodes=12, workers=1, steps=60)
     )
     return path
 
@@ -64,14 +48,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def config(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PlanConfig:
     monkeypatch.setenv("XDG_CACHE_HOME", str(data.parent / "cache"))
-    monkeypatch.setattr(trained, "load_world_model", lambda _: Knower())
+    monkeypatch.setattr(trained, "load_world_model", lambda _: knower())
     made = {"config": {"data": str(data), "held_out": 0.5, "seed": 0}}
     (tmp_path / "config.json").write_text(json.dumps(made))
     return PlanConfig(run=tmp_path, pairs=12, horizon=3, candidates=60, films=2)
 
 
 def test_the_whole_evaluation(config: PlanConfig) -> None:
-    result = control.run(config)
+    result = plan(config)
     assert read_result(ControlResult, config.run / "control.json") == result
     assert (config.run / "control.gif").stat().st_size > 1000
     baselines = {name: rate.success for name, rate in result.baselines.items()}
@@ -90,8 +74,8 @@ def test_the_whole_evaluation(config: PlanConfig) -> None:
 
 
 def test_protocols_draw_from_their_episodes(config: PlanConfig) -> None:
-    strict = control.prepare(config)
-    published = control.prepare(
+    strict = open_control(config)
+    published = open_control(
         replace(config, protocol="published", recipe="published", horizon=None)
     )
     assert len(strict.episodes) == 6
@@ -103,13 +87,13 @@ def test_a_data_set_never_seen_is_held_out_as_a_whole(config: PlanConfig, data: 
     other = data.with_name("other.h5")
     if not other.exists():
         other.write_bytes(data.read_bytes())
-    assert len(control.prepare(replace(config, data=other)).episodes) == 12
+    assert len(open_control(replace(config, data=other)).episodes) == 12
 
 
 def test_geodesic_distance_is_built_from_training_episodes(config: PlanConfig) -> None:
-    prepared = control.prepare(replace(config, distance="geodesic", cost="path"))
-    assert prepared.graph is not None
-    scored = control.success_of(prepared._replace(config=replace(config, pairs=4)), seed=1)
+    control = open_control(replace(config, distance="geodesic", cost="path"))
+    assert control.graph is not None
+    scored = success_of(control._replace(config=replace(config, pairs=4)), seed=1)
     assert scored.success.shape == (4,)
     assert scored.evaluations > 60
 
@@ -119,7 +103,7 @@ def test_bad_input_is_named(
 ) -> None:
     def refused(match: str, **changes: Any) -> None:
         with pytest.raises(UserError, match=match):
-            control.prepare(replace(config, **changes))
+            open_control(replace(config, **changes))
 
     refused("--horizon 11: 11 blocks of 5 steps are 55, beyond the budget of 50", horizon=11)
     refused("did you mean swm/TwoRoom-v1", env="swm/TwoRoms-v1")
@@ -130,23 +114,23 @@ def test_bad_input_is_named(
         replace(config, pairs=0)
     with pytest.raises(UserError, match="--action-penalty must not be negative"):
         replace(config, action_penalty=-1.0)
-    odd = Knower()
-    odd.action_dim = 15  # type: ignore[misc]
+    odd = knower()
+    odd.action_dim = 15
     monkeypatch.setattr(trained, "load_world_model", lambda _: odd)
     refused("its actions have 2 dimensions, but the model was trained with 3")
     made = {"config": {"data": str(data), "held_out": 0.0, "seed": 0}}
     (config.run / "config.json").write_text(json.dumps(made))
-    monkeypatch.setattr(trained, "load_world_model", lambda _: Knower())
+    monkeypatch.setattr(trained, "load_world_model", lambda _: knower())
     refused("trained on all episodes")
 
 
 def test_a_run_is_a_policy_for_collecting(config: PlanConfig) -> None:
-    policy = load_policy(config.run, "swm/TwoRoom-v1", 3)
-    world = collect.make_environments("swm/TwoRoom-v1", 2, frame_size=SIDE, seed=0)
+    policy = GoalSeeker.of_run(config.run, "swm/TwoRoom-v1", 3)
+    world = make_environments("swm/TwoRoom-v1", 2, frame_size=SIDE, seed=0)
     policy.set_env(world.envs)
 
     def acts() -> np.ndarray:
-        collect.reset(world, [0, 1])
+        reset(world, [0, 1])
         policy.set_seed(5)
         taken = []
         for _ in range(7):
@@ -184,6 +168,6 @@ def test_an_untrained_world_model_plans(
     changed = replace(
         config, planner=planner, films=0, history=2, **{"candidates": None, **asked, **changes}
     )
-    result = control.run(changed)
+    result = plan(changed)
     assert result.rate.pairs == 2
     assert result.plan_seconds is not None

@@ -9,16 +9,10 @@ import pytest
 pytest.importorskip("stable_worldmodel")
 
 from isojepa.errors import UserError
-from isojepa.world.environments import environments
-from isojepa.world.environments.environments import (
-    ENVIRONMENTS,
-    environment,
-    explained,
-    make_environments,
-    render,
-    reset,
-    set_pairs,
-)
+from isojepa.world.environments import platform
+from isojepa.world.environments.platform import explained
+from isojepa.world.environments.registry import ENVIRONMENTS, environment
+from isojepa.world.environments.worlds import make_environments, render_frames, reset, set_pairs
 
 TWO_ROOM, PUSH_T = "swm/TwoRoom-v1", "swm/PushT-v1"
 
@@ -66,7 +60,7 @@ def test_states_and_goals_are_set(env_id: str, tolerance: float) -> None:
     starts, goals = set_pairs(world, [first, second], [third, first])
     for frame, row in zip([*starts, *goals], [first, second, third, first]):
         assert np.abs(frame.astype(float) - row["pixels"]).mean() <= tolerance
-    assert (render(world) == starts).all()
+    assert (render_frames(world) == starts).all()
 
 
 @pytest.mark.parametrize("env_id", [TWO_ROOM, PUSH_T])
@@ -146,4 +140,4 @@ def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(builtins, "__import__", absent)
     with pytest.raises(UserError, match=r"pip install 'isojepa\[world\]'"):
-        environments.platform()
+        platform.platform()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from isojepa.world.planners.costs import EmbeddingGraph
+from isojepa.world.planners.distances import EmbeddingGraph
 
 
 class Single(Tensor):

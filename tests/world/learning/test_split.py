@@ -184,22 +184,22 @@ def test_more_episodes_collected_then_every_verb(
 ) -> None:
     pytest.importorskip("stable_worldmodel")
     from isojepa.world.analysis import decoder, probing, surprise
-    from isojepa.world.collection import collect
-    from isojepa.world.control.config import PlanConfig, prepare
+    from isojepa.world.collection.collect import CollectConfig, collect
+    from isojepa.world.control.config import PlanConfig, open_control
 
-    begun = collect.CollectConfig(
+    begun = CollectConfig(
         env="swm/TwoRoom-v1", out=tmp_path / "rooms.h5", episodes=10, policy="random", steps=14,
         frame_size=16, workers=1,
     )  # fmt: skip
-    collect.run(begun)
+    collect(begun)
     out = run(settings(begun.out, tmp_path / "run"))
     held = contents(begun.out, split_episodes(10, held_out=0.4, seed=3)[1])
-    collect.run(replace(begun, episodes=16, resume=True))
+    collect(replace(begun, episodes=16, resume=True))
     monkeypatch.setattr(logging.getLogger("isojepa"), "propagate", True)
-    planned = prepare(PlanConfig(run=out, horizon=2, device="cpu"))
+    planned = open_control(PlanConfig(run=out, horizon=2, device="cpu"))
     assert contents(begun.out, planned.episodes) == held
     assert "6 episodes are new: unseen in training, left out; give --new-episodes" in caplog.text
-    asked = prepare(PlanConfig(run=out, horizon=2, device="cpu", new_episodes=True))
+    asked = open_control(PlanConfig(run=out, horizon=2, device="cpu", new_episodes=True))
     assert contents(begun.out, asked.episodes[:4]) == held
     assert asked.episodes[4:].tolist() == list(range(10, 16))
     probed = probing.run(probing.ProbeConfig(run=out, frames=60, device="cpu"))

@@ -10,14 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from isojepa.errors import UserError
-from isojepa.world.model import encoders as encoders_module
+from isojepa.world.model import class_token as class_token_module
 from isojepa.world.model import world_model as model_module
-from isojepa.world.model.encoders import (
-    FrameEncoder,
-    PlainAttention,
-    attend,
-    attend_from_first,
-)
+from isojepa.world.model.class_token import PlainAttention, attend, attend_from_first
+from isojepa.world.model.encoders import FrameEncoder
 from isojepa.world.model.presets import PRESETS, WorldModelSpec, preset
 from isojepa.world.model.world_model import WorldModel, export_world_model, load_world_model
 from tests.world.model.platform_models import shake
@@ -209,7 +205,7 @@ def test_blocks_of_another_size_are_refused() -> None:
 def test_the_class_token_alone_equals_the_whole_transformer(
     side: int, at_a_time: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoders_module, "IN_CACHE", at_a_time * 17 * 192)
+    monkeypatch.setattr(class_token_module, "IN_CACHE", at_a_time * 17 * 192)
     encoder = FrameEncoder("lewm_vit", {"depth": 2, "patch_size": 8}, side).eval()
     shake(encoder)
     frames = torch.randn(5, 3, side, side)

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from isojepa.errors import UserError
+from isojepa.world.model.platform_model import as_platform_model
 from isojepa.world.model.platform_weights import (
-    as_platform_model,
     export_platform_weights,
     from_platform,
     load_platform_weights,

@@ -10,10 +10,7 @@ import torch
 from torch import Tensor
 
 from isojepa.world.planners.costs import (
-    EmbeddingGraph,
-    Euclidean,
     ModelRollout,
-    SquaredEuclidean,
     Term,
     WeightedCost,
     action_penalty,
@@ -21,10 +18,17 @@ from isojepa.world.planners.costs import (
     last_step,
     path_distance,
     reward,
-    soft_minimum,
     value,
 )
+from isojepa.world.planners.distances import (
+    EmbeddingGraph,
+    Euclidean,
+    SquaredEuclidean,
+    soft_minimum,
+)
 from isojepa.world.planners.planners import GradientPlanner
+from isojepa.world.planners.problem import Problem
+from tests.world.latent_models import Positions
 from tests.world.studied import studied_run
 
 B, S, H, A, D = 3, 5, 4, 2, 2
@@ -34,16 +38,8 @@ def draws(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-class Integrator:
-    """A world whose embedding is a position and whose action is its change."""
-
-    def rollout(self, z: Tensor, past_actions: Tensor, candidates: Tensor) -> Tensor:
-        del past_actions
-        return z[:, -1][:, None, None] + candidates.cumsum(2)
-
-
 def rollout(b: int = B) -> ModelRollout:
-    return ModelRollout(Integrator(), draws(b, 1, D, seed=5), torch.zeros(b, 0, A))
+    return ModelRollout(Positions(), draws(b, 1, D, seed=5), torch.zeros(b, 0, A))
 
 
 def test_aggregates_by_hand() -> None:
@@ -164,9 +160,8 @@ def test_gradient_planner_reaches_the_goal() -> None:
     goal = draws(B, D)
     cost = WeightedCost(rollout(), [(1.0, last_step(goal))])
     bound = torch.full((A,), 2.0)
-    plan = GradientPlanner(iterations=100).plan(
-        cost, b=B, h=H, a=A, low=-bound, high=bound, generator=torch.Generator().manual_seed(0)
-    )
+    problem = Problem(torch.zeros(B, H, A), -bound, bound)
+    plan = GradientPlanner(iterations=100).plan(cost, problem, torch.Generator().manual_seed(0))
     assert (plan.cost < 1e-3).all()
 
 

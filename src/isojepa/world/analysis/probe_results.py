@@ -14,7 +14,7 @@ from isojepa.theme.wording import fixed
 from isojepa.world.analysis.latent_distances import DistanceCorrelations, LatentDistances
 from isojepa.world.analysis.probes import ProbeScore
 from isojepa.world.analysis.study import SplitSizes
-from isojepa.world.environments.environments import Quantity
+from isojepa.world.environments.environment import Quantity
 
 PUBLISHED_R: dict[str, dict[str, float]] = {
     "swm/TwoRoom-v1": {"x": 0.996, "y": 0.996},

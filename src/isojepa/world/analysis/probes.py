@@ -11,7 +11,7 @@ from sklearn.linear_model import RidgeCV
 from sklearn.neural_network import MLPRegressor
 
 from isojepa.world.analysis.quantities import as_regression, as_values, columns_of
-from isojepa.world.environments.environments import Quantity
+from isojepa.world.environments.environment import Quantity
 
 ProbeKind = Literal["linear", "mlp"]
 PROBES: tuple[ProbeKind, ...] = get_args(ProbeKind)

@@ -36,7 +36,7 @@ from isojepa.world.analysis.study import (
     locate,
     sampled,
 )
-from isojepa.world.environments.environments import Quantity
+from isojepa.world.environments.environment import Quantity
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from isojepa.errors import UserError
-from isojepa.world.environments.environments import ENVIRONMENTS, Quantity
+from isojepa.world.environments.environment import Quantity
+from isojepa.world.environments.registry import ENVIRONMENTS
 from isojepa.world.episodes.trajectories import Trajectories
 
 NOT_PHYSICAL = {

@@ -18,7 +18,8 @@ from isojepa.embeddings.samples import draw_rows
 from isojepa.errors import UserError
 from isojepa.progress import track
 from isojepa.runs.settings import require
-from isojepa.world.environments.environments import ENVIRONMENTS, Environment, Row
+from isojepa.world.environments.environment import Environment, Row
+from isojepa.world.environments.registry import ENVIRONMENTS
 from isojepa.world.episodes.clips import split_episodes
 from isojepa.world.episodes.trajectories import Trajectories
 from isojepa.world.learning.measures import encode

@@ -2,20 +2,18 @@
 
 import json
 import logging
-import re
 import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from dataclasses import asdict, replace
 from importlib import metadata
 from io import BytesIO
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,70 +23,19 @@ from isojepa.errors import UserError
 from isojepa.files import write_atomically
 from isojepa.machine import cores
 from isojepa.progress import bar
-from isojepa.randomness import Stream, seed_from
 from isojepa.world.collection.collected import (
-    FORMATS,
+    Settings,
+    Steps,
     count_frames,
     put_back,
-    read_record,
+    read_collection,
     size_in_bytes,
     write_data_set,
 )
-from isojepa.world.control.goal_seeker import load_policy
-from isojepa.world.environments.environments import (
-    environment,
-    explained,
-    make_environments,
-    platform,
-    quiet,
-    reset,
-    seeded,
-)
+from isojepa.world.collection.record import ACTION, CollectConfig, record_episode
+from isojepa.world.environments.registry import environment
 
 log = logging.getLogger(__name__)
-# Durations, random names, images that repeat, and what an episode's own order says
-LEFT_OUT = {"render_time", "id", "goal", "env_name", "step_idx"}
-Episode = dict[str, np.ndarray]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CollectConfig:
-    """Record episodes of one environment."""
-
-    env: str
-    """Id of the environment, such as swm/TwoRoom-v1."""
-    out: Path
-    """The data set to write: .h5 (frames kept exactly) or .lance (frames as JPEG)."""
-    episodes: int = 1000
-    """How many."""
-    policy: str = "scripted"
-    """random, scripted (the platform's policy for this environment), or the folder of a run."""
-    frame_size: int = 64
-    """Side of the stored frames in pixels; the published models see 224."""
-    workers: int = 0
-    """Processes; 0 is one per processor allowed. The data does not depend on it."""
-    seed: int = 0
-    """Episode k is a function of (seed, k)."""
-    steps: int | None = None
-    """Longest episode; by default that of the published data."""
-    action_noise: float | None = None
-    """Deviation of the noise on scripted actions, in units of the action; by default the published
-    one."""
-    resume: bool = False
-    """Go on with an interrupted collection, or add episodes to a finished one."""
-    overwrite: bool = False
-    """Replace an existing data set."""
-
-    def __post_init__(self) -> None:
-        for name, least in (("episodes", 1), ("frame_size", 8), ("workers", 0), ("seed", 0),
-                            ("steps", 1), ("action_noise", 0)):  # fmt: skip
-            given = getattr(self, name)
-            if given is not None and given < least:
-                raise UserError(f"--{name.replace('_', '-')} {given}: expected at least {least}")
-        if self.out.suffix not in FORMATS:
-            raise UserError(f"--out {self.out}: expected a name ending in .h5, .hdf5 or .lance")
-        if self.resume and self.overwrite:
-            raise UserError("--resume and --overwrite exclude one another")
 
 
 class Collected(NamedTuple):
@@ -104,7 +51,7 @@ class Collected(NamedTuple):
     """In bytes."""
 
 
-def run(config: CollectConfig) -> Collected:
+def collect(config: CollectConfig) -> Collected:
     """Collect the episodes and write the data set, in place of nothing or of the old one.
 
     Episodes are kept one by one in `OUT.parts` until all are there; an interruption loses only
@@ -151,36 +98,7 @@ def run(config: CollectConfig) -> Collected:
     return Collected(config.out, config.episodes, total, speed, size)
 
 
-def record(config: CollectConfig, k: int) -> Episode:
-    """Episode k, as columns: a function of (config, k), whatever came before in this process.
-
-    Row i holds what is seen after i steps, and the action taken then; the last action is NaN.
-    """
-    world, loaded = _world(config), _loaded_policy(config)
-    policy = _scripted(config, k) if loaded is None else loaded
-    seed = seed_from(config.seed, k, Stream.EPISODE_RESET)
-    rows: list[dict[str, Any]] = []
-    actions: list[np.ndarray] = []
-    reset(world, [seed])
-    with quiet(), seeded(seed_from(config.seed, k, Stream.EPISODE_POLICY)):
-        world.set_policy(policy)
-        if hasattr(policy, "set_seed"):
-            policy.set_seed(seed_from(config.seed, k, Stream.EPISODE_POLICY) % 2**31)
-        rows.append(_row(world.infos))
-        for _ in range(config.steps or environment(config.env).steps):
-            action = np.asarray(policy.get_action(world.infos), np.float32)
-            _, _, terminated, truncated, world.infos = world.envs.step(action)
-            actions.append(action[0])
-            rows.append(_row(world.infos))
-            if terminated[0] or truncated[0]:
-                break
-    names = [name for name in rows[0] if all(name in row for row in rows)]
-    episode = {name: np.stack([row[name] for row in rows]) for name in names}
-    episode["action"] = np.stack([*actions, np.full_like(actions[0], np.nan)])
-    return episode
-
-
-def _plan(config: CollectConfig) -> dict[str, Any]:
+def _plan(config: CollectConfig) -> Settings:
     """What the episodes depend on; the same for every part of one data set."""
     known = environment(config.env)
     if config.policy == "scripted" and known.scripted is None:
@@ -200,7 +118,7 @@ def _plan(config: CollectConfig) -> dict[str, Any]:
     return plan
 
 
-def _prepare(config: CollectConfig, plan: dict[str, Any], parts: Path) -> int:
+def _prepare(config: CollectConfig, plan: Settings, parts: Path) -> int:
     """Refuse or clear what is there; the number of episodes the data set already holds."""
     if config.resume:
         put_back(config.out, parts)
@@ -214,7 +132,7 @@ def _prepare(config: CollectConfig, plan: dict[str, Any], parts: Path) -> int:
         shutil.rmtree(parts, ignore_errors=True)
     done = 0
     if config.resume and config.out.exists():
-        earlier = read_record(config.out)
+        earlier = read_collection(config.out)
         _same_plan(config.out, earlier.get("plan", {}), plan)
         done = int(earlier["episodes"])
     with writing(parts):
@@ -228,7 +146,7 @@ def _prepare(config: CollectConfig, plan: dict[str, Any], parts: Path) -> int:
     return done
 
 
-def _same_plan(place: Path, earlier: dict[str, Any], plan: dict[str, Any]) -> None:
+def _same_plan(place: Path, earlier: Settings, plan: Settings) -> None:
     for name, value in plan.items():
         if earlier.get(name) != value:
             raise UserError(
@@ -256,11 +174,11 @@ def _record_all(config: CollectConfig, parts: Path, missing: list[int]) -> Itera
 
 
 def _record_part(config: CollectConfig, parts: Path, k: int) -> int:
-    episode = record(config, k)
+    episode = record_episode(config, k)
     content = BytesIO()
     np.savez_compressed(content, allow_pickle=False, **episode)
     write_atomically(_part(parts, k), content.getvalue())
-    return len(episode["action"])
+    return len(episode[ACTION])
 
 
 def _one_thread() -> None:
@@ -286,41 +204,7 @@ def _interruptible(config: CollectConfig, parts: Path) -> Iterator[None]:
         ) from error
 
 
-@lru_cache(maxsize=1)
-def _world(config: CollectConfig) -> Any:
-    """The one environment of this process, kept from episode to episode."""
-    return make_environments(config.env, 1, frame_size=config.frame_size, collecting=True)
-
-
-@lru_cache(maxsize=1)
-def _loaded_policy(config: CollectConfig) -> Any | None:
-    if config.policy in {"random", "scripted"}:
-        return None
-    return load_policy(Path(config.policy), config.env, config.seed)
-
-
-def _scripted(config: CollectConfig, k: int) -> Any:
-    seed = seed_from(config.seed, k, Stream.EPISODE_POLICY) % 2**31
-    scripted = environment(config.env).scripted
-    with explained(config.env):
-        if config.policy == "random" or scripted is None:
-            return platform().policy.RandomPolicy(seed=seed)
-        return scripted(config.action_noise, seed)
-
-
-def _row(infos: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The columns of the platform's infos that are worth keeping, of the only environment."""
-    row = {}
-    for name, values in infos.items():
-        if name in LEFT_OUT or name.startswith("_") or name == "action":
-            continue
-        values = values.numpy() if isinstance(values, torch.Tensor) else values
-        if isinstance(values, np.ndarray) and values.dtype.kind in "biuf":
-            row[re.sub(r"[./]", "_", name)] = np.array(values[0, 0])
-    return row
-
-
-def _load(part: Path) -> dict[str, list[Any]]:
+def _load(part: Path) -> Steps:
     def damaged(why: str) -> UserError:
         return UserError(f"{shown(part)}: damaged ({why}); delete it and go on with --resume")
 

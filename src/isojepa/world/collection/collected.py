@@ -11,18 +11,20 @@ import numpy as np
 
 from isojepa.boundaries import reading, shown, writing
 from isojepa.errors import UserError
-from isojepa.world.environments.environments import platform, quiet
+from isojepa.world.environments.platform import platform, quiet
 
+Settings = dict[str, Any]  # what the episodes depend on
+Steps = dict[str, list[np.ndarray]]  # an episode: columns, one entry per step
 FORMATS = {".h5": "hdf5", ".hdf5": "hdf5", ".lance": "lance"}
 REPLACED = "replaced"  # where the old data set waits while the new one takes its place
 
 
 def write_data_set(
     out: Path,
-    episodes: Iterator[dict[str, list[np.ndarray]]],
+    episodes: Iterator[Steps],
     *,
     after: int,
-    record: dict[str, Any],
+    record: Settings,
     env_id: str,
     workplace: Path,
 ) -> None:
@@ -31,7 +33,7 @@ def write_data_set(
     Args:
         episodes: their columns, one list entry per step.
         after: episodes that the data set at `out` already holds, kept before these.
-        record: what `read_record` is to give back.
+        record: what `read_collection` is to give back.
         env_id: the environment's, for readers of the data set.
         workplace: a folder on the same disk.
     """
@@ -60,7 +62,7 @@ def put_back(out: Path, workplace: Path) -> None:
         (workplace / REPLACED).replace(out)
 
 
-def read_record(out: Path) -> dict[str, Any]:
+def read_collection(out: Path) -> Settings:
     """What `write_data_set` recorded.
 
     Raises:
@@ -115,7 +117,7 @@ def size_in_bytes(out: Path) -> int:
     return sizes
 
 
-def _write(place: Path, episodes: Iterator[dict[str, list[np.ndarray]]]) -> None:
+def _write(place: Path, episodes: Iterator[Steps]) -> None:
     writer = platform().data.get_format(FORMATS[place.suffix]).open_writer(place, mode="append")
     with quiet(), writer as out:
         out.write_episodes(episodes)
@@ -138,7 +140,7 @@ def _append_lance(table: Path, more: Path, done: int) -> None:
     lance.write_dataset(reader, str(table), mode="append")
 
 
-def _write_record(place: Path, record: dict[str, Any], env_id: str) -> None:
+def _write_record(place: Path, record: Settings, env_id: str) -> None:
     content = json.dumps(record)
     if place.is_dir():
         import lance

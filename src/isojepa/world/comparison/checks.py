@@ -13,8 +13,8 @@ from isojepa.runs.settings import as_json
 from isojepa.runs.typed import from_json
 from isojepa.world.comparison.config import CompareConfig, contenders_of, plan_config
 from isojepa.world.control.config import environment_of, recipe_of
-from isojepa.world.control.scoring import pairs_of
-from isojepa.world.environments.environments import close, make_environments
+from isojepa.world.control.evaluation import pairs_of
+from isojepa.world.environments.worlds import close, make_environments
 from isojepa.world.episodes.trajectories import open_trajectories
 from isojepa.world.learning.config import WorldTrainConfig
 from isojepa.world.learning.plan import model_spec
@@ -56,7 +56,7 @@ def comparable_episodes(config: CompareConfig) -> Recorded:
     if not data.action_dim:
         raise UserError(f"--data {config.data}: no actions to plan with, or to clone")
     known = environment_of(plan, data)
-    recipe_of(plan, spec)
+    recipe_of(plan, frame_skip=spec.frame_skip, history=spec.history)
     close(make_environments(known.id, 1, frame_size=spec.frame_size))
     prints = fingerprints(data)
     if config.resume:

@@ -28,11 +28,16 @@ from isojepa.world.comparison.results import (
     comparison_table,
     contender_results,
 )
-from isojepa.world.control.config import Prepared, prepare
-from isojepa.world.control.policies import ClonedPolicy
-from isojepa.world.control.recipes import describe
+from isojepa.world.control.config import Control, open_control
+from isojepa.world.control.evaluation import (
+    BASELINES,
+    Scored,
+    baseline_of,
+    evaluate_policy,
+    success_of,
+)
 from isojepa.world.control.results import RecordedConfig, RecordedRecipe
-from isojepa.world.control.scoring import BASELINES, Scored, baseline_of, score, success_of
+from isojepa.world.control.scripted import ClonedPolicy
 from isojepa.world.learning import cloning, train
 from isojepa.world.learning.split import write_split
 
@@ -68,17 +73,17 @@ def run(config: CompareConfig) -> ComparisonResult:
     except Interrupted as stopped:
         raise stopped.to_go_on_with("the same command and --resume") from None
     played = [play_all(config, each, seed) for each, seed in zip(folders, seeds)]
-    prepared = prepare(plan_config(config, folders[0][OURS], seeds[0]))
+    control = open_control(plan_config(config, folders[0][OURS], seeds[0]))
     contenders = {
         name: Contender([f[name] for f in folders if name in f], [p[name] for p in played])
         for name in played[0]
     }
     out = config.out / "compare.json"
     result = ComparisonResult(
-        environment=prepared.known.id,
+        environment=control.known.id,
         protocol=config.protocol,
         contenders=contender_results(config, contenders),
-        recipe=from_json(RecordedRecipe, describe(prepared.recipe), out),
+        recipe=from_json(RecordedRecipe, control.recipe.as_json(), out),
         config=from_json(RecordedConfig, as_json(config), out),
         provenance=Provenance(**made),
     )
@@ -106,23 +111,22 @@ def train_all(config: CompareConfig, seed: int) -> dict[str, Path]:
 
 def play_all(config: CompareConfig, folders: dict[str, Path], seed: int) -> dict[str, Scored]:
     """How all contenders, trained and scripted, do on the pairs of one seed, by name."""
-    ours = prepare(plan_config(config, folders[OURS], seed))
+    ours = open_control(plan_config(config, folders[OURS], seed))
     scored = {}
     for name, folder in folders.items():
         console.rule(f"Playing {label(config, name)}, seed {seed}")
         scored[name] = (
             score_clone(ours, folder, seed)
             if name == CLONING
-            else success_of(prepare(plan_config(config, folder, seed)), seed=seed)
+            else success_of(open_control(plan_config(config, folder, seed)), seed=seed)
         )
     every = {name: baseline_of(ours, name, seed=seed) for name in BASELINES}
     return scored | {name: one for name, one in every.items() if one is not None}
 
 
-def score_clone(prepared: Prepared, folder: Path, seed: int) -> Scored:
+def score_clone(control: Control, folder: Path, seed: int) -> Scored:
     """Let the cloned policy of a folder act on the pairs of one seed."""
-    device = next(prepared.model.parameters()).device
-    policy = ClonedPolicy(cloning.load_policy(folder).to(device))
-    scored = score(prepared, lambda _: policy, seed=seed, words="cloned policy")
+    policy = ClonedPolicy(cloning.load_policy(folder).to(control.model.device))
+    scored = evaluate_policy(control, lambda *_: policy, seed=seed, words="cloned policy")
     assert scored is not None
     return scored

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -12,20 +12,23 @@ from isojepa.devices import Device
 from isojepa.errors import UserError
 from isojepa.runs.settings import require_at_least_one
 from isojepa.world.control.pairs import Protocol
+from isojepa.world.control.planning import PlanningPolicy, planning_policy
 from isojepa.world.control.recipes import (
     RECIPES,
     Aggregate,
+    ControlRecipe,
     Metric,
     PlannerName,
-    Recipe,
     RecipeName,
     adapted,
     build_graph,
 )
-from isojepa.world.environments.environments import Environment, environment
+from isojepa.world.environments.environment import Environment
+from isojepa.world.environments.registry import environment
 from isojepa.world.episodes.trajectories import Trajectories
 from isojepa.world.learning.trained import open_trained
-from isojepa.world.planners.costs import EmbeddingGraph
+from isojepa.world.model.latent import LatentModel
+from isojepa.world.planners.distances import EmbeddingGraph
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,28 +107,32 @@ class PlanConfig:
                 raise UserError(f"--{name.replace('_', '-')} must not be negative")
 
 
-class Prepared(NamedTuple):
+class Control(NamedTuple):
     """All that evaluation needs, read and checked."""
 
     config: PlanConfig
-    model: Any
+    model: LatentModel
     """For planning: it shares the trained one's encoder."""
     trajectories: Trajectories
     known: Environment
     episodes: Int64[np.ndarray, " e"]
     """Pairs are drawn from these."""
-    recipe: Recipe
+    recipe: ControlRecipe
     graph: EmbeddingGraph | None
 
+    def policy(self, low: np.ndarray, high: np.ndarray, *, seed: int) -> PlanningPolicy:
+        """The policy that plans by the recipe within an environment's action bounds."""
+        return planning_policy(self.model, self.recipe, low, high, graph=self.graph, seed=seed)
 
-def prepare(config: PlanConfig) -> Prepared:
+
+def open_control(config: PlanConfig) -> Control:
     """Read the run and the data, and check that they belong together."""
     _, model, data, trajectories, split = open_trained(
         config.run, config.data, device=config.device, new=config.new_episodes
     )
     if model.action_dim == 0:
         raise UserError(f"--run {config.run}: the model knows no actions, so it cannot plan")
-    recipe = recipe_of(config, model)
+    recipe = recipe_of(config, frame_skip=model.frame_skip, history=model.history)
     known = environment_of(config, trajectories)
     everything = np.arange(len(trajectories))
     episodes = everything
@@ -143,11 +150,11 @@ def prepare(config: PlanConfig) -> Prepared:
         graph = build_graph(
             planning, trajectories, train, nodes=recipe.graph_nodes, seed=config.seed
         )
-    return Prepared(config, planning, trajectories, known, episodes, recipe, graph)
+    return Control(config, planning, trajectories, known, episodes, recipe, graph)
 
 
-def recipe_of(config: PlanConfig, model: Any) -> Recipe:
-    """How to plan, for a model, or its spec, of this `frame_skip` and `history`.
+def recipe_of(config: PlanConfig, *, frame_skip: int, history: int) -> ControlRecipe:
+    """How to plan with a model of these.
 
     Raises:
         UserError: if the options do not fit together, the model or the budget.
@@ -155,15 +162,15 @@ def recipe_of(config: PlanConfig, model: Any) -> Recipe:
     names = ("planner", "cost", "distance", "horizon", "execute", "history", "candidates",
              "iterations", "tolerance", "improvement", "action_penalty")  # fmt: skip
     options = {name: getattr(config, name) for name in names}
-    recipe = adapted(RECIPES[config.recipe], options, frame_skip=model.frame_skip)
-    steps = recipe.horizon * model.frame_skip
+    recipe = adapted(RECIPES[config.recipe], options, frame_skip=frame_skip)
+    steps = recipe.horizon * frame_skip
     if steps > config.budget:
         raise UserError(
-            f"--horizon {recipe.horizon}: {recipe.horizon} blocks of {model.frame_skip} steps are "
+            f"--horizon {recipe.horizon}: {recipe.horizon} blocks of {frame_skip} steps are "
             f"{steps}, beyond the budget of {config.budget}; lower --horizon or raise --budget"
         )
-    if recipe.history > model.history:
-        raise UserError(f"--history {recipe.history}: the model sees at most {model.history}")
+    if recipe.history > history:
+        raise UserError(f"--history {recipe.history}: the model sees at most {history}")
     return recipe
 
 

@@ -4,29 +4,15 @@ import logging
 
 from isojepa.boundaries import writing
 from isojepa.runs.typed import write_result
-from isojepa.world.control.config import PlanConfig, Prepared, prepare
+from isojepa.world.control.config import PlanConfig, open_control
+from isojepa.world.control.evaluation import BASELINES, baseline_of, success_of
 from isojepa.world.control.films import write_film
-from isojepa.world.control.goal_seeker import load_policy
-from isojepa.world.control.recipes import OURS, PUBLISHED, Recipe
 from isojepa.world.control.results import ControlResult, control_result, print_control
-from isojepa.world.control.scoring import BASELINES, baseline_of, success_of
-
-__all__ = [
-    "OURS",
-    "PUBLISHED",
-    "PlanConfig",
-    "Prepared",
-    "Recipe",
-    "load_policy",
-    "prepare",
-    "run",
-    "success_of",
-]
 
 log = logging.getLogger(__name__)
 
 
-def run(config: PlanConfig) -> ControlResult:
+def plan(config: PlanConfig) -> ControlResult:
     """Play all pairs, print the table, and write control.json and a film.
 
     Returns:
@@ -39,15 +25,15 @@ def run(config: PlanConfig) -> ControlResult:
     out = config.out or config.run / "control.json"
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-    prepared = prepare(config)
+    control = open_control(config)
     seeds = [config.seed + i for i in range(config.seeds)]
-    first = success_of(prepared, seed=seeds[0], films=config.films)
-    scored = {"plan": [first, *(success_of(prepared, seed=s) for s in seeds[1:])]}
+    first = success_of(control, seed=seeds[0], films=config.films)
+    scored = {"plan": [first, *(success_of(control, seed=s) for s in seeds[1:])]}
     for name in BASELINES if config.baselines else ():
-        each = [baseline_of(prepared, name, seed=s) for s in seeds]
+        each = [baseline_of(control, name, seed=s) for s in seeds]
         if all(one is not None for one in each):
             scored[name] = [one for one in each if one is not None]
-    result = control_result(prepared, scored, seeds)
+    result = control_result(control, scored, seeds)
     print_control(result)
     write_result(out, result)
     if first.film is not None:

@@ -9,9 +9,8 @@ from rich.table import Table
 from isojepa.progress import console
 from isojepa.runs.folder import Provenance, provenance
 from isojepa.runs.typed import Inline, Key, Others, from_json, to_json
-from isojepa.world.control.config import Prepared
-from isojepa.world.control.recipes import describe
-from isojepa.world.control.scoring import Scored
+from isojepa.world.control.config import Control
+from isojepa.world.control.evaluation import Scored
 from isojepa.world.control.success import DistanceBin, SuccessRate, by_distance, success_rate
 
 PUBLISHED_SUCCESS: dict[str, dict[str, float]] = {
@@ -48,7 +47,7 @@ class RecordedPlanner:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedRecipe:
-    """A recipe as a result records it: `recipes.describe`."""
+    """A recipe as a result records it: `ControlRecipe.as_json`."""
 
     planner: RecordedPlanner = field(default_factory=RecordedPlanner)
     cost: str = ""
@@ -99,10 +98,10 @@ def published_beside(
 
 
 def control_result(
-    prepared: Prepared, scored: dict[str, list[Scored]], seeds: list[int]
+    control: Control, scored: dict[str, list[Scored]], seeds: list[int]
 ) -> ControlResult:
     """The result of playing all pairs of all seeds; `scored` has the planner under `plan`."""
-    config, known = prepared.config, prepared.known
+    config, known = control.config, control.known
     ours = scored["plan"]
     success = np.concatenate([one.success for one in ours])
     distance = np.concatenate([one.distance for one in ours])
@@ -131,11 +130,11 @@ def control_result(
             protocol=config.protocol,
             offset=config.offset,
             budget=config.budget,
-            frame_size=prepared.model.frame_size,
+            frame_size=control.model.frame_size,
         ),
-        recipe=from_json(RecordedRecipe, describe(prepared.recipe), config.run),
+        recipe=from_json(RecordedRecipe, control.recipe.as_json(), config.run),
         config=from_json(RecordedConfig, to_json(asdict(config)), config.run),
-        provenance=Provenance(**provenance(next(prepared.model.parameters()).device)),
+        provenance=Provenance(**provenance(control.model.device)),
     )
 
 

@@ -25,9 +25,9 @@ from isojepa.world.episodes.trajectories import Clips
 from isojepa.world.learning.config import WorldTrainConfig
 from isojepa.world.learning.train import Begun, begin, begin_record, make_optimiser
 from isojepa.world.learning.windows import training_clips
-from isojepa.world.model.encoders import FrameEncoder, standardise
+from isojepa.world.model.encoders import FrameEncoder, normalise_pixels
 from isojepa.world.model.presets import WorldModelSpec
-from isojepa.world.model.world_model import projector
+from isojepa.world.model.world_model import projection
 
 GOAL_BLOCKS = 5  # a cloned policy's goals lie 1 to 5 blocks ahead in the same episode
 POLICY = "policy.safetensors"
@@ -55,7 +55,7 @@ class GoalPolicy(nn.Module):
         self.spec = spec
         d = spec.embedding_dim
         self.encoder = FrameEncoder(spec.encoder, spec.encoder_options, spec.frame_size)
-        self.projector = projector(self.encoder.features, spec.projector_hidden, d)
+        self.projector = projection(self.encoder.features, spec.projector_hidden, d)
         self.head = nn.Sequential(
             nn.Linear(2 * d, 256), nn.GELU(), nn.Linear(256, 256), nn.GELU(),
             nn.Linear(256, spec.action_dim),
@@ -67,7 +67,7 @@ class GoalPolicy(nn.Module):
         self, now: Shaped[Tensor, "b c y x"], goal: Shaped[Tensor, "b c y x"]
     ) -> Float[Tensor, "b a"]:
         """The next block of actions, normalised; frames are uint8 or floats in [0, 1]."""
-        both = standardise(torch.cat([now, goal]), self.mean, self.std)
+        both = normalise_pixels(torch.cat([now, goal]), self.mean, self.std)
         return self.head(torch.cat(self.projector(self.encoder(both)).chunk(2), -1))
 
 

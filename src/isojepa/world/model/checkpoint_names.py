@@ -13,6 +13,7 @@ from torch import Tensor
 
 from isojepa.errors import UserError
 
+Nested = Mapping[Any, Any]  # names or numbers to tensors, mappings and whatever else was saved
 log = logging.getLogger(__name__)
 WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 ANCHOR = "predictor.pos_embedding"  # whatever stands before it stands before all names
@@ -21,7 +22,7 @@ UNUSED = ("encoder.pooler.", "encoder.embeddings.mask_token")  # of Hugging Face
 SHOWN = 3  # names in a message
 
 
-def weights_within(state: Mapping[Any, Any], prefix: str | None = None) -> dict[str, Tensor]:
+def weights_within(state: Nested, prefix: str | None = None) -> dict[str, Tensor]:
     """The tensors of one LeWM by the platform's names, out of a checkpoint.
 
     Args:
@@ -62,7 +63,7 @@ def weights_within(state: Mapping[Any, Any], prefix: str | None = None) -> dict[
     return wanted
 
 
-def _flat(state: Mapping[Any, Any], before: str = "") -> Iterator[tuple[str, Tensor]]:
+def _flat(state: Nested, before: str = "") -> Iterator[tuple[str, Tensor]]:
     for name, value in state.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{before}{name}.")

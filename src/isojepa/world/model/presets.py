@@ -8,7 +8,7 @@ import torch
 
 from isojepa.errors import UserError
 from isojepa.world.episodes.action_scale import ActionScale
-from isojepa.world.model.encoders import Features
+from isojepa.world.model.encoders import Features, Options
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -19,7 +19,7 @@ class WorldModelSpec:
 
     encoder: str
     """A timm model name; `lewm_vit` and `conv_micro` are ours."""
-    encoder_options: dict[str, Any] = field(default_factory=dict)
+    encoder_options: Options = field(default_factory=dict)
     """Passed to the encoder's constructor."""
     frozen: Features | None = None
     """Which features of an encoder that is not trained; None trains it."""

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -11,10 +12,11 @@ from torch import Tensor, nn
 
 from isojepa.world.model.predictor import CausalAttention, KeysValues, Predictor
 
+Network = TypeVar("Network", bound=nn.Module)
 AT_ONCE = 4096  # candidates whose modulations are held in memory together
 
 
-def imagine(
+def open_loop(
     predictor: Predictor,
     project: Callable[[Tensor], Tensor],
     z: Float[Tensor, "b t d"],
@@ -57,7 +59,7 @@ def imagine(
     return torch.stack(own[1:], 1).unflatten(0, (b, s))
 
 
-def evaluating(module: nn.Module) -> nn.Module:
+def evaluating(module: Network) -> Network:
     """The same module in eval mode, whatever mode it is in or is later put into.
 
     Weights and buffers are shared, so it follows further training and takes no memory.

@@ -14,15 +14,10 @@ from isojepa.boundaries import writing
 from isojepa.errors import UserError
 from isojepa.files import write_atomically
 from isojepa.runs.folder import write_json
-from isojepa.world.model.encoders import FrameEncoder, FrozenFeatures, standardise
+from isojepa.world.model.encoders import FrameEncoder, FrozenFeatures, normalise_pixels
 from isojepa.world.model.predictor import ActionEncoder, Predictor
 from isojepa.world.model.presets import WorldModelSpec
-from isojepa.world.model.rollout import (
-    AT_ONCE,
-    evaluating,
-    folded,
-    imagine,
-)
+from isojepa.world.model.rollout import AT_ONCE, evaluating, folded, open_loop
 
 
 class Predictions(NamedTuple):
@@ -37,6 +32,8 @@ class Predictions(NamedTuple):
 
 class WorldModel(nn.Module):
     """LeWorldModel: an encoder of frames and a causal predictor conditioned on actions.
+
+    A `LatentModel` in eval mode.
 
     Args:
         spec: what to build; see `presets.py` for named sizes.
@@ -54,13 +51,16 @@ class WorldModel(nn.Module):
     def __init__(self, spec: WorldModelSpec, *, pretrained: bool = False) -> None:
         super().__init__()
         self.spec = spec
+        self.frame_size, self.frame_skip = spec.frame_size, spec.frame_skip
+        self.history, self.embedding_dim = spec.history, spec.embedding_dim
+        self.action_dim, self.scale = spec.action_dim, spec.scale
         d, hidden = spec.embedding_dim, spec.projector_hidden
         self.encoder: FrameEncoder | FrozenFeatures
         if spec.frozen is None:
             self.encoder = FrameEncoder(
                 spec.encoder, spec.encoder_options, spec.frame_size, pretrained=pretrained
             )
-            self.projector = projector(self.encoder.features, hidden, d)
+            self.projector = projection(self.encoder.features, hidden, d)
         else:
             self.encoder = FrozenFeatures(
                 spec.encoder,
@@ -82,16 +82,14 @@ class WorldModel(nn.Module):
             mlp=spec.mlp,
             dropout=spec.dropout,
         )
-        self.predictor_projector = projector(d, hidden, d)
+        self.predictor_projector = projection(d, hidden, d)
         self.register_buffer("_mean", torch.tensor(spec.pixel_mean), persistent=False)
         self.register_buffer("_std", torch.tensor(spec.pixel_std), persistent=False)
 
-    frame_size = property(lambda self: self.spec.frame_size)
-    frame_skip = property(lambda self: self.spec.frame_skip)
-    history = property(lambda self: self.spec.history)
-    embedding_dim = property(lambda self: self.spec.embedding_dim)
-    action_dim = property(lambda self: self.spec.action_dim)
-    scale = property(lambda self: self.spec.scale)
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return self._mean.device
 
     def forward(
         self,
@@ -123,7 +121,7 @@ class WorldModel(nn.Module):
 
     def normalise(self, frames: Shaped[Tensor, "n c y x"]) -> Float[Tensor, "n c y x"]:
         """The encoder's input: standardised pixels, channels last in memory."""
-        return standardise(frames, self._mean, self._std)
+        return normalise_pixels(frames, self._mean, self._std)
 
     def predict(
         self, z: Float[Tensor, "b t d"], actions: Float[Tensor, "b t a"]
@@ -170,7 +168,7 @@ class WorldModel(nn.Module):
         to = predictor.positions.dtype
         past = predictor.modulations(self._condition(past_actions.to(to)))
         futures = predictor.modulations(self._condition(candidates.to(to)))
-        out = imagine(predictor, self.predictor_projector, z.to(to), past, futures)
+        out = open_loop(predictor, self.predictor_projector, z.to(to), past, futures)
         return out.to(dtype)
 
     def for_planning(self, dtype: torch.dtype = torch.float32) -> "WorldModel":
@@ -202,7 +200,7 @@ class WorldModel(nn.Module):
         return self.action_encoder(actions)
 
 
-def projector(d: int, hidden: int | None, out: int) -> nn.Module:
+def projection(d: int, hidden: int | None, out: int) -> nn.Module:
     """Linear, BatchNorm, GELU, Linear, as published; without a hidden width, Linear or nothing."""
     if hidden is None:
         return nn.Identity() if d == out else nn.Linear(d, out)

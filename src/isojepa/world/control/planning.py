@@ -1,0 +1,196 @@
+"""Model-predictive control: plan in the embedding, act for a while, look, plan anew."""
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from isojepa.devices import Device, choose_device
+from isojepa.errors import UserError
+from isojepa.randomness import seed_from
+from isojepa.world.control.frames import encode_frames
+from isojepa.world.control.policy import Observation, VectorPolicy
+from isojepa.world.control.recipes import OURS, ControlRecipe, adapted, objective
+from isojepa.world.model.latent import LatentModel
+from isojepa.world.model.world_model import load_world_model
+from isojepa.world.planners.costs import ModelRollout, Terms, WeightedCost
+from isojepa.world.planners.distances import EmbeddingGraph
+from isojepa.world.planners.problem import Planner, Problem, shifted
+
+AT_ONCE = 50  # episodes planned for together
+
+
+class PlanningPolicy(VectorPolicy):
+    """Plans towards image goals, carries out some of the plan, looks and plans anew.
+
+    Args:
+        model: in eval mode.
+        planner: searches the action sequences.
+        objective: goal embeddings (b, d) -> weighted terms of the cost.
+        low: least value of each action dimension of the environment; likewise `high`. What lies
+            beyond is cut when it is executed, and the past that the model is told is what was
+            executed.
+        bounded: plan within these bounds too.
+        horizon: blocks planned.
+        execute: blocks executed before planning anew.
+        history: most frames, a block apart, that a plan starts from.
+        warm_start: begin the search at what is left of the last plan.
+        at_once: episodes planned for together.
+        seed: of the planner's draws.
+    """
+
+    def __init__(
+        self,
+        model: LatentModel,
+        planner: Planner,
+        objective: Callable[[Tensor], Terms],
+        *,
+        low: Float[np.ndarray, " a"],
+        high: Float[np.ndarray, " a"],
+        bounded: bool = True,
+        horizon: int = 5,
+        execute: int = 1,
+        history: int = 1,
+        warm_start: bool = True,
+        at_once: int = AT_ONCE,
+        seed: int = 0,
+    ) -> None:
+        self.model, self.planner, self.objective = model, planner, objective
+        self.horizon, self.execute, self.history = horizon, execute, history
+        self.warm_start, self.at_once, self.seed = warm_start, at_once, seed
+        self.bounds = low, high
+        self.low, self.high = (
+            torch.from_numpy(model.scale.normalise(np.tile(x, model.frame_skip).astype(np.float32)))
+            .float()
+            .to(model.device)
+            for x in (low, high)
+        )
+        free = torch.full_like(self.low, torch.inf)
+        self.within = (self.low, self.high) if bounded else (-free, free)
+        self.total_seconds = 0.0
+        """Spent planning, looking at frames left out."""
+        self.total_plans = 0
+        """Plans made, counted per episode."""
+        self.total_evaluations = 0
+        """Sequences tried."""
+
+    def begin(self, b: int, goals: UInt8[np.ndarray, "b y x c"] | None) -> None:
+        """See `VectorPolicy`.
+
+        Raises:
+            UserError: without goals.
+        """
+        if goals is None:
+            raise UserError("planning needs a goal: give the policy an image of what it shall see")
+        goal = encode_frames(self.model, goals)
+        self.terms = self.objective(goal)
+        self._z = goal.new_zeros(b, 0, goal.shape[1])
+        self._actions = goal.new_zeros(b, 0, self.model.action_dim)
+        self._plan = goal.new_zeros(b, self.horizon, self.model.action_dim)
+        self._blocks = 0
+        self._generator = torch.Generator().manual_seed(seed_from(self.seed, b))
+
+    def actions(self, observation: Observation) -> Float[np.ndarray, "n k a"]:
+        """The next block of every episode."""
+        rows = torch.from_numpy(observation.rows).to(self.model.device)
+        into = self._blocks % self.execute
+        if into == 0 or self.history > 1:
+            self._remember(rows, observation.frames)
+        if into == 0:
+            self._replan(rows)
+        block = self._plan[rows, into]
+        self._blocks += 1
+        keep = self.history - 1
+        latest = torch.zeros_like(self._plan[:, :1])
+        latest[rows, 0] = block.clamp(self.low, self.high)  # as executed
+        self._actions = torch.cat([self._actions, latest], 1)
+        self._actions = self._actions[:, max(0, self._actions.shape[1] - keep) :]
+        actions = self.model.scale.restore(block.cpu().numpy())
+        return actions.reshape(len(rows), self.model.frame_skip, -1)
+
+    def _remember(self, rows: Tensor, frames: np.ndarray) -> None:
+        latest = self._z.new_zeros(len(self._plan), 1, self._z.shape[2])
+        latest[rows, 0] = encode_frames(self.model, frames)
+        self._z = torch.cat([self._z, latest], 1)[:, -self.history :]
+
+    def _replan(self, rows: Tensor) -> None:
+        clock = time.perf_counter()
+        for part in rows.split(self.at_once):
+            past = self._actions[part][:, self._actions.shape[1] - self._z.shape[1] + 1 :]
+            cost = WeightedCost(
+                ModelRollout(self.model, self._z[part], past),
+                [(weight, term.select(part)) for weight, term in self.terms],
+            )
+            last = self._plan[part]
+            start = shifted(last, self.execute) if self.warm_start else torch.zeros_like(last)
+            plan = self.planner.plan(cost, Problem(start, *self.within), self._generator)
+            self._plan[part] = plan.actions.detach()
+            self.total_evaluations += int(plan.evaluations.sum())
+        self.total_seconds += time.perf_counter() - clock
+        self.total_plans += len(rows)
+
+
+def planning_policy(
+    model: LatentModel,
+    recipe: ControlRecipe,
+    low: Float[np.ndarray, " a"],
+    high: Float[np.ndarray, " a"],
+    *,
+    graph: EmbeddingGraph | None = None,
+    seed: int = 0,
+) -> PlanningPolicy:
+    """The policy that plans by a recipe within an environment's action bounds.
+
+    Args:
+        graph: for the geodesic distance; see `build_graph`.
+    """
+    return PlanningPolicy(
+        model,
+        recipe.planner,
+        partial(objective, recipe, graph=graph),
+        low=low,
+        high=high,
+        bounded=recipe.bounded,
+        horizon=recipe.horizon,
+        execute=recipe.execute,
+        history=recipe.history,
+        seed=seed,
+    )
+
+
+def open_policy(
+    run: str | Path,
+    *,
+    low: Sequence[int | float] | np.ndarray,
+    high: Sequence[int | float] | np.ndarray,
+    recipe: ControlRecipe = OURS,
+    device: Device = "auto",
+    seed: int = 0,
+) -> PlanningPolicy:
+    """A trained world model as a policy that plans towards image goals.
+
+    Args:
+        run: run folder of `isojepa world train`, its `world_model` folder, or a copy of that.
+        low: least value of each action dimension; likewise `high`.
+        recipe: how to plan; not by the geodesic distance, which needs the training frames.
+        seed: of the planner's draws.
+
+    Raises:
+        UserError: if there is no model, or it has other actions than these.
+    """
+    model = load_world_model(run).to(choose_device(device)).for_planning()
+    bounds = [np.asarray(x, np.float32) for x in (low, high)]
+    given = sorted({x.size * model.frame_skip for x in bounds})
+    if given != [model.action_dim]:
+        raise UserError(
+            f"{run}: the model's actions have {model.action_dim // model.frame_skip} dimensions; "
+            f"low and high have {' and '.join(str(x.size) for x in bounds)}"
+        )
+    return planning_policy(
+        model, adapted(recipe, {}, frame_skip=model.frame_skip), *bounds, seed=seed
+    )

@@ -1,0 +1,92 @@
+"""The platform `stable_worldmodel` and what its environments draw with: there, or explained."""
+
+import importlib.util
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from isojepa.boundaries import reason
+from isojepa.errors import UserError
+
+
+def platform() -> Any:
+    """The package `stable_worldmodel`.
+
+    Raises:
+        UserError: if it is not installed.
+    """
+    try:
+        with quiet():
+            import stable_worldmodel
+    except ImportError as error:
+        raise UserError(
+            f"world models need the extra: pip install 'isojepa[world]' ({error})"
+        ) from error
+    return stable_worldmodel
+
+
+def check_renderer(env_id: str) -> None:
+    """Draw a small frame and drop it; without a screen, EGL is tried by default.
+
+    A context alone proves nothing: GLFW without a display gives one, and a warning.
+
+    Raises:
+        UserError: naming the package and the variable, where MuJoCo cannot draw.
+    """
+    if importlib.util.find_spec("mujoco") is None:
+        raise UserError(f"{env_id}: needs the package mujoco: pip install 'isojepa[world]'")
+    screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if sys.platform == "linux" and not screen:
+        os.environ.setdefault("MUJOCO_GL", "egl")
+    try:
+        with quiet():
+            import mujoco
+
+            model = mujoco.MjModel.from_xml_string("<mujoco/>")
+            with mujoco.Renderer(model, 8, 8) as renderer:
+                renderer.update_scene(mujoco.MjData(model))
+                renderer.render()
+    except Exception as error:  # OpenGL's loaders raise whatever their drivers make them raise
+        chosen = os.environ.get("MUJOCO_GL", "the screen")
+        raise UserError(
+            f"{env_id}: MuJoCo cannot draw with {chosen} ({reason(error)}); "
+            "install libegl1 and set MUJOCO_GL=egl, or install libosmesa6 and set MUJOCO_GL=osmesa"
+        ) from error
+
+
+@contextmanager
+def explained(env_id: str) -> Iterator[None]:
+    """Turn whatever an environment raises while it is made into a line for the user.
+
+    Raises:
+        UserError: naming the package or the variable that is likely to help.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{env_id}: needs the package {error.name}: pip install {error.name}"
+        ) from error
+    except Exception as error:
+        why = f"{type(error).__name__}: {reason(error)}"
+        if "MjModel" in why or "MjData" in why:
+            raise UserError(
+                f"{env_id}: the installed dm_control and mujoco do not agree ({error}); install "
+                "versions that were released together"
+            ) from error
+        raise UserError(
+            f"{env_id}: cannot be made ({why}); if it is for want of a screen, set MUJOCO_GL=egl"
+        ) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hold back the warnings that Gymnasium's checks raise at the platform's environments."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
