@@ -32,10 +32,20 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from isojepa.world.model.platform_weights import from_platform
-from isojepa.world.model.world_model import WorldModel
-from isojepa.world.planners.costs import WeightedCost, last_step
-from isojepa.world.planners.planners import CEM, Planner, shifted
+from isojepa.world import (
+    CEM,
+    OURS,
+    PlanConfig,
+    Planner,
+    Problem,
+    WeightedCost,
+    WorldModel,
+    from_platform,
+    last_step,
+    open_control,
+    shifted,
+    success_of,
+)
 
 HORIZON, ACTIONS, SIDE = 5, 10, 224
 Rollout = Callable[[Tensor, Tensor], Tensor]
@@ -173,21 +183,17 @@ class OurPlan:
         z = self.model.encode(frame)
         cost = WeightedCost(lambda x: self.rollout(z, x), [(1.0, last_step(self.goal))])
         free = torch.full((ACTIONS,), torch.inf)
-        start = None
+        start = torch.zeros(1, HORIZON, ACTIONS)
         if self.warm is not None and self.last is not None:
             start = shifted(self.last, self.warm)
-        plan = self.planner.plan(
-            cost, b=1, h=HORIZON, a=ACTIONS, low=-free, high=free, start=start,
-            generator=torch.Generator().manual_seed(0),
-        )  # fmt: skip
+        problem = Problem(start, -free, free)
+        plan = self.planner.plan(cost, problem, torch.Generator().manual_seed(0))
         self.last = plan.actions
         self.evaluations.append(int(plan.evaluations.sum()))
 
 
 def ladder(quick: bool) -> tuple[dict[str, Callable[[Tensor, Tensor], None]], CEM]:
     """The rows of the table, each with one thing more."""
-    from isojepa.world.control.control import OURS
-
     theirs = platform_lewm()
     model = from_platform(theirs)
     published = CEM(candidates=60, elites=6, iterations=3) if quick else CEM()
@@ -256,8 +262,6 @@ def _sequences(size: CEM) -> int:
 
 def compare_success(config: Config, console: Console) -> dict[str, float]:
     """Play the same pairs with the platform's settings and with ours."""
-    from isojepa.world.control.control import PlanConfig, prepare, success_of
-
     if config.run is None:
         console.print("success not compared: give --run RUN, a trained world model")
         return {}
@@ -265,8 +269,8 @@ def compare_success(config: Config, console: Console) -> dict[str, float]:
     base = PlanConfig(run=config.run, data=config.data, protocol="strict", pairs=pairs)
     results = {}
     for name, recipe in (("platform's settings", "published"), ("ours", "ours")):
-        prepared = prepare(replace(base, recipe=recipe))  # type: ignore[arg-type]
-        results[name] = success_of(prepared, seed=0)
+        control = open_control(replace(base, recipe=recipe))  # type: ignore[arg-type]
+        results[name] = success_of(control, seed=0)
     table = Table(title=f"{pairs} pairs, strict protocol, {config.run}")
     for column in ("", "success", "seconds per plan", "sequences per plan", "plans per episode"):
         table.add_column(column, justify="left" if not column else "right")

@@ -38,16 +38,19 @@ from torchvision.transforms import v2
 from isojepa import LeWMLoss
 from isojepa.training.memory import kept_memory
 from isojepa.training.optimise import parameter_groups
-from isojepa.world.episodes.action_scale import ActionScale
-from isojepa.world.episodes.clips import clip_batches, clip_index, fit_action_scale
-from isojepa.world.episodes.trajectories import Clips, open_trajectories
-from isojepa.world.model.presets import (
+from isojepa.world import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     PRESETS,
+    ActionScale,
+    Clips,
+    WorldModel,
     WorldModelSpec,
+    clip_batches,
+    clip_index,
+    fit_action_scale,
+    open_trajectories,
 )
-from isojepa.world.model.world_model import WorldModel
 
 EPISODES, STEPS, SKIP, FRAMES = 12, 60, 5, 4
 LAMBD, SLICES = 0.09, 1024
@@ -208,7 +211,7 @@ def platform_step(model: Any, spec: WorldModelSpec, device: str) -> Callable[[di
 
 
 def our_step(model: nn.Module, device: str) -> Callable[[Clips, bool], Tensor]:
-    """One update of `isojepa.world.learning.train`."""
+    """One update of `isojepa.world.train`."""
     objective = LeWMLoss(LAMBD, slices=SLICES)
     optimiser = torch.optim.AdamW(parameter_groups(model, 1e-3), lr=5e-5, fused=True)
 

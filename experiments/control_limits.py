@@ -27,33 +27,38 @@ from scipy.stats import binomtest, spearmanr
 from isojepa.randomness import seed_from
 from isojepa.runs.folder import write_json
 from isojepa.runs.typed import to_json
-from isojepa.world.analysis.probes import fit_probe
-from isojepa.world.analysis.study import (
+from isojepa.world import (
+    CollectConfig,
+    Control,
+    Observation,
+    PlanConfig,
+    PlanningPolicy,
     Study,
+    Trajectories,
+    VectorPolicy,
+    WorldTrainConfig,
+    build_graph,
+    clip_index,
+    collect,
+    draw_pairs,
     embed_rows,
+    encode_clips,
     episode_rows,
+    fit_probe,
+    open_control,
     open_study,
+    platform_envs,
+    run_episodes,
     sampled,
+    success_rate,
+    train,
 )
-from isojepa.world.collection import collect
-from isojepa.world.control.config import PlanConfig, Prepared, prepare
-from isojepa.world.control.pairs import draw_pairs
-from isojepa.world.control.play import Seen, play
-from isojepa.world.control.recipes import build_graph
-from isojepa.world.control.scoring import AT_ONCE, planning_policy
-from isojepa.world.control.stage import PlatformStage
-from isojepa.world.control.success import success_rate
-from isojepa.world.environments.environments import make_environments
-from isojepa.world.episodes.clips import clip_index
-from isojepa.world.episodes.trajectories import Trajectories
-from isojepa.world.learning import train as training
-from isojepa.world.learning.config import WorldTrainConfig
-from isojepa.world.learning.measures import encode
 
 ENV, RADIUS = "swm/TwoRoom-v1", 16.0  # pixels of 224 within which a goal counts as reached
 WALL, DOOR = (100.0, 124.0), (33.25, 64.75)  # where an agent's centre is stopped, and let through
 BLOCKS, CLIPS, READ, SOURCES, TARGETS = 8, 400, 4000, 100, 500
 FAR, FAR_MORE, FAR_BUDGET = 60.0, 100.0, 100
+AT_ONCE = 50  # episodes
 MODELS: dict[str, dict[str, Any]] = {
     "d=4": {"embedding_dim": 4},
     "d=16": {"embedding_dim": 16},
@@ -134,7 +139,7 @@ def trained(name: str, data: Path, config: Config) -> Path:
     """The run folder of one model, trained if it is not there."""
     run = config.out / name.replace("=", "").replace(", ", "-").replace(" ", "-")
     if not (run / "world_model" / "config.json").is_file():
-        training.run(
+        train(
             WorldTrainConfig(
                 data=data, out=run, preset="lewm-micro", steps=config.updates, held_out=0.2,
                 device="cpu", seed=config.seed, resume=(run / "config.json").is_file(),
@@ -165,7 +170,7 @@ def rollout_errors(study: Study, *, seed: int) -> dict[str, Any]:
         clip_index(data, study.held_out, frames=BLOCKS + 1, frame_skip=skip), CLIPS, seed=seed
     )
     clips = data.clips(index, frames=BLOCKS + 1, frame_skip=skip, scale=model.scale)
-    z = encode(model, clips.frames)
+    z = encode_clips(model, clips.frames)
     rolled = model.rollout(z[:, :1], clips.actions[:, :0], clips.actions[:, None, :BLOCKS])[:, 0]
     first = np.cumsum(data.lengths) - data.lengths
     at = (first[index[:, 0]] + index[:, 1])[:, None] + skip * np.arange(BLOCKS + 1)
@@ -232,42 +237,43 @@ class Ways(NamedTuple):
     goals: Int64[np.ndarray, " n"]
 
 
-class Watched:
-    """A policy, and where its agents were whenever it was asked."""
+class Watched(VectorPolicy):
+    """A policy that plans, and where its agents were whenever it was asked."""
 
-    def __init__(self, policy: Any) -> None:
-        self.policy, self.seen = policy, list[tuple[np.ndarray, np.ndarray]]()
+    def __init__(self, policy: PlanningPolicy) -> None:
+        self.policy, self.places = policy, list[tuple[np.ndarray, np.ndarray]]()
 
-    def begin(self, goals: Any) -> None:
-        """See `play.Policy`."""
-        self.policy.begin(goals)
+    def begin(self, b: int, goals: np.ndarray | None) -> None:
+        """See `VectorPolicy`."""
+        self.policy.begin(b, goals)
 
-    def act(self, seen: Seen) -> Any:
-        """See `play.Policy`."""
-        self.seen.append((seen.rows, np.array(seen.state["proprio"], np.float64)))
-        return self.policy.act(seen)
+    def actions(self, observation: Observation) -> np.ndarray:
+        """See `VectorPolicy`."""
+        place = np.array(observation.state["proprio"], np.float64)
+        self.places.append((observation.rows, place))
+        return self.policy.actions(observation)
 
 
-def near_pairs(prepared: Prepared, config: Config) -> Ways:
+def near_pairs(control: Control, config: Config) -> Ways:
     """The pairs of the strict protocol."""
-    data, known = prepared.trajectories, prepared.known
+    data, known = control.trajectories, control.known
     pairs = draw_pairs(
-        data, prepared.episodes, count=config.pairs, offset=25, seed=config.seed,
+        data, control.episodes, count=config.pairs, offset=25, seed=config.seed,
         distance=known.distance, solved=known.solved,
     )  # fmt: skip
     return Ways(pairs.rows(data, goal=False), pairs.rows(data, goal=True))
 
 
-def far_pairs(prepared: Prepared, config: Config) -> Ways:
+def far_pairs(control: Control, config: Config) -> Ways:
     """Any two held-out frames that are far apart."""
-    rows = episode_rows(prepared.trajectories, prepared.episodes)
+    rows = episode_rows(control.trajectories, control.episodes)
     two = np.random.default_rng(seed_from(config.seed, 20)).choice(rows, (2, 20 * config.far_pairs))
-    ends = [position(prepared.trajectories, side) for side in two]
+    ends = [position(control.trajectories, side) for side in two]
     return Ways(*two[:, path_length(*ends) >= FAR][:, : config.far_pairs])
 
 
 def attempt(
-    prepared: Prepared, ways: Ways, *, budget: int, seed: int, warm_start: bool = True
+    control: Control, ways: Ways, *, budget: int, seed: int, warm_start: bool = True
 ) -> dict[str, Any]:
     """Play the pairs; success, and the path that is left at the start and after every block.
 
@@ -276,24 +282,22 @@ def attempt(
     Args:
         warm_start: begin each search at what is left of the last plan.
     """
-    data, known, clock = prepared.trajectories, prepared.known, time.process_time()
+    data, known, clock = control.trajectories, control.known, time.process_time()
     rows_of = [[{k: data.column(k)[r] for k in known.needs} for r in side] for side in ways]
     goal = position(data, ways.goals)
     success, left, seconds, plans = [], [], 0.0, 0
-    for first in range(0, len(ways.starts), AT_ONCE):
-        starts, goals = (side[first : first + AT_ONCE] for side in rows_of)
-        b = len(starts)
-        world = make_environments(known.id, b, frame_size=prepared.model.frame_size)
-        seeds = [seed_from(seed, first + i) % 2**31 for i in range(b)]
-        stage = PlatformStage(world, starts, goals, seeds=seeds)
-        planning = planning_policy(prepared, stage.low, stage.high, seed=seed_from(seed, first))
-        planning.replanning = planning.replanning._replace(warm_start=warm_start)
+    envs = platform_envs(
+        known.id, *rows_of, at_once=AT_ONCE, frame_size=control.model.frame_size, seed=seed
+    )
+    for first, env in envs:
+        b = len(env.goals)
+        planning = control.policy(env.low, env.high, seed=seed_from(seed, first))
+        planning.warm_start = warm_start
         policy = Watched(planning)
-        policy.begin(stage.goal_frames)
-        success.append(play(stage, policy, b=b, budget=budget).success)
-        world.close()
-        trace = np.zeros((b, budget // prepared.model.frame_skip))
-        for k, (rows, places) in enumerate(policy.seen):
+        policy.begin(b, env.goal_frames)
+        success.append(run_episodes(env, policy, b=b, budget=budget).success)
+        trace = np.zeros((b, budget // control.model.frame_skip))
+        for k, (rows, places) in enumerate(policy.places):
             trace[rows, k] = path_length(places, goal[first + rows])
         left.append(trace)
         seconds, plans = seconds + planning.total_seconds, plans + planning.total_plans
@@ -318,9 +322,7 @@ def measured(config: Config) -> dict[str, Any]:
     """Everything there is to say, as results.json holds it; what it holds already is kept."""
     data, path = config.data or config.out / "episodes.h5", config.out / "results.json"
     if not data.exists():
-        collect.run(
-            collect.CollectConfig(env=ENV, out=data, episodes=config.episodes, seed=config.seed)
-        )
+        collect(CollectConfig(env=ENV, out=data, episodes=config.episodes, seed=config.seed))
     asked = {k: getattr(config, k) for k in ("updates", "pairs", "far_pairs", "seed")}
     results = json.loads(path.read_text()) if path.is_file() else {"config": asked}
     if results["config"] != asked:
@@ -348,15 +350,15 @@ def measured(config: Config) -> dict[str, Any]:
 def near(run: Path, setting: str, config: Config) -> dict[str, Any]:
     options = dict(SETTINGS[setting])
     warm_start = options.pop("warm_start", True)
-    prepared = prepare(PlanConfig(run=run, device="cpu", **options))
-    ways = near_pairs(prepared, config)
-    return attempt(prepared, ways, budget=50, seed=config.seed, warm_start=warm_start)
+    control = open_control(PlanConfig(run=run, device="cpu", **options))
+    ways = near_pairs(control, config)
+    return attempt(control, ways, budget=50, seed=config.seed, warm_start=warm_start)
 
 
 def far(run: Path, metric: Any, config: Config) -> dict[str, Any]:
-    prepared = prepare(PlanConfig(run=run, device="cpu", distance=metric, budget=FAR_BUDGET))
-    ways = far_pairs(prepared, config)
-    return attempt(prepared, ways, budget=FAR_BUDGET, seed=config.seed)
+    control = open_control(PlanConfig(run=run, device="cpu", distance=metric, budget=FAR_BUDGET))
+    ways = far_pairs(control, config)
+    return attempt(control, ways, budget=FAR_BUDGET, seed=config.seed)
 
 
 # What it looks like

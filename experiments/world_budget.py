@@ -12,17 +12,13 @@ OUT/results.json. PushT with the defaults: 15 minutes to collect on two cores,
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 from rich.console import Console
 from rich.table import Table
 
-from isojepa.world.collection import collect
-from isojepa.world.control import control
-from isojepa.world.control.pairs import Protocol
-from isojepa.world.learning import train as training
-from isojepa.world.learning.config import WorldTrainConfig
+from isojepa.world import CollectConfig, PlanConfig, WorldTrainConfig, collect, plan, train
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +37,7 @@ class Config:
     """Trained anew for each."""
     pairs: int = 100
     """Start and goal pairs."""
-    protocol: Protocol = "strict"
+    protocol: Literal["strict", "published"] = "strict"
     """strict or published."""
     budget: int = 50
     """Environment steps allowed."""
@@ -55,8 +51,8 @@ def results_of(config: Config) -> list[dict[str, Any]]:
     """One entry per number of updates: what control.json holds, and the updates."""
     data = config.out / "episodes.h5"
     if not data.exists():
-        collect.run(
-            collect.CollectConfig(
+        collect(
+            CollectConfig(
                 env=config.env, out=data, episodes=config.episodes, policy=config.policy,
                 seed=config.seed,
             )
@@ -65,14 +61,14 @@ def results_of(config: Config) -> list[dict[str, Any]]:
     for updates in config.updates:
         run = config.out / f"{updates}"
         if not (run / "control.json").is_file():
-            training.run(
+            train(
                 WorldTrainConfig(
                     data=data, out=run, preset="lewm-micro", steps=updates, seed=config.seed,
                     resume=(run / "config.json").is_file(),
                 )
             )  # fmt: skip
-            control.run(
-                control.PlanConfig(
+            plan(
+                PlanConfig(
                     run=run, pairs=config.pairs, protocol=config.protocol, budget=config.budget,
                     seed=config.seed, films=0, baselines=updates == config.updates[0],
                 )

@@ -1,15 +1,18 @@
 """Frames and actions in, control out."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from isojepa.faces import lazily
 
 if TYPE_CHECKING:
+    from isojepa.world.analysis.probes import fit_probe
+    from isojepa.world.analysis.study import Study, embed_rows, episode_rows, open_study, sampled
     from isojepa.world.collection.collect import CollectConfig, collect
     from isojepa.world.control.config import Control, PlanConfig, open_control
     from isojepa.world.control.control import plan
     from isojepa.world.control.evaluation import evaluate_policy, success_of
     from isojepa.world.control.frames import encode_frames
-    from isojepa.world.control.pairs import draw_pairs, rate
+    from isojepa.world.control.pairs import draw_pairs
     from isojepa.world.control.planning import PlanningPolicy, open_policy, planning_policy
     from isojepa.world.control.policy import Observation, Policy, VectorPolicy
     from isojepa.world.control.recipes import OURS, PUBLISHED, ControlRecipe, build_graph
@@ -19,17 +22,13 @@ if TYPE_CHECKING:
         ScriptedPolicy,
         straight_line,
     )
+    from isojepa.world.control.success import success_rate
     from isojepa.world.control.vector_env import platform_envs, run_episodes
-    from isojepa.world.episodes.trajectories import (
-        ActionScale,
-        Clips,
-        Trajectories,
-        clip_batches,
-        clip_index,
-        fit_action_scale,
-        open_trajectories,
-    )
+    from isojepa.world.episodes.action_scale import ActionScale
+    from isojepa.world.episodes.clips import clip_batches, clip_index, fit_action_scale
+    from isojepa.world.episodes.trajectories import Clips, Trajectories, open_trajectories
     from isojepa.world.learning.config import WorldTrainConfig
+    from isojepa.world.learning.measures import encode as encode_clips
     from isojepa.world.learning.train import run as train
     from isojepa.world.model.latent import LatentModel
     from isojepa.world.model.platform_model import as_platform_model
@@ -38,7 +37,13 @@ if TYPE_CHECKING:
         from_platform,
         load_platform_weights,
     )
-    from isojepa.world.model.presets import PRESETS, WorldModelSpec, preset
+    from isojepa.world.model.presets import (
+        IMAGENET_MEAN,
+        IMAGENET_STD,
+        PRESETS,
+        WorldModelSpec,
+        preset,
+    )
     from isojepa.world.model.world_model import WorldModel, export_world_model, load_world_model
     from isojepa.world.planners.cem import CEM, ICEM
     from isojepa.world.planners.costs import (
@@ -58,40 +63,45 @@ if TYPE_CHECKING:
     from isojepa.world.planners.problem import Plan, Planner, Problem, shifted
 
 __all__ = [
-    "CEM", "ICEM", "MPPI", "OURS", "PLANNERS", "PRESETS", "PUBLISHED", "ActionScale", "Clips",
-    "ClonedPolicy", "CollectConfig", "Control", "ControlRecipe", "EmbeddingGraph", "Euclidean",
-    "GradientPlanner", "LatentModel", "ModelRollout", "Observation", "Plan", "PlanConfig",
-    "Planner", "PlanningPolicy", "Policy", "Problem", "RandomPolicy", "RandomShooting",
-    "ScriptedPolicy", "SquaredEuclidean", "Term", "Trajectories", "VectorPolicy",
-    "WeightedCost", "WorldModel", "WorldModelSpec", "WorldTrainConfig", "action_penalty",
-    "any_step", "as_platform_model", "build_graph", "clip_batches", "clip_index", "collect",
-    "draw_pairs", "encode_frames", "evaluate_policy", "export_platform_weights",
-    "export_world_model", "fit_action_scale", "from_platform", "last_step",
-    "load_platform_weights", "load_world_model", "open_control", "open_policy",
+    "CEM", "ICEM", "IMAGENET_MEAN", "IMAGENET_STD", "MPPI", "OURS", "PLANNERS", "PRESETS",
+    "PUBLISHED", "ActionScale", "Clips", "ClonedPolicy", "CollectConfig", "Control",
+    "ControlRecipe", "EmbeddingGraph", "Euclidean", "GradientPlanner", "LatentModel",
+    "ModelRollout", "Observation", "Plan", "PlanConfig", "Planner", "PlanningPolicy", "Policy",
+    "Problem", "RandomPolicy", "RandomShooting", "ScriptedPolicy", "SquaredEuclidean", "Study",
+    "Term", "Trajectories", "VectorPolicy", "WeightedCost", "WorldModel", "WorldModelSpec",
+    "WorldTrainConfig", "action_penalty", "any_step", "as_platform_model", "build_graph",
+    "clip_batches", "clip_index", "collect", "draw_pairs", "embed_rows", "encode_clips",
+    "encode_frames", "episode_rows", "evaluate_policy", "export_platform_weights",
+    "export_world_model", "fit_action_scale", "fit_probe", "from_platform", "last_step",
+    "load_platform_weights", "load_world_model", "open_control", "open_policy", "open_study",
     "open_trajectories", "path_distance", "plan", "planning_policy", "platform_envs", "preset",
-    "rate", "reward", "run_episodes", "shifted", "straight_line", "success_of", "train",
-    "value",
+    "reward", "run_episodes", "sampled", "shifted", "straight_line", "success_of",
+    "success_rate", "train", "value",
 ]  # fmt: skip
 
-_HOME = {
+_HOMES = {
+    "analysis.probes": "fit_probe",
+    "analysis.study": "Study embed_rows episode_rows open_study sampled",
     "collection.collect": "CollectConfig collect",
     "control.config": "Control PlanConfig open_control",
     "control.control": "plan",
     "control.evaluation": "evaluate_policy success_of",
     "control.frames": "encode_frames",
-    "control.pairs": "draw_pairs rate",
+    "control.pairs": "draw_pairs",
     "control.planning": "PlanningPolicy open_policy planning_policy",
     "control.policy": "Observation Policy VectorPolicy",
     "control.recipes": "OURS PUBLISHED ControlRecipe build_graph",
     "control.scripted": "ClonedPolicy RandomPolicy ScriptedPolicy straight_line",
+    "control.success": "success_rate",
     "control.vector_env": "platform_envs run_episodes",
-    "episodes.trajectories": "ActionScale Clips Trajectories clip_batches clip_index "
-    "fit_action_scale open_trajectories",
+    "episodes.action_scale": "ActionScale",
+    "episodes.clips": "clip_batches clip_index fit_action_scale",
+    "episodes.trajectories": "Clips Trajectories open_trajectories",
     "learning.config": "WorldTrainConfig",
     "model.latent": "LatentModel",
     "model.platform_model": "as_platform_model",
     "model.platform_weights": "export_platform_weights from_platform load_platform_weights",
-    "model.presets": "PRESETS WorldModelSpec preset",
+    "model.presets": "IMAGENET_MEAN IMAGENET_STD PRESETS WorldModelSpec preset",
     "model.world_model": "WorldModel export_world_model load_world_model",
     "planners.cem": "CEM ICEM",
     "planners.costs": "ModelRollout Term WeightedCost action_penalty any_step last_step "
@@ -101,14 +111,8 @@ _HOME = {
     "planners.planners": "PLANNERS GradientPlanner RandomShooting",
     "planners.problem": "Plan Planner Problem shifted",
 }
-"""The names of each module; `train` is called `run` where it lives."""
-
-
-def __getattr__(name: str) -> Any:
-    """Import on first use, so that no part pays for the others."""
-    if name not in __all__:
-        raise AttributeError(f"module 'isojepa.world' has no attribute {name!r}")
-    if name == "train":
-        return import_module("isojepa.world.learning.train").run
-    home = next(module for module, names in _HOME.items() if name in names.split())
-    return getattr(import_module(f"isojepa.world.{home}"), name)
+__getattr__ = lazily(
+    __name__,
+    {name: home for home, names in _HOMES.items() for name in names.split()}
+    | {"encode_clips": "learning.measures:encode", "train": "learning.train:run"},
+)

@@ -16,7 +16,6 @@ from isojepa.world.episodes.trajectories import Trajectories, open_trajectories
 pytest.importorskip("h5py")
 from tests.world.episode_files import draw, write_dots
 
-
 # Pairs
 
 
@@ -98,5 +97,3 @@ def test_films_are_written(tmp_path: Path) -> None:
     assert len(shown) >= 2
     with pytest.raises(UserError, match=r"end in \.gif or \.mp4"):
         write_film(tmp_path / "film.avi", film)
-
-

@@ -19,8 +19,8 @@ from isojepa.world.control.config import PlanConfig, open_control
 from isojepa.world.control.control import plan
 from isojepa.world.control.evaluation import success_of
 from isojepa.world.control.goal_seeker import GoalSeeker
-from isojepa.world.environments.worlds import make_environments, reset
 from isojepa.world.control.results import ControlResult
+from isojepa.world.environments.worlds import make_environments, reset
 from isojepa.world.learning import trained
 
 SKIP, SIDE = 5, 64
@@ -39,9 +39,7 @@ def knower() -> Positions:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("rooms") / "rooms.h5"
-    collect(
-        CollectConfig(env="swm/TwoRoom-v1", out=path, episodes=12, workers=1, steps=60)
-    )
+    collect(CollectConfig(env="swm/TwoRoom-v1", out=path, episodes=12, workers=1, steps=60))
     return path
 
 

@@ -165,7 +165,7 @@ def test_a_run_is_a_policy_for_a_robot() -> None:
 
 
 def test_the_loop_on_the_page_drives_a_robot(monkeypatch: pytest.MonkeyPatch) -> None:
-    page = Path(__file__).parents[3] / "docs" / "world-models.md"
+    page = Path(__file__).parents[3] / "docs" / "howto" / "planning.md"
     _, section = page.read_text().split("## Use it on your robot")
     block = section.split("```python")[1].split("```")[0]
     env, goal = DotEnv(STARTS[:1], GOALS[:1]), draw(GOALS[0])

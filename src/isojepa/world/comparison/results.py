@@ -14,8 +14,8 @@ from isojepa.runs.metrics import read_metrics
 from isojepa.runs.record import read_run
 from isojepa.runs.typed import Inline, Key, from_json
 from isojepa.world.comparison.config import CLONING, OURS, CompareConfig, label
-from isojepa.world.control.results import RecordedConfig, RecordedRecipe
 from isojepa.world.control.evaluation import Scored
+from isojepa.world.control.results import RecordedConfig, RecordedRecipe
 from isojepa.world.control.success import (
     Difference,
     SuccessRate,

@@ -31,6 +31,7 @@ from isojepa.world.learning.split import (
     lengths_fingerprint,
     read_split,
 )
+from isojepa.world.model.latent import LatentModel
 from isojepa.world.model.presets import WorldModelSpec, preset
 from isojepa.world.model.world_model import WorldModel
 
@@ -196,7 +197,7 @@ def describe_episodes(trajectories: Trajectories) -> EpisodesRecord:
     )
 
 
-def check_fits(model: WorldModel, trajectories: Trajectories) -> None:
+def check_fits(model: LatentModel, trajectories: Trajectories) -> None:
     """Raise `UserError` if the model cannot read the data set: other actions or other frames."""
     actions = model.frame_skip * trajectories.action_dim
     if actions != model.action_dim:
