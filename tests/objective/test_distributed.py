@@ -1,10 +1,7 @@
 """Real processes: the loss is the global batch's, and the mean gradient one process's."""
 
-import os
-import socket
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,9 +12,25 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
-from isojepa import LeJEPALoss, SIGReg, backward_in_parts
+from isojepa import LeJEPALoss, LeWMLoss, SIGReg, backward_in_parts
+from isojepa.objective.lewm import LeWMTerms
 
 SIZES = [(10, 6), (5, 8, 3), (9, 0, 7)]
+FAULTS = ["out of step", "other settings", "missing", "missing, exact"]
+
+
+class OfClips(nn.Module):
+    """A world model's loss of the views as time steps, with predictions made of them."""
+
+    def __init__(self, regulariser: str) -> None:
+        super().__init__()
+        self.loss = LeWMLoss(0.3, regulariser=regulariser, slices=16, seed=5)
+
+    def forward(self, z: torch.Tensor) -> LeWMTerms:
+        z = z.transpose(0, 1)
+        return self.loss(z, z[:, :-1] * 0.5, z[:, :1] * 2)
+
+
 OBJECTIVES: dict[str, Callable[[], nn.Module]] = {
     "random": lambda: SIGReg(slices=16, seed=5),
     "orthogonal": lambda: SIGReg(slices=16, seed=5, directions="orthogonal"),
@@ -26,6 +39,8 @@ OBJECTIVES: dict[str, Callable[[], nn.Module]] = {
     "decoupled": lambda: SIGReg(slices=16, seed=5, scale="decoupled"),
     "wasserstein": lambda: SIGReg(slices=16, seed=5, scale="decoupled", shape="wasserstein"),
     "lejepa": lambda: LeJEPALoss(n_global=2, lambd=0.3, slices=16, seed=5),
+    "lewm": lambda: OfClips("sigreg"),
+    "lewm vicreg": lambda: OfClips("vicreg"),
     "lejepa exact": lambda: LeJEPALoss(n_global=2, lambd=0.3, directions="exact"),
 }
 
@@ -67,14 +82,7 @@ def sharded() -> nn.Module:
     return fully_shard(model)
 
 
-def start(rank: int, world: int, port: int) -> None:
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=rank, world_size=world, timeout=timedelta(seconds=120))
-
-
-def work(rank: int, sizes: tuple[int, ...], port: int, out: str) -> None:
-    start(rank, len(sizes), port)
+def work(rank: int, sizes: tuple[int, ...]) -> dict[str, dict]:
     first = sum(sizes[:rank])
     share = data()[:, first : first + sizes[rank]]
     found = {}
@@ -84,23 +92,58 @@ def work(rank: int, sizes: tuple[int, ...], port: int, out: str) -> None:
     for name in ("random", "exact", "lejepa"):
         model = DistributedDataParallel(network())
         found[f"{name}, in parts"] = two_steps(model, OBJECTIVES[name](), share, parts=3)
-    torch.save(found, f"{out}/{rank}.pt")
-    dist.destroy_process_group()
+    return found
 
 
-def spawn(function: Callable, world: int, *args: object) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.spawn(function, args=(*args[:1], port, *args[1:]), nprocs=world)
+def misbehave(rank: int, what: str) -> str:
+    z = data()[0]
+    sigreg = SIGReg(slices=16, directions="exact" if what == "missing, exact" else "random")
+    if what == "out of step":
+        sigreg.step = rank
+    if what == "other settings":
+        sigreg.seed = rank
+    try:
+        if rank == 0 or not what.startswith("missing"):
+            sigreg(z)
+    except RuntimeError as error:
+        return str(error)
+    return ""
+
+
+def do_all(rank: int, out: str) -> None:
+    """Every case in turn: processes are slow to start, groups of them are not."""
+    torch.set_num_threads(1)
+    cases = [(work, sizes, len(sizes)) for sizes in SIZES]
+    for function, case, world in [*cases, *((misbehave, what, 2) for what in FAULTS)]:
+        if rank >= world:
+            continue
+        place = f"{out}/{case}"
+        dist.init_process_group(
+            "gloo",
+            init_method=f"file://{place}.store",
+            rank=rank,
+            world_size=world,
+            timeout=timedelta(seconds=120),
+        )
+        torch.save(function(rank, case), f"{place}.{rank}.pt")
+        dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Callable[[object, int], list]:
+    """What each rank found in a case."""
+    out = tmp_path_factory.mktemp("ranks")
+    mp.spawn(do_all, args=(str(out),), nprocs=3)
+    return lambda case, world: [
+        torch.load(out / f"{case}.{rank}.pt", weights_only=True) for rank in range(world)
+    ]
 
 
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 def test_ranks_with_unequal_batches_equal_one_process(
-    sizes: tuple[int, ...], tmp_path: Path
+    sizes: tuple[int, ...], results: Callable[[object, int], list]
 ) -> None:
-    spawn(work, len(sizes), sizes, str(tmp_path))
-    saved = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(len(sizes))]
+    saved = results(sizes, len(sizes))
     for case in saved[0]:
         expected = two_steps(network(), OBJECTIVES[case.split(", ")[0]](), data())
         for found in saved:
@@ -111,27 +154,11 @@ def test_ranks_with_unequal_batches_equal_one_process(
             assert torch.equal(found[case]["values"], saved[0][case]["values"])
 
 
-def misbehave(rank: int, what: str, port: int, out: str) -> None:
-    start(rank, 2, port)
-    z = data()[0]
-    sigreg = SIGReg(slices=16, directions="exact" if what == "missing, exact" else "random")
-    if what == "out of step":
-        sigreg.step = rank
-    if what == "other settings":
-        sigreg.seed = rank
-    try:
-        if rank == 0 or not what.startswith("missing"):
-            sigreg(z)
-        message = ""
-    except RuntimeError as error:
-        message = str(error)
-    (Path(out) / f"{rank}.txt").write_text(message)
-
-
-@pytest.mark.parametrize("what", ["out of step", "other settings", "missing", "missing, exact"])
-def test_ranks_that_do_not_play_along_are_named(what: str, tmp_path: Path) -> None:
-    spawn(misbehave, 2, what, str(tmp_path))
-    said = [(tmp_path / f"{rank}.txt").read_text() for rank in range(2)]
+@pytest.mark.parametrize("what", FAULTS)
+def test_ranks_that_do_not_play_along_are_named(
+    what: str, results: Callable[[object, int], list]
+) -> None:
+    said = results(what, 2)
     if what.startswith("missing"):
         assert "SIGReg on rank 0 of 2 could not reach the other ranks" in said[0]
     else:

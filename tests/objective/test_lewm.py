@@ -1,21 +1,11 @@
-"""LeWMLoss: its terms by hand, VICReg's, targets with gradient, several processes."""
-
-import os
-import socket
-from pathlib import Path
+"""LeWMLoss: its terms by hand, VICReg's, targets with gradient."""
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from isojepa import SIGReg
 from isojepa.objective.lewm import LeWMLoss, variance_covariance
-
-SIZES = (7, 4)
 
 
 def data() -> torch.Tensor:
@@ -56,42 +46,3 @@ def test_variance_and_covariance_by_numpy() -> None:
         expected += (1 - (variance + 1e-4).sqrt()).relu().mean()
         expected += (covariance - variance.diag()).square().sum() / 5 / 25
     torch.testing.assert_close(variance_covariance(z), expected / 4)
-
-
-def network() -> nn.Module:
-    torch.manual_seed(1)
-    return nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 4)).double()
-
-
-def gradient_and_loss(model: nn.Module, x: torch.Tensor, regulariser: str) -> torch.Tensor:
-    objective = LeWMLoss(0.3, regulariser=regulariser, slices=16, seed=5)
-    z = model(x)
-    terms = objective(z, z[:, :-1] * 0.5, z[:, :1] * 2)
-    model.zero_grad()
-    terms.loss.backward()
-    values = [torch.stack(terms).detach(), *(p.grad.flatten() for p in model.parameters())]
-    return torch.cat(values)
-
-
-def work(rank: int, port: int, out: str) -> None:
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=rank, world_size=2)
-    start = sum(SIZES[:rank])
-    model = DistributedDataParallel(network())
-    share = data()[start : start + SIZES[rank]]
-    saved = {kind: gradient_and_loss(model, share, kind) for kind in ("sigreg", "vicreg")}
-    torch.save(saved, f"{out}/{rank}.pt")
-    dist.destroy_process_group()
-
-
-def test_ranks_with_unequal_batches_equal_one_process(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.spawn(work, args=(port, str(tmp_path)), nprocs=2)
-    for kind in ("sigreg", "vicreg"):
-        expected = gradient_and_loss(network(), data(), kind)
-        for rank in range(2):
-            saved = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
-            torch.testing.assert_close(saved[kind], expected, rtol=1e-9, atol=1e-12)

@@ -10,7 +10,7 @@ import pytest
 
 from isojepa.embeddings.formats.open_file import open_samples
 from isojepa.errors import UserError
-from tests.embeddings import test_reading as formats
+from tests.embeddings.formats import writers as formats
 
 WRITERS = {
     write.__name__: write
