@@ -158,7 +158,7 @@ def tested(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
         return []
 
     monkeypatch.setattr(evaluate, "evaluate", note)
-    monkeypatch.setattr(evaluate, "show", lambda _: None)
+    monkeypatch.setattr(evaluate, "print_scores", lambda _: None)
     return calls
 
 

@@ -65,7 +65,7 @@ class Direction(NamedTuple):
     """Rows without which the statistic would fall most, with their values."""
 
 
-class Search(NamedTuple):
+class DirectionSearch(NamedTuple):
     """The worst of many directions."""
 
     directions: tuple[Direction, ...]
@@ -84,7 +84,7 @@ def worst_directions(
     columns: Callable[[int], str] = "column {}".format,
     n_null: int = 1999,
     seed: int = 0,
-) -> Search:
+) -> DirectionSearch:
     """Search half of the samples for telling directions and test the other half along them.
 
     Args:
@@ -97,7 +97,7 @@ def worst_directions(
     order = np.random.default_rng(seed).permutation(len(x))
     search, test = np.sort(order[: len(x) // 2]), np.sort(order[len(x) // 2 :])
     if len(search) < LEAST_HALF:
-        return Search((), 0, len(test))
+        return DirectionSearch((), 0, len(test))
     scaled = x.astype(np.float64) / unit
     first, second = scaled[search], scaled[test]
     candidates = list(candidate_directions(first, columns, seed))
@@ -112,7 +112,7 @@ def worst_directions(
         directions.append(_measure(title, why, vector, rows[test], values, gap, n_null))
     directions.sort(key=lambda direction: -direction.statistic)
     tried = sum(c.vectors.shape[1] for c in candidates)
-    return Search(tuple(directions), tried, len(test))
+    return DirectionSearch(tuple(directions), tried, len(test))
 
 
 def _measure(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int64, Shaped
 
-from isojepa.embeddings.directions import Search, worst_directions
+from isojepa.embeddings.directions import DirectionSearch, worst_directions
 from isojepa.embeddings.distances import Distances, distances
 from isojepa.embeddings.gaussianity import N_NULL, Gaussianity, gaussianity
 from isojepa.embeddings.memory import check_memory
@@ -60,7 +60,7 @@ class Measurement:
     tails do not disturb; None unless the tails are heavy."""
     tests: Gaussianity | None = None
     """Of the samples looked at, outliers and all; None if nothing varies."""
-    search: Search | None = None
+    search: DirectionSearch | None = None
     """The worst directions, without the outliers; None if nothing varies."""
 
     @property

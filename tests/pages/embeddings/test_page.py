@@ -60,7 +60,7 @@ def test_the_page_shows_everything_and_fetches_nothing(browser, tmp_path: Path):
     assert len(sizes) == 4 + 2 * cards
     assert all(width > 100 and ink for width, ink in sizes)
     assert "17" in page.locator("#rows").inner_text()
-    for width in (800, 1280):
+    for width in (390, 800, 1280):
         page.set_viewport_size({"width": width, "height": 900})
         page.wait_for_timeout(200)
         assert page.evaluate("document.documentElement.scrollWidth") <= width

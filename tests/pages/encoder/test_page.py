@@ -158,7 +158,7 @@ def test_nothing_is_fetched_and_nothing_complains(visit: Visit, page_path: Path)
     assert visit.complaints == []
 
 
-@pytest.mark.parametrize("width", [800, 1280])
+@pytest.mark.parametrize("width", [390, 800, 1280])
 def test_the_page_is_not_wider_than_the_window(visit: Visit, width: int):
     visit.page.set_viewport_size({"width": width, "height": 900})
     visit.page.wait_for_timeout(300)

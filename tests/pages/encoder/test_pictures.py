@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from isojepa.encoders.evaluation.results import FewShot, Scores
-from isojepa.pages.encoder import map as embedding_map
+from isojepa.pages.encoder import embedding_map
 from isojepa.pages.encoder.pictures import cosine_neighbours, spread_queries, sprite_sheet
 from isojepa.pages.encoder.tables import neighbourhoods, score_table
 from isojepa.pages.run import Run, Sample

@@ -23,10 +23,10 @@ from isojepa.encoders.evaluation.scores import (
     pixel_baselines,
 )
 from isojepa.encoders.evaluation.split import (
+    RunSplit,
     as_in_run,
     as_recomputed,
     repeated_tests,
-    run_data,
     with_run_labels,
 )
 from isojepa.encoders.modalities.images.encoder import Encoder, load_encoder
@@ -40,7 +40,7 @@ from isojepa.encoders.sources.held_out import HeldOut, read_held_out
 from isojepa.errors import UserError
 from isojepa.progress import bar, console, track
 from isojepa.randomness import epoch_order, seed_from
-from isojepa.runs.record import RunRecord, read_run
+from isojepa.runs.record import read_run
 from isojepa.runs.tables import write_skipped
 
 log = logging.getLogger(__name__)
@@ -114,13 +114,14 @@ def read_for(
 
 def run(config: EvaluateConfig) -> dict[str, Scores]:
     """Score the run's encoder and its baselines, print the table and write the JSON file."""
-    made, out = read_run(config.run), config.out or config.run / "scores.json"
+    made = RunSplit.of(read_run(config.run), config.run)
+    out = config.out or config.run / "scores.json"
     encoder, record = load_on(config.run, choose_device(config.device)), read_held_out(config.run)
-    data = config.data or run_data(made, config.run)
+    data = config.data or made.folder(config.run)
     labels = config.labels
-    table = made.config.get("labels") if labels is None else None
-    if table and config.data is None and (Path(table).is_file() or record is None):
-        labels, table = Path(table), None
+    table = made.labels if labels is None else None
+    if table and config.data is None and (table.is_file() or record is None):
+        labels, table = table, None
     images = read_for(encoder, data, labels, out, (config.run,))
     if table and record is not None:
         images = with_run_labels(images, record)
@@ -175,7 +176,7 @@ def evaluate(
 
 
 def split(
-    config: EvaluateConfig, images: ImageSet, made: RunRecord, record: HeldOut | None
+    config: EvaluateConfig, images: ImageSet, made: RunSplit, record: HeldOut | None
 ) -> ImageSet:
     """Mark the held-out images: as in the run, if these are its images, else by `holdout`."""
     share, seed = config.holdout, config.seed
@@ -185,8 +186,8 @@ def split(
     names = b"\n".join(map(os.fsencode, images.listing.names))
     own = (
         config.data is None
-        or config.data.resolve() == Path(made.config["data"]).resolve()
-        or hashlib.sha256(names).hexdigest()[:16] == made.data.get("fingerprint")
+        or config.data.resolve() == made.data.resolve()
+        or hashlib.sha256(names).hexdigest()[:16] == made.fingerprint
     )
     return as_recomputed(images, made, own=own, holdout=share, seed=seed)
 

@@ -1,7 +1,7 @@
 """Which images scores learn from and test on: what the run held out, never what it learnt on."""
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +16,46 @@ from isojepa.encoders.sources.held_out import (
 )
 from isojepa.encoders.sources.listing import quoted
 from isojepa.errors import UserError
-from isojepa.runs.record import RunRecord
+from isojepa.runs.record import CONFIG, RunRecord
+from isojepa.runs.typed import from_json
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSplit:
+    """Where a run's images were, and how it held some out; from its config.json."""
+
+    data: Path
+    labels: Path | None = None
+    holdout: float | None = None
+    seed: int
+    tested: int | None
+    """Images that it held out."""
+    fingerprint: str | None
+    """Of their names."""
+
+    @staticmethod
+    def of(made: RunRecord, run: Path) -> "RunSplit":
+        """Raises UserError if config.json is damaged."""
+        held = {"tested": made.data.get("test"), "fingerprint": made.data.get("fingerprint")}
+        return from_json(RunSplit, made.config | held, run / CONFIG)
+
+    def folder(self, run: Path) -> Path:
+        """The folder of the images, where it was when the run began.
+
+        Raises:
+            UserError: if it is not there any more.
+        """
+        data = self.data
+        if data.is_dir():
+            return data
+        seen = f" (seen from {shown(Path.cwd())}; the run was given it so)"
+        where = "" if data.is_absolute() else seen
+        raise UserError(
+            f"{shown(run)}: its images were in {shown(data)}, which is not there{where}; "
+            "give --data FOLDER"
+        )
 
 
 def as_in_run(
@@ -109,17 +146,16 @@ def repeated_tests(images: ImageSet, record: HeldOut | None) -> int:
 
 
 def as_recomputed(
-    images: ImageSet, made: RunRecord, *, own: bool, holdout: float, seed: int
+    images: ImageSet, made: RunSplit, *, own: bool, holdout: float, seed: int
 ) -> ImageSet:
     """Mark the held-out images for a run that did not record them, from names, seed and share.
 
     Args:
-        made: config.json of the run.
+        made: of the run.
         own: whether these are the run's images, by their place or names.
     """
-    if own and not made.data["test"]:
+    if own and not made.tested:
         return _unheld(images, holdout, seed)
-    settings = made.config
     log.warning(
         "the run did not record which images it held out: found again from names, its seed and "
         "its share. %s",
@@ -127,9 +163,10 @@ def as_recomputed(
         if own
         else "These are not its images by name, and whether it was trained on any is not known",
     )
-    if not made.data["test"]:
+    if not made.tested:
         return replace(images, held_out=hold_out(images.listing, holdout, seed))
-    held = hold_out(images.listing, settings["holdout"], settings["seed"], pooled=False)
+    share = holdout if made.holdout is None else made.holdout
+    held = hold_out(images.listing, share, made.seed, pooled=False)
     return replace(images, held_out=held)
 
 
@@ -160,21 +197,3 @@ def _without_labels(images: ImageSet, which: np.ndarray) -> ImageSet:
         return images
     labels = np.where(which, UNLABELLED, images.labels)
     return replace(images, listing=images.listing._replace(labels=labels))
-
-
-def run_data(made: RunRecord, run: Path) -> Path:
-    """The folder of a run's images, where it was when the run began.
-
-    Raises:
-        UserError: if it is not there any more.
-    """
-    data = Path(made.config["data"])
-    if data.is_dir():
-        return data
-    where = (
-        "" if data.is_absolute() else f" (seen from {shown(Path.cwd())}; the run was given it so)"
-    )
-    raise UserError(
-        f"{shown(run)}: its images were in {shown(data)}, which is not there{where}; "
-        "give --data FOLDER"
-    )

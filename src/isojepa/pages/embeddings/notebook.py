@@ -18,7 +18,7 @@ WIDTH, HEIGHT = 320, 130
 """Of a picture, in its own units; it grows with its place."""
 
 
-class Line(NamedTuple):
+class Polyline(NamedTuple):
     """A line of a picture."""
 
     kind: str
@@ -32,7 +32,7 @@ class Picture(NamedTuple):
 
     title: str
     caption: str
-    lines: tuple[Line, ...]
+    lines: tuple[Polyline, ...]
 
 
 def notebook_fragment(m: Measurement, verdict: Verdict) -> str:
@@ -68,7 +68,7 @@ def _direction_picture(direction: Direction) -> Picture:
     return Picture("Density along the worst direction", caption, _lines([normal, density], 0.0))
 
 
-def _lines(curves: Sequence[np.ndarray], *levels: float) -> tuple[Line, ...]:
+def _lines(curves: Sequence[np.ndarray], *levels: float) -> tuple[Polyline, ...]:
     """Target and samples, in that order, over a common range that holds `levels` too."""
     everything = np.concatenate([*curves, levels])
     low, high = float(everything.min()), float(everything.max())
@@ -82,5 +82,6 @@ def _lines(curves: Sequence[np.ndarray], *levels: float) -> tuple[Line, ...]:
         return " ".join(places)
 
     return tuple(
-        Line(kind, points(curve, len(curve))) for kind, curve in zip(("target", "samples"), curves)
+        Polyline(kind, points(curve, len(curve)))
+        for kind, curve in zip(("target", "samples"), curves)
     )

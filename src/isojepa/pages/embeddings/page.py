@@ -95,12 +95,12 @@ def _figures(
         figures[f"quantiles_{i}"] = plots.quantile_plot(direction)
     axes, names = m.spectrum.axes, ("principal axis 1", "principal axis 2")
     if axes.shape[1] > 1:
-        figures["plane_wide"] = plots.plane(m, axes[:, 0], axes[:, 1], names)
+        figures |= {"plane_wide": plots.plane(m, axes[:, 0], axes[:, 1], names)}
     if axes.shape[1] > 1 and m.outlier_samples is not None:
         towards = m.outlier_samples[0] - m.spectrum.mean
         names = ("towards the furthest outlier", "principal axis 1")
-        figures["plane_outlier"] = plots.plane(m, towards, axes[:, 0], names)
+        figures |= {"plane_outlier": plots.plane(m, towards, axes[:, 0], names)}
     elif len(telling) == 2:
         names = (telling[0].title.lower(), telling[1].title.lower())
-        figures["plane_shape"] = plots.plane(m, telling[0].vector, telling[1].vector, names)
+        figures |= {"plane_shape": plots.plane(m, telling[0].vector, telling[1].vector, names)}
     return figures

@@ -1,10 +1,11 @@
 """A run folder -> one self-contained HTML page that can be read offline."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 import tyro
@@ -14,7 +15,7 @@ from isojepa.boundaries import writing
 from isojepa.embeddings.samples import draw_rows
 from isojepa.errors import UserError
 from isojepa.files import write_atomically
-from isojepa.pages.encoder import map, plots, tables
+from isojepa.pages.encoder import embedding_map, plots, tables
 from isojepa.pages.encoder.evidence import Evidence, gather
 from isojepa.pages.encoder.pictures import (
     Sprites,
@@ -25,6 +26,7 @@ from isojepa.pages.encoder.verdict import compare as compare_runs
 from isojepa.pages.encoder.verdict import judge_training
 from isojepa.pages.run import Run, load_run, picture_width
 from isojepa.theme import style, wording
+from isojepa.theme.findings import Verdict
 from isojepa.theme.render import render
 
 MOST_ON_MAP = 1000
@@ -78,90 +80,100 @@ def build(run: Path, compare: Sequence[Path] = (), out: Path | None = None) -> P
 
 
 def _render(case: Evidence, others: list[Evidence]) -> str:
-    pictures = _pictures(case.run)
+    run, cases = case.run, [case, *others]
+    pictures = _pictures(run)
     return render(
         Path(__file__).with_name("page.html"),
-        _figures(case, others) | pictures.pop("figures", {}),
+        {**_figures(case), **_comparison_figures(cases), **pictures.figures},
         case=case,
-        run=case.run,
+        run=run,
         verdict=judge_training(case),
-        scores=tables.score_table(case.run),
-        **pictures,
-        **_details(case.run),
-        comparison=_comparison(case, others) if others else None,
-        missing=_missing(case.run),
+        scores=tables.score_table(run),
+        sprites=pictures.sprites,
+        neighbours=pictures.neighbours,
+        started=_date(run.record.made.started),
+        views=data_uri(run.views, "png") if run.views else None,
+        views_small=run.views is not None and picture_width(run.views) < 560,
+        skipped=run.skipped[:MOST_SKIPPED],
+        comparison=_comparison(cases) if others else None,
+        missing=_missing(run),
     )
 
 
-def _figures(case: Evidence, others: list[Evidence]) -> dict[str, figure]:
+def _figures(case: Evidence) -> dict[str, figure]:
     figures = {f"curve_{key}": plot for key, plot in plots.curves(case).items()}
     if case.projections is not None:
-        figures["spectrum"] = plots.projection_spectra(
-            [(case.run.name, style.BLUE, case.projections)], 460
-        )
+        shown = [(case.run.name, style.BLUE, case.projections)]
+        figures |= {"spectrum": plots.projection_spectra(shown, 460)}
     if case.slices is not None:
         test = case.slices
         median = f"Along the median of {test.slices} directions: {wording.number(test.median)}"
         worst = f"Along the worst: {wording.number(test.worst)}"
-        figures["slice_median"] = plots.slice_histogram(test.median_values, median, style.BLUE)
-        figures["slice_worst"] = plots.slice_histogram(test.worst_values, worst, style.ORANGE)
-    if others:
-        cases = [case, *others]
-        curves = plots.comparison_curves(cases)
-        figures |= {f"comparison_{key}": plot for key, plot in curves.items()}
-        shapes = [
-            (c.run.name, style.run_colour(i), c.projections)
-            for i, c in enumerate(cases)
-            if c.projections is not None
-        ]
-        if shapes:
-            figures["comparison_spectrum"] = plots.projection_spectra(shapes, 340)
+        figures |= {
+            "slice_median": plots.slice_histogram(test.median_values, median, style.BLUE),
+            "slice_worst": plots.slice_histogram(test.worst_values, worst, style.ORANGE),
+        }
     return figures
 
 
-def _pictures(run: Run) -> dict[str, Any]:
-    """What needs the thumbnails: map, neighbours and the sprite sheet both are cut from."""
+def _comparison_figures(cases: list[Evidence]) -> dict[str, figure]:
+    if len(cases) == 1:
+        return {}
+    curves = plots.comparison_curves(cases)
+    figures = {f"comparison_{key}": plot for key, plot in curves.items()}
+    shapes = [
+        (c.run.name, style.run_colour(i), c.projections)
+        for i, c in enumerate(cases)
+        if c.projections is not None
+    ]
+    if shapes:
+        figures |= {"comparison_spectrum": plots.projection_spectra(shapes, 340)}
+    return figures
+
+
+class Pictures(NamedTuple):
+    """What needs the thumbnails: map, neighbours and the sheet that both are cut from."""
+
+    sprites: Sprites | None = None
+    neighbours: tables.Neighbourhoods | None = None
+    figures: Mapping[str, figure] = MappingProxyType({})
+
+
+def _pictures(run: Run) -> Pictures:
     sample = run.sample
-    usable = sample is not None and len(sample.paths) > 1 and np.isfinite(sample.embeddings).all()
-    if sample is None or not usable:
-        return {"sprites": None, "neighbours": None}
+    if sample is None or len(sample.paths) < 2 or not np.isfinite(sample.embeddings).all():
+        return Pictures()
     shown = draw_rows(len(sample.paths), MOST_ON_MAP, seed=0).tolist()
     neighbours = tables.neighbourhoods(sample)
     on_page = {row.place for row in neighbours.rows}
     on_page |= {n.place for row in neighbours.rows for n in row.neighbours}
-    sprites: Sprites = sprite_sheet(sample.thumbnails, sorted(on_page | set(shown)))
-    plane = map.layout(sample.embeddings[shown])
-    return {
-        "sprites": sprites,
-        "neighbours": neighbours,
-        "figures": {"map": map.embedding_map(plane, sample, shown, sprites)},
-    }
+    sprites = sprite_sheet(sample.thumbnails, sorted(on_page | set(shown)))
+    plane = embedding_map.layout(sample.embeddings[shown])
+    drawn = embedding_map.draw_map(plane, sample, shown, sprites)
+    return Pictures(sprites, neighbours, {"map": drawn})
 
 
-def _comparison(case: Evidence, others: list[Evidence]) -> dict[str, Any]:
-    cases = [case, *others]
-    return {
-        "runs": [
-            {"name": c.run.name, "verdict": judge_training(c), "colour": style.run_colour(i)}
-            for i, c in enumerate(cases)
-        ],
-        "rows": tables.run_rows(cases),
-        "words": [compare_runs(case, other) for other in others],
-    }
+class Comparison(NamedTuple):
+    """Runs side by side."""
+
+    runs: list[tuple[str, Verdict, str]]
+    """Name, verdict and colour of each."""
+    rows: list[tuple[str, list[str]]]
+    words: list[str]
+    """What sets each of the others apart."""
 
 
-def _details(run: Run) -> dict[str, Any]:
-    started = run.record.made.started
+def _comparison(cases: list[Evidence]) -> Comparison:
+    runs = [(c.run.name, judge_training(c), style.run_colour(i)) for i, c in enumerate(cases)]
+    words = [compare_runs(cases[0], other) for other in cases[1:]]
+    return Comparison(runs, tables.run_rows(cases), words)
+
+
+def _date(started: str | None) -> str | None:
     try:
-        started = datetime.fromisoformat(str(started)).strftime("%d %B %Y, %H:%M")
+        return datetime.fromisoformat(str(started)).strftime("%d %B %Y, %H:%M")
     except ValueError:
-        started = None
-    return {
-        "started": started,
-        "views": data_uri(run.views, "png") if run.views else None,
-        "views_small": run.views is not None and picture_width(run.views) < 560,
-        "skipped": run.skipped[:MOST_SKIPPED],
-    }
+        return None
 
 
 def _missing(run: Run) -> str:

@@ -1,11 +1,11 @@
 """The interactive map: embeddings in the plane, a picture under the pointer."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from bokeh.models import ColumnDataSource, HoverTool
 from bokeh.models.annotations import LegendItem
+from bokeh.models.renderers import GlyphRenderer
 from bokeh.palettes import Category10_10, Category20_20, Turbo256
 from bokeh.plotting import figure
 from jaxtyping import Float
@@ -36,7 +36,7 @@ def layout(embeddings: Float[np.ndarray, "n d"], seed: int = 0) -> Float[np.ndar
 
     tiny = np.finfo(np.float32).tiny
     unit = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), tiny)
-    centred = principal_components(unit.astype(np.float64), 30)
+    centred = leading_components(unit.astype(np.float64), 30)
     if len(centred) < 10 or centred.shape[1] < 2 or centred.std() < 1e-7:
         padded = np.pad(centred, ((0, 0), (0, 2)))
         return padded[:, :2]
@@ -46,10 +46,10 @@ def layout(embeddings: Float[np.ndarray, "n d"], seed: int = 0) -> Float[np.ndar
         max_iter=500,
         random_state=seed,
     )
-    return principal_components(tsne.fit_transform(centred), 2)
+    return leading_components(tsne.fit_transform(centred), 2)
 
 
-def principal_components(x: Float[np.ndarray, "n d"], most: int) -> Float[np.ndarray, "n p"]:
+def leading_components(x: Float[np.ndarray, "n d"], most: int) -> Float[np.ndarray, "n p"]:
     """Coordinates along the p = min(most, n, d) directions of largest variance."""
     u, s, _ = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
     return (u * s)[:, :most]
@@ -64,7 +64,7 @@ def class_colours(count: int) -> list[str]:
     return [Turbo256[round(20 + 215 * i / (count - 1))] for i in range(count)]
 
 
-def embedding_map(
+def draw_map(
     plane: Float[np.ndarray, "n 2"], sample: Sample, indices: Sequence[int], sprites: Sprites
 ) -> figure:
     """The plane of `layout` with a picture, its class and its path under the pointer.
@@ -93,7 +93,7 @@ def embedding_map(
                 "position": [sprites.position(i, PICTURE_WIDTH) for i in shown[rows].tolist()],
             }
         )
-        points: Any = plot.scatter(
+        points: GlyphRenderer = plot.scatter(
             "x", "y", source=source, color=colour, size=7, alpha=0.8, line_color=None,
             hover_line_color=SOFT, hover_alpha=1.0, muted_alpha=0.06,
         )  # fmt: skip
