@@ -43,7 +43,7 @@ ROOMS = {
 INSIDE = {
     "encoders": ["sources", "modalities", "jepa", "config", "plan", "images_record",
                  "own_images", "prepare", "evaluation", "embed", "probes", "sample", "compute",
-                 "pretrain"],
+                 "pretrain", "replay"],
     "world": ["episodes", "environments", "model", "learning", "planners", "control", "analysis",
               "collection", "comparison"],
     "pages": ["run", "embeddings", "encoder", "world"],

@@ -38,6 +38,7 @@ VERBS = {
     "embed": ("encoders.embed", "EmbedConfig", "run"),
     "diagnose": ("pages.embeddings.diagnose", "DiagnoseConfig", "run"),
     "report": ("pages.encoder.page", "ReportConfig", "run"),
+    "replay": ("encoders.replay", "ReplayConfig", "run"),
     "world demo": ("demos.world", "WorldDemoConfig", "run"),
     "world collect": ("world.collection.collect", "CollectConfig", "collect"),
     "world train": ("world.learning.train", "WorldTrainConfig", "run"),

@@ -112,6 +112,7 @@ class PretrainConfig(RunConfig):
     preview: Path | None = None
     """Write a picture of a batch of views to this PNG file and stop: look before you train."""
 
+    replay = "isojepa replay"
     may_differ = RunConfig.may_differ | {"labels", "preview", "evaluate", "probe_every"}
 
     def __post_init__(self, said: Said) -> None:

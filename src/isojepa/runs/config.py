@@ -56,6 +56,8 @@ class RunConfig(ABC):
         "save_every", "save_minutes", "max_minutes",
     })  # fmt: skip
     """Settings that a run that is gone on with may be given anew."""
+    replay: ClassVar[str] = ""
+    """The command that makes an update again, where there is one."""
 
     def __post_init__(self, _said: Said) -> None:
         as_paths(self, "data", "out")

@@ -23,7 +23,9 @@ from isojepa.version import __version__
 FALSE_START = {  # what a run that never began leaves behind
     "log.txt", "skipped.tsv", "views.png", "held_out.tsv", "wandb", "tensorboard",
 }  # fmt: skip
-STOPPED = {*FALSE_START, "config.json", "metrics.jsonl"}  # and one that diverged with nothing saved
+STOPPED = {  # and one that diverged with nothing saved
+    *FALSE_START, "config.json", "metrics.jsonl", "diverged.json",
+}  # fmt: skip
 
 
 def make_run_folder(out: Path, *, resume: bool, overwrite: bool) -> None:

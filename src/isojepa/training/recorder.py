@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, runtime_checkable
 
@@ -35,6 +35,7 @@ from isojepa.training.ranks import on_first, together
 from isojepa.training.trackers import Trackers
 
 log = logging.getLogger(__name__)
+DIVERGED = "diverged.json"
 
 
 @runtime_checkable
@@ -44,6 +45,18 @@ class Stateful(Protocol):
     def state_dict(self) -> Json: ...
 
     def load_state_dict(self, state: Json) -> object: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Divergence:
+    """RUN/diverged.json: where a run stopped that could not go on."""
+
+    step: int
+    """Of the first loss or weight that is not finite, counted from 1."""
+    what: str
+    lr: float
+    grad_norms: tuple[float, ...]
+    """Of the updates before it since the last line of metrics."""
 
 
 class Diverged(UserError):
@@ -245,6 +258,13 @@ class Recorder:
             cause += ", or float16 overflowed (try --precision bf16-mixed)"
         if norms:
             cause += f"; the gradient norm before it was {norms[-1]:.3g}"
+        if self.fabric.global_rank == 0:
+            with trying(f"the note in {DIVERGED}"):
+                lr = self.rate(step - 1)
+                found = Divergence(step=step, what=what, lr=lr, grad_norms=tuple(norms))
+                write_result(self.out / DIVERGED, found)
+            if self.config.replay:
+                cause += f"; `{self.config.replay}` makes that update again and looks into it"
         words = f"{what} became infinite or NaN at update {step}: {cause}. Training stopped; {kept}"
         if checkpoint is None and self.fabric.global_rank == 0:  # the folder may be used again
             with trying("the note in config.json that the run stopped"):
