@@ -59,8 +59,7 @@ def backward_in_parts(
     if not parts:
         raise ValueError("there are no parts to embed")
     embed = embed or model
-    own: Callable[[], AbstractContextManager] = getattr(model, "no_sync", nullcontext)
-    averaged_later = own if no_sync is None else no_sync
+    averaged_later = getattr(model, "no_sync", nullcontext) if no_sync is None else no_sync
     embeddings, states = [], []
     with torch.no_grad(), _running_statistics_kept(model):
         for part in parts:

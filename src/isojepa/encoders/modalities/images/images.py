@@ -199,10 +199,9 @@ def read_images(
         settled,
         survey.notes(settled),
     )
-    scaled_otherwise = [
-        i for i, (peak, _) in survey.deep.items() if (guess or depth(peak)) != settled
-    ]
-    _read_again(images, scaled_otherwise)
+    _read_again(
+        images, [i for i, (peak, _) in survey.deep.items() if (guess or depth(peak)) != settled]
+    )
     return images
 
 
