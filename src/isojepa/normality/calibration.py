@@ -13,12 +13,7 @@ from torch import Tensor
 
 from isojepa.errors import UserError
 from isojepa.machine import memory_bytes
-from isojepa.normality.multivariate import (
-    MULTIVARIATE,
-    Reduction,
-    random_directions,
-    sliced,
-)
+from isojepa.normality.multivariate import MULTIVARIATE, Reduction, random_directions, sliced
 from isojepa.normality.samples import whiten
 from isojepa.normality.statistic import Null, Statistic
 from isojepa.normality.univariate import UNIVARIATE

@@ -1,6 +1,6 @@
 """All multivariate statistics by name, (..., n, d) -> (...), and slicing of the univariate ones."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from math import log, sqrt
 from typing import Literal
@@ -9,14 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from isojepa.normality.pairwise import (
-    bhep,
-    energy,
-    epps_pulley_all_directions,
-    henze_zirkler,
-)
+from isojepa.normality.pairwise import bhep, energy, epps_pulley_all_directions, henze_zirkler
 from isojepa.normality.samples import multivariate_sample, product, whiten
-from isojepa.normality.statistic import Null, Statistic
+from isojepa.normality.statistic import Null, Statistic, Tail
 from isojepa.normality.univariate import UNIVARIATE
 from isojepa.randomness import generator
 
@@ -155,49 +150,32 @@ def henze_visagie(
     return (exponent.clamp_max(limit).exp() * polynomial).sum((-2, -1)) / n
 
 
+_simple = partial(Statistic, pairs=True, null="simple", to_standard=whiten, bounded=True)
+"""Against N(0, I), which whitening the sample makes composite."""
+
+
+def _composite(
+    function: Callable[..., Tensor], *, pairs: bool = True, tail: Tail = "large"
+) -> Statistic:
+    """Estimates mean and covariance itself, unless `null="simple"` says that they are known."""
+    return Statistic(
+        function=function,
+        simple=partial(function, null="simple"),
+        null="composite",
+        to_standard=None,
+        pairs=pairs,
+        tail=tail,
+        bounded=True,
+    )
+
+
 MULTIVARIATE: Mapping[str, Statistic] = {
-    "epps_pulley_all_directions": Statistic(
-        function=epps_pulley_all_directions,
-        pairs=True,
-        null="simple",
-        to_standard=whiten,
-        bounded=True,
-    ),
-    "bhep": Statistic(function=bhep, pairs=True, null="simple", to_standard=whiten, bounded=True),
-    "energy": Statistic(
-        function=energy, pairs=True, null="simple", to_standard=whiten, bounded=True
-    ),
-    "henze_zirkler": Statistic(
-        function=henze_zirkler,
-        pairs=True,
-        null="composite",
-        to_standard=None,
-        simple=partial(henze_zirkler, null="simple"),
-        bounded=True,
-    ),
-    "mardia_skewness": Statistic(
-        function=mardia_skewness,
-        pairs=True,
-        null="composite",
-        to_standard=None,
-        simple=partial(mardia_skewness, null="simple"),
-        bounded=True,
-    ),
-    "mardia_kurtosis": Statistic(
-        function=mardia_kurtosis,
-        null="composite",
-        to_standard=None,
-        simple=partial(mardia_kurtosis, null="simple"),
-        tail="both",
-        bounded=True,
-    ),
-    "henze_visagie": Statistic(
-        function=henze_visagie,
-        pairs=True,
-        null="composite",
-        to_standard=None,
-        simple=partial(henze_visagie, null="simple"),
-        bounded=True,
-    ),
+    "epps_pulley_all_directions": _simple(function=epps_pulley_all_directions),
+    "bhep": _simple(function=bhep),
+    "energy": _simple(function=energy),
+    "henze_zirkler": _composite(henze_zirkler),
+    "mardia_skewness": _composite(mardia_skewness),
+    "mardia_kurtosis": _composite(mardia_kurtosis, pairs=False, tail="both"),
+    "henze_visagie": _composite(henze_visagie),
 }
 """Every multivariate statistic by name."""

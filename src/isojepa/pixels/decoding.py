@@ -15,19 +15,9 @@ from typing import IO
 
 from PIL import Image, UnidentifiedImageError
 
-from isojepa.boundaries import (
-    contents,
-    reading,
-    reason,
-    trying,
-)
+from isojepa.boundaries import contents, reading, reason, trying
 from isojepa.pixels.square import Square, squeeze
-from isojepa.pixels.tiff_tags import (
-    COMPRESSION,
-    refuse_raw_photograph,
-    tag,
-    why_not_tiff,
-)
+from isojepa.pixels.tiff_tags import COMPRESSION, refuse_raw_photograph, tag, why_not_tiff
 from isojepa.pixels.unreadable import HEIC, Unreadable, what_it_is
 
 MAX_PIXELS = 500_000_000  # beyond this a file is taken for a decompression bomb
@@ -65,11 +55,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
     Raises:
         Unreadable: if it is none, cannot be decoded here, or is too large.
     """
-    with (
-        reading(path, "an image", Unreadable),
-        path.open("rb") as file,
-        _open(path, file) as image,
-    ):
+    with reading(path, "an image", Unreadable), path.open("rb") as file, _open(path, file) as image:
         refuse_raw_photograph(image)
         if image.width * image.height > MAX_PIXELS:
             raise Unreadable(f"{image.width}x{image.height} pixels is beyond the limit")

@@ -10,14 +10,7 @@ from typing import IO, NamedTuple
 import numpy as np
 from PIL import Image
 
-from isojepa.pixels.tiff_tags import (
-    BITS,
-    FORMAT,
-    PHOTOMETRIC,
-    PLANAR,
-    UNSIGNED,
-    tag,
-)
+from isojepa.pixels.tiff_tags import BITS, FORMAT, PHOTOMETRIC, PLANAR, UNSIGNED, tag
 from isojepa.pixels.unreadable import Unreadable
 from isojepa.pixels.whole_pixels import Tile, declared_bits, whole_tiles
 

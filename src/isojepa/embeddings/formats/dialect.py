@@ -8,12 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from isojepa.boundaries import reading, shown
-from isojepa.embeddings.formats.cells import (
-    COMMA_NUMBER,
-    SAYS_NONE,
-    is_number_text,
-    is_vector_text,
-)
+from isojepa.embeddings.formats.cells import COMMA_NUMBER, SAYS_NONE, is_number_text, is_vector_text
 from isojepa.embeddings.formats.header import is_header, named_columns
 from isojepa.embeddings.formats.text_files import find_encoding, open_text, squeezed
 from isojepa.errors import UserError

@@ -8,13 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Bool, Int64, Shaped
 
-from isojepa.embeddings.formats.cells import (
-    NEARLY,
-    is_number,
-    is_vector_text,
-    plain,
-    to_numbers,
-)
+from isojepa.embeddings.formats.cells import NEARLY, is_number, is_vector_text, plain, to_numbers
 
 MANY = 1000
 """Different values of a column that are told apart; no classification has more."""

@@ -8,12 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from isojepa.boundaries import reading_each, shown
-from isojepa.embeddings.formats.cells import (
-    NEARLY,
-    plain,
-    to_numbers,
-    vectors,
-)
+from isojepa.embeddings.formats.cells import NEARLY, plain, to_numbers, vectors
 from isojepa.embeddings.formats.choosing import few, match_columns
 from isojepa.embeddings.formats.profile import Profile, is_list, lengths
 from isojepa.embeddings.formats.roles import coordinates

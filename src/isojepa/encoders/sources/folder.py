@@ -96,9 +96,7 @@ def list_folder(
     )
 
 
-def indexed(
-    labels: list[str | None],
-) -> tuple[Int64[np.ndarray, " n"] | None, list[str] | None]:
+def indexed(labels: list[str | None]) -> tuple[Int64[np.ndarray, " n"] | None, list[str] | None]:
     """Class names as positions in their sorted list, -1 for None; (None, None) without any."""
     class_names = sorted({label for label in labels if label is not None})
     if not class_names:

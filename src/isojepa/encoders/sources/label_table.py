@@ -152,12 +152,7 @@ def _label(cell: str) -> str | None:
 
 
 def _unmatched(
-    where: str,
-    body: list[Row],
-    unknown: list[Row],
-    columns: _Columns,
-    files: Files,
-    root: Path,
+    where: str, body: list[Row], unknown: list[Row], columns: _Columns, files: Files, root: Path
 ) -> Iterator[str]:
     if not unknown:
         return

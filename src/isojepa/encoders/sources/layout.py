@@ -135,11 +135,7 @@ class _Tree:
         return {}
 
     def _place_split(
-        self,
-        folders: Children,
-        loose: list[int],
-        split: dict[str, Kind],
-        depth: int,
+        self, folders: Children, loose: list[int], split: dict[str, Kind], depth: int
     ) -> None:
         beside = [f for f in folders if f not in split]
         left_out = [i for f in beside for i in folders[f]] + loose

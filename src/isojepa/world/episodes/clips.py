@@ -45,11 +45,7 @@ def split_episodes(
 
 
 def clip_index(
-    trajectories: Trajectories,
-    episodes: Int64[np.ndarray, " n"],
-    *,
-    frames: int,
-    frame_skip: int,
+    trajectories: Trajectories, episodes: Int64[np.ndarray, " n"], *, frames: int, frame_skip: int
 ) -> Int64[np.ndarray, "m two"]:
     """All windows that fit in the episodes, as (episode, first step).
 

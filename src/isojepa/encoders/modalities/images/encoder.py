@@ -14,12 +14,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from isojepa.backbones.micro import MICRO_NAMES, SMALL_IMAGE, keep_resolution
-from isojepa.backbones.networks import (
-    architecture_of,
-    build_network,
-    output_of,
-    refused,
-)
+from isojepa.backbones.networks import architecture_of, build_network, output_of, refused
 from isojepa.boundaries import reason, writing
 from isojepa.encoders.modalities.images.views import centre_view
 from isojepa.errors import UserError

@@ -169,19 +169,9 @@ def read_images(
     guess = bits if bits is not None else _sampled_depth(listing)
     pixels = _room((total, channels, side, side), memory_bytes)
     survey = Survey(side, channels)
-    aspects: list[float] = []
-    kept: list[int] = []
-    skipped: list[tuple[str, str]] = []
     read = partial(_square, listing, side, channels, guess)
-    for i, square in enumerate(track(_each(read, range(total)), total, "reading images")):
-        if isinstance(square, Unreadable):
-            skipped.append((listing.names[i], str(square)))
-            continue
-        if pixels is not None:
-            pixels[len(kept)] = square.pixels
-        survey.add(len(kept), listing.names[i], square)
-        aspects.append(square.aspect)
-        kept.append(i)
+    squares = track(_each(read, range(total)), total, "reading images")
+    kept, aspects, skipped = _collect(squares, listing.names, pixels, survey)
     if not kept:
         raise UserError(
             f"--data {listing.root}: none of the {len(skipped)} files is a usable image; "
@@ -203,6 +193,28 @@ def read_images(
         images, [i for i, (peak, _) in survey.deep.items() if (guess or depth(peak)) != settled]
     )
     return images
+
+
+def _collect(
+    squares: Iterable[Square | Unreadable],
+    names: list[str],
+    pixels: UInt8[np.ndarray, "n c s s"] | None,
+    survey: Survey,
+) -> tuple[list[int], list[float], list[tuple[str, str]]]:
+    """Put the squares in their places: which files gave one, their aspects, and the others."""
+    kept: list[int] = []
+    aspects: list[float] = []
+    skipped: list[tuple[str, str]] = []
+    for i, square in enumerate(squares):
+        if isinstance(square, Unreadable):
+            skipped.append((names[i], str(square)))
+            continue
+        if pixels is not None:
+            pixels[len(kept)] = square.pixels
+        survey.add(len(kept), names[i], square)
+        aspects.append(square.aspect)
+        kept.append(i)
+    return kept, aspects, skipped
 
 
 def _read_again(images: ImageSet, indices: list[int]) -> None:

@@ -19,10 +19,7 @@ FEW = 32  # different whole numbers up to which one action dimension looks like 
 
 
 def aligned_actions(
-    source: Source,
-    path: Path,
-    lengths: Int64[np.ndarray, " e"],
-    alignment: Alignment | None = None,
+    source: Source, path: Path, lengths: Int64[np.ndarray, " e"], alignment: Alignment | None = None
 ) -> tuple[Float32[np.ndarray, "n a"], Alignment | None]:
     """Actions as (n, a), each leading from its frame to the next, NaN at most at the last step.
 

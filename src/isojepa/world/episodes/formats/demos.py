@@ -18,12 +18,7 @@ from isojepa.world.episodes.formats.pixels import (
     stored_size,
     to_bytes,
 )
-from isojepa.world.episodes.formats.source import (
-    FrameChunk,
-    Source,
-    choose_camera,
-    name_list,
-)
+from isojepa.world.episodes.formats.source import FrameChunk, Source, choose_camera, name_list
 
 GROUP = re.compile(
     r"(?P<group>(?:.*?/)?(?:demo|episode|ep|traj|trajectory|rollout)[_-]?(?P<number>\d+))/(?P<rest>.+)"

@@ -16,12 +16,7 @@ from isojepa.world.episodes.formats.pixels import (
     stored_size,
     to_bytes,
 )
-from isojepa.world.episodes.formats.rows import (
-    DESCRIPTIONS,
-    FLAG_NAMES,
-    STEP_NAMES,
-    episode_order,
-)
+from isojepa.world.episodes.formats.rows import DESCRIPTIONS, FLAG_NAMES, STEP_NAMES, episode_order
 from isojepa.world.episodes.formats.source import FrameChunk, Source, choose_camera
 
 ACTION_NAMES = ("action", "actions")

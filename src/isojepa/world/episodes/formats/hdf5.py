@@ -10,12 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from isojepa.boundaries import (
-    contents,
-    reading,
-    reason,
-    shown,
-)
+from isojepa.boundaries import contents, reading, reason, shown
 from isojepa.errors import UserError
 from isojepa.world.episodes.formats.demos import episode_groups, read_demos
 from isojepa.world.episodes.formats.flat import read_flat

@@ -11,12 +11,7 @@ from isojepa.errors import UserError
 from isojepa.world.episodes.formats.arrow import Ragged, column_values, is_numeric
 from isojepa.world.episodes.formats.encoded import decode_image
 from isojepa.world.episodes.formats.flat import ACTION_NAMES, with_action
-from isojepa.world.episodes.formats.rows import (
-    DESCRIPTIONS,
-    INDEX_NAMES,
-    STEP_NAMES,
-    episode_order,
-)
+from isojepa.world.episodes.formats.rows import DESCRIPTIONS, INDEX_NAMES, STEP_NAMES, episode_order
 from isojepa.world.episodes.formats.source import (
     Source,
     choose_camera,

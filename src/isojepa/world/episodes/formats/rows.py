@@ -134,10 +134,7 @@ def episode_order(path: Path, columns: Mapping[str, np.ndarray], total: int) -> 
     if of_rows[1] is not None:
         _refuse_contradiction(path, episode[rows], of_rows[1][rows], of_rows[0])
     order = in_order(
-        path,
-        episode[rows],
-        None if step[1] is None else step[1][rows],
-        lambda i: f"row {rows[i]}",
+        path, episode[rows], None if step[1] is None else step[1][rows], lambda i: f"row {rows[i]}"
     )
     return order._replace(rows=rows[order.rows])
 

@@ -13,12 +13,7 @@ from jaxtyping import Float64, UInt8
 
 from isojepa.boundaries import contents, shown
 from isojepa.errors import UserError
-from isojepa.world.episodes.formats.source import (
-    FrameChunk,
-    Source,
-    missing_package,
-    stacked,
-)
+from isojepa.world.episodes.formats.source import FrameChunk, Source, missing_package, stacked
 
 log = logging.getLogger(__name__)
 VIDEO_SUFFIXES = {
@@ -66,11 +61,7 @@ def read_videos(videos: list[Path], camera: str | None = None) -> Source:
                 raise UserError(f"{shown(video)}: the video holds no frames")
 
     return Source(
-        files=videos,
-        lengths=None,
-        size=(first.shape[0], first.shape[1]),
-        columns={},
-        decode=decode,
+        files=videos, lengths=None, size=(first.shape[0], first.shape[1]), columns={}, decode=decode
     )
 
 
