@@ -64,12 +64,23 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_python_of_the_readme_runs(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("page", "least"),
+    [
+        ("README.md", 3),
+        ("docs/howto/sigreg.md", 2),
+        ("docs/howto/lambda.md", 1),
+        ("docs/explanation/sigreg-forms.md", 3),
+    ],
+)
+def test_python_of_a_page_runs(
+    page: str, least: int, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(workplace)
-    code = blocks(ROOT / "README.md", "python")
-    assert len(code) >= 3
+    code = blocks(ROOT / page, "python")
+    assert len(code) >= least
     for block in code:
-        exec(compile(block, "README.md", "exec"), {})
+        exec(compile(block, page, "exec"), {})
 
 
 @pytest.mark.parametrize("page", [*PAGES, *TUTORIALS], ids=lambda page: page.name)
@@ -87,3 +98,23 @@ def test_links_and_pictures_exist(page: Path) -> None:
         if not target.startswith("http"):
             path = (page.parent / target).resolve()
             assert path.exists() or path in MADE, target
+
+
+def rows_of_places() -> list[tuple[str, str]]:
+    page = (DOCS / "architecture.md").read_text()
+    rows = re.findall(
+        r"^\|.*\|((?: *`[a-z_/]+\.py`,?)+) \|((?: *`\w+`,?)+) \|$", page, re.MULTILINE
+    )
+    return [(files, names) for files, names in rows]
+
+
+@pytest.mark.parametrize(("files", "names"), rows_of_places())
+def test_architecture_names_what_is_there(files: str, names: str) -> None:
+    paths = [ROOT / "src" / "isojepa" / file for file in re.findall(r"`(.+?)`", files)]
+    text = "\n".join(path.read_text() for path in paths)
+    for name in re.findall(r"`(.+?)`", names):
+        assert re.search(rf"^ *(?:def|class) {name}\b|^{name}\b.* =", text, re.MULTILINE), name
+
+
+def test_architecture_names_places() -> None:
+    assert len(rows_of_places()) > 25

@@ -62,7 +62,18 @@ def test_what_users_read_imports_public_names(path: Path) -> None:
         assert name is None or hasattr(place, name) or import_module(f"{module}.{name}")
 
 
-def test_sigreg_needs_neither_timm_nor_bokeh() -> None:
-    code = "import sys; from isojepa import SIGReg; print({'timm', 'bokeh'} & {*sys.modules})"
+LOADED = "import sys; from isojepa import SIGReg; print({'timm', 'bokeh'} & {*sys.modules})"
+SCORED = "from isojepa import EvaluateConfig; print(EvaluateConfig(run='a/b').run.name)"
+WRITTEN = (
+    "from isojepa import EmbedConfig as C; print(C(run='a', data='b', out='c.npz').out.suffix)"
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [(LOADED, "set()"), (SCORED, "b"), (WRITTEN, ".npz")],
+    ids=["SIGReg needs neither timm nor Bokeh", "scores: paths as strings", "embed: the same"],
+)
+def test_in_a_fresh_interpreter(code: str, said: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
+    assert done.stdout.strip() == said

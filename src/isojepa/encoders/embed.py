@@ -20,6 +20,7 @@ from isojepa.encoders.sources.held_out import Recognised, read_held_out, recogni
 from isojepa.errors import UserError
 from isojepa.files import write_atomically
 from isojepa.progress import track
+from isojepa.runs.settings import as_paths
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class EmbedConfig:
     """Replace the file if it exists."""
 
     def __post_init__(self) -> None:
+        as_paths(self, "run", "data", "out", "labels")
         if self.out.suffix not in {".npz", ".parquet"}:
             raise UserError(f"--out {self.out}: the name must end in .npz or .parquet")
         if self.batch_size < 1:

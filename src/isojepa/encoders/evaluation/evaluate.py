@@ -41,6 +41,7 @@ from isojepa.errors import UserError
 from isojepa.progress import bar, console, track
 from isojepa.randomness import epoch_order, seed_from
 from isojepa.runs.record import read_run
+from isojepa.runs.settings import as_paths
 from isojepa.runs.tables import write_skipped
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,7 @@ class EvaluateConfig:
     """JSON file for the scores. Default: RUN/scores.json."""
 
     def __post_init__(self) -> None:
+        as_paths(self, "run", "data", "labels", "out")
         if not 0 < self.holdout < 1:
             raise UserError("--holdout must lie in (0, 1)")
         if self.max_images < 1:
