@@ -229,6 +229,10 @@ def test_findings_name_what_is_lost(copy: Path):
     (copy / "surprise.json").write_text(json.dumps(found))
     levels = {finding.title: finding.level for finding in judged(copy).findings}
     assert levels["A teleport does not surprise it"] == "warning"
+    found["episodes"]["tested"] = 4
+    (copy / "surprise.json").write_text(json.dumps(found))
+    levels = {finding.title: finding.level for finding in judged(copy).findings}
+    assert levels["A teleport: 4 episodes are too few to test whether it surprises"] == "note"
 
 
 # In a browser

@@ -206,22 +206,31 @@ def _about_distances(world: WorldRun) -> Iterator[Finding]:
 
 
 def _about_surprise(world: WorldRun) -> Iterator[Finding]:
-    conditions = world.surprise.conditions if world.surprise else {}
-    for name, titles in (
-        ("teleport", ("A teleport surprises it", "A teleport does not surprise it")),
-        ("colour", ("A change of colour surprises it", "A change of colour goes unnoticed")),
+    if world.surprise is None:
+        return
+    tested = world.surprise.episodes.tested
+    testable = 0.5**tested < SURPRISED  # the least p that so many episodes can have
+    for name, event, unnoticed in (
+        ("teleport", "A teleport", "does not surprise it"),
+        ("colour", "A change of colour", "goes unnoticed"),
     ):
-        one = conditions.get(name)
+        one = world.surprise.conditions.get(name)
         if one is None or one.p_before is None:
             continue
         surprised = one.p_before < SURPRISED
-        level: Level = "good" if surprised else "warning" if name == "teleport" else "note"
         p = chance(one.p_before).replace(" ", "\N{NO-BREAK SPACE}")
         detail = (
             f"Median error {number(one.times_usual)} times the usual, area under the ROC curve "
             f"{one.auc:.3f}, p\N{NO-BREAK SPACE}{p}."
         )
-        yield Finding(level, titles[0] if surprised else titles[1], detail)
+        if surprised:
+            yield Finding("good", f"{event} surprises it", detail)
+        elif testable:
+            level: Level = "warning" if name == "teleport" else "note"
+            yield Finding(level, f"{event} {unnoticed}", detail)
+        else:
+            title = f"{event}: {tested} episodes are too few to test whether it surprises"
+            yield Finding("note", title, detail)
 
 
 def _about_straightness(world: WorldRun) -> Iterator[Finding]:
