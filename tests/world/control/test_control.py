@@ -1,4 +1,4 @@
-"""Pairs of starts and goals, recipes and films."""
+"""Pairs of starts and goals, recipes and videos."""
 
 import json
 from pathlib import Path
@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from isojepa.errors import UserError
-from isojepa.world.control.films import Film, write_film
 from isojepa.world.control.pairs import draw_pairs
 from isojepa.world.control.recipes import OURS, PUBLISHED, adapted
+from isojepa.world.control.videos import Video, write_video
 from isojepa.world.episodes.trajectories import Trajectories, open_trajectories
 
 pytest.importorskip("h5py")
@@ -88,12 +88,12 @@ def test_recipes_are_adapted() -> None:
 def test_films_are_written(tmp_path: Path) -> None:
     starts, goals = np.array([[6.0, 6], [25, 8], [16, 16], [8, 24]]), np.full((4, 2), 20.0)
     films = [[draw(p) for p in (a, b, b)] for a, b in zip(starts, goals)]
-    film = Film(films, np.stack([draw(p) for p in goals]), np.array([True] * 4))
-    write_film(tmp_path / "new" / "film.gif", film)
+    video = Video(films, np.stack([draw(p) for p in goals]), np.array([True] * 4))
+    write_video(tmp_path / "new" / "film.gif", video)
     import imageio.v3 as iio
 
     shown = iio.imread(tmp_path / "new" / "film.gif")
     assert shown.shape[1:] == (4 * 136, 2 * 136, 3)
     assert len(shown) >= 2
     with pytest.raises(UserError, match=r"end in \.gif or \.mp4"):
-        write_film(tmp_path / "film.avi", film)
+        write_video(tmp_path / "film.avi", video)

@@ -10,7 +10,7 @@ import pytest
 from isojepa.errors import UserError
 from isojepa.pages.world.page import write_world_page
 from isojepa.world.analysis import decoder, probing, surprise
-from isojepa.world.control.films import Film, write_film
+from isojepa.world.control.videos import Video, write_video
 from isojepa.world.learning.config import WorldTrainConfig
 from isojepa.world.learning.train import run as train
 from tests.world.episode_files import write_dots
@@ -54,11 +54,11 @@ def test_results_are_shown_before_they_are_written(
 def test_folders_that_cannot_be_made(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     below = tmp_path / "file" / "new"
-    film = Film(
+    video = Video(
         [[np.zeros((8, 8, 3), np.uint8)]], np.zeros((1, 8, 8, 3), np.uint8), np.ones(1, bool)
     )
     writers: list[Any] = [
-        lambda: write_film(below / "film.gif", film),
+        lambda: write_video(below / "film.gif", video),
         lambda: write_world_page(trained, below / "page.html"),
         lambda: probing.run(probing.ProbeConfig(run=trained, out=below / "p.json")),
         lambda: surprise.run(surprise.SurpriseConfig(run=trained, out=below / "s.json")),

@@ -6,14 +6,14 @@ from isojepa.boundaries import writing
 from isojepa.runs.typed import write_result
 from isojepa.world.control.config import PlanConfig, open_control
 from isojepa.world.control.evaluation import BASELINES, baseline_of, success_of
-from isojepa.world.control.films import write_film
 from isojepa.world.control.results import ControlResult, control_result, print_control
+from isojepa.world.control.videos import write_video
 
 log = logging.getLogger(__name__)
 
 
 def plan(config: PlanConfig) -> ControlResult:
-    """Play all pairs, print the table, and write control.json and a film.
+    """Play all pairs, print the table, and write control.json and a video.
 
     Returns:
         What control.json holds.
@@ -36,7 +36,7 @@ def plan(config: PlanConfig) -> ControlResult:
     result = control_result(control, scored, seeds)
     print_control(result)
     write_result(out, result)
-    if first.film is not None:
-        write_film(out.with_suffix(".gif"), first.film)
+    if first.video is not None:
+        write_video(out.with_suffix(".gif"), first.video)
     log.info("%s", out)
     return result

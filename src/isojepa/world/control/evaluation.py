@@ -11,12 +11,12 @@ from isojepa.errors import UserError
 from isojepa.progress import bar
 from isojepa.randomness import seed_from
 from isojepa.world.control.config import Control, PlanConfig
-from isojepa.world.control.films import Film
 from isojepa.world.control.pairs import Pairs, draw_pairs
 from isojepa.world.control.planning import AT_ONCE, PlanningPolicy
 from isojepa.world.control.policy import Observation, VectorPolicy
 from isojepa.world.control.scripted import RandomPolicy, ScriptedPolicy, straight_line
 from isojepa.world.control.vector_env import PlatformEnv, platform_envs, run_episodes
+from isojepa.world.control.videos import Video
 from isojepa.world.environments.environment import Environment, Row
 from isojepa.world.episodes.trajectories import Trajectories
 
@@ -39,7 +39,7 @@ class Scored(NamedTuple):
     """Mean number of sequences tried per plan."""
     cut: float
     """Share of the actions that lay beyond the environment's bounds and were cut to them."""
-    film: Film | None = None
+    video: Video | None = None
 
 
 def success_of(control: Control, *, seed: int, films: int = 0) -> Scored:
@@ -100,7 +100,7 @@ def evaluate_policy(
         control.known.id, starts, goals,
         at_once=AT_ONCE, frame_size=control.model.frame_size, seed=seed,
     )  # fmt: skip
-    outcomes, taken, cut, film = [], 0, 0, None
+    outcomes, taken, cut, video = [], 0, 0, None
     total = config.budget * -(-len(starts) // AT_ONCE)
     with bar(total, words) as advance, closing(envs):
         for first, env in envs:
@@ -114,8 +114,8 @@ def evaluate_policy(
                 env, policy, b=b, budget=config.budget, record=record, advance=advance
             )
             if record:
-                k = len(outcome.films)
-                film = Film(outcome.films, env.goal_frames[:k], outcome.success[:k])
+                k = len(outcome.recorded)
+                video = Video(outcome.recorded, env.goal_frames[:k], outcome.success[:k])
             taken, cut = taken + env.taken, cut + env.cut
             outcomes.append(outcome)
     plans = sum(one.decisions for one in outcomes)
@@ -123,7 +123,7 @@ def evaluate_policy(
     success, steps = (np.concatenate(x) for x in list(zip(*outcomes))[:2])
     return Scored(
         success, pairs.distance, steps, plans,
-        seconds / max(1, plans), 0.0, cut / max(1, taken), film,
+        seconds / max(1, plans), 0.0, cut / max(1, taken), video,
     )  # fmt: skip
 
 

@@ -127,7 +127,7 @@ class Outcome(NamedTuple):
     """Calls of the policy, counted per episode."""
     seconds: float
     """Spent in these calls, all together."""
-    films: list[list[np.ndarray]]
+    recorded: list[list[np.ndarray]]
     """Frames of the recorded episodes, the first one included."""
 
 
@@ -145,20 +145,20 @@ def run_episodes(
     An episode ends at the step at which its goal is reached; the others go on without it.
 
     Args:
-        record: film this many of the first episodes.
+        record: keep the frames of this many of the first episodes.
         advance: told of every environment step of the whole batch.
     """
     success, steps = np.zeros(b, bool), np.full(b, budget)
     rows, taken, decisions, seconds = np.arange(b), 0, 0, 0.0
-    films: list[list[np.ndarray]] = [[] for _ in range(min(record, b))]
+    recorded: list[list[np.ndarray]] = [[] for _ in range(min(record, b))]
 
-    def film(which: np.ndarray) -> None:
-        which = which[which < len(films)]
+    def keep_frames(which: np.ndarray) -> None:
+        which = which[which < len(recorded)]
         if len(which):
             for row, frame in zip(which, env.observe(which).frames):
-                films[row].append(frame.copy())
+                recorded[row].append(frame.copy())
 
-    film(rows)
+    keep_frames(rows)
     while taken < budget and len(rows):
         observation = env.observe(rows)
         clock = time.perf_counter()
@@ -171,7 +171,7 @@ def run_episodes(
             reached = env.step(rows[left], actions[left, k])
             taken += 1
             advance(1)
-            film(rows[left])
+            keep_frames(rows[left])
             success[rows[left[reached]]] = True
             steps[rows[left[reached]]] = taken
             running[left[reached]] = False
@@ -179,4 +179,4 @@ def run_episodes(
                 break
         rows = rows[running]
     advance(budget - taken)
-    return Outcome(success, steps, decisions, seconds, films)
+    return Outcome(success, steps, decisions, seconds, recorded)

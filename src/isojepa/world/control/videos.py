@@ -1,4 +1,4 @@
-"""Films of episodes, the goal image beside each."""
+"""Videos of episodes, the goal image beside each."""
 
 from io import BytesIO
 from pathlib import Path
@@ -15,8 +15,8 @@ SIDE, GAP = 128, 4  # pixels
 REACHED, RUNNING = (40, 160, 70), (200, 200, 200)
 
 
-class Film(NamedTuple):
-    """What was filmed of n episodes."""
+class Video(NamedTuple):
+    """What was recorded of n episodes."""
 
     frames: list[list[np.ndarray]]
     """Of each episode, from its start on."""
@@ -24,7 +24,7 @@ class Film(NamedTuple):
     success: Bool[np.ndarray, " n"]
 
 
-def write_film(path: Path, film: Film, *, rate: int = 10) -> None:
+def write_video(path: Path, video: Video, *, rate: int = 10) -> None:
     """Write episodes above each other, left the agent and right its goal image.
 
     An episode that is over shows its last frame, framed in green if its goal was reached.
@@ -34,22 +34,22 @@ def write_film(path: Path, film: Film, *, rate: int = 10) -> None:
         rate: frames per second.
 
     Raises:
-        UserError: for another ending, if the package for films is missing, or if it cannot be
+        UserError: for another ending, if the package for videos is missing, or if it cannot be
             written.
     """
     if path.suffix not in {".gif", ".mp4"}:
-        raise UserError(f"{path}: films end in .gif or .mp4")
+        raise UserError(f"{path}: videos end in .gif or .mp4")
     try:
         import imageio.v3 as iio
     except ImportError as error:
         raise UserError(
-            f"films need the extra: pip install 'isojepa[world]' ({error.name} is missing)"
+            f"videos need the extra: pip install 'isojepa[world]' ({error.name} is missing)"
         ) from error
-    films, goals, success = film
-    length = max(len(one) for one in films) + rate // 2
+    episodes, goals, success = video
+    length = max(len(one) for one in episodes) + rate // 2
     pictures = [
         np.concatenate(
-            [_row(one, goal, ok, t) for one, goal, ok in zip(films, goals, success.tolist())]
+            [_row(one, goal, ok, t) for one, goal, ok in zip(episodes, goals, success.tolist())]
         )
         for t in range(length)
     ]
@@ -63,11 +63,11 @@ def write_film(path: Path, film: Film, *, rate: int = 10) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def _row(film: list[np.ndarray], goal: np.ndarray, success: bool, t: int) -> np.ndarray:
-    over = t >= len(film) - 1
+def _row(frames: list[np.ndarray], goal: np.ndarray, success: bool, t: int) -> np.ndarray:
+    over = t >= len(frames) - 1
     colour = REACHED if over and success else RUNNING
     halves = []
-    for frame in (film[min(t, len(film) - 1)], goal):
+    for frame in (frames[min(t, len(frames) - 1)], goal):
         times = max(1, SIDE // frame.shape[0])
         large = frame.repeat(times, 0).repeat(times, 1)
         y, x = large.shape[0] + 2 * GAP, large.shape[1] + 2 * GAP
