@@ -16,7 +16,7 @@ from isojepa.pages.world.control_table import control_section
 from isojepa.pages.world.figures import figures_of
 from isojepa.pages.world.strips import imagined_strips, stills, surprise_strips
 from isojepa.pages.world.surprise_plots import event_style
-from isojepa.pages.world.verdict import judge_world_model, share
+from isojepa.pages.world.verdict import judge_world_model, percentage
 from isojepa.pages.world.world_run import WorldRun, read_world_run
 from isojepa.theme.render import data_uri, render
 from isojepa.theme.wording import duration, fixed
@@ -104,11 +104,11 @@ class Fact(NamedTuple):
 def _facts(world: WorldRun) -> list[Fact]:
     facts = []
     for control in world.controls[:1]:
-        success = share(control.result.rate.success)
+        success = percentage(control.result.rate.success)
         facts.append(Fact("Goals reached", success, f"{control.result.protocol} protocol"))
     errors, still = world.ahead("rollout"), world.ahead("persistence")
     if errors and still:
-        ratio = share(errors[0] / max(still[0], 1e-12))
+        ratio = percentage(errors[0] / max(still[0], 1e-12))
         facts.append(Fact("Prediction error", ratio, "of predicting no change"))
     if (rank := world.last("effective_rank")) is not None:
         facts.append(Fact("Effective rank", f"{rank:.1f}", f"of {world.embedding_dim} directions"))

@@ -54,7 +54,7 @@ def _state(world: WorldRun) -> tuple[str, Level, str]:
 def _control_state(control: FilmedControl) -> tuple[str, Level, str]:
     result = control.result
     low, high = result.rate.interval
-    against = [f"{name} {share(other.success)}" for name, other in result.baselines.items()]
+    against = [f"{name} {percentage(other.success)}" for name, other in result.baselines.items()]
     summary = (
         f"95 % interval {_range(low, high)}, over {result.rate.pairs:,} pairs of "
         f"the {result.protocol} protocol" + (f"; beside it, {listed(against)}." if against else ".")
@@ -65,16 +65,16 @@ def _control_state(control: FilmedControl) -> tuple[str, Level, str]:
         level = "good" if low > random_high else "problem" if high < random_low else "warning"
     elif low < 0.5:
         level = "note"
-    return f"reaches {share(result.rate.success)} of its image goals", level, summary
+    return f"reaches {percentage(result.rate.success)} of its image goals", level, summary
 
 
 def _why(world: WorldRun) -> str:
     ratio, blocks = _over_copy(world), len(world.ahead("rollout"))
     if ratio is None:
         return ""
-    words = f"One block ahead its error is {share(ratio[0])} of that of predicting no change"
+    words = f"One block ahead its error is {percentage(ratio[0])} of that of predicting no change"
     if blocks > 1:
-        words += f", and {blocks} blocks ahead, open loop, {share(ratio[-1])}"
+        words += f", and {blocks} blocks ahead, open loop, {percentage(ratio[-1])}"
     return words + "."
 
 
@@ -111,7 +111,7 @@ def _about_control(world: WorldRun) -> Iterator[Finding]:
         straight = control.result.baselines.get("straight line")
         if straight is None:
             continue
-        line, ours = share(straight.success), share(control.result.rate.success)
+        line, ours = percentage(straight.success), percentage(control.result.rate.success)
         if _beats(control, "straight line"):
             yield Finding(
                 "good", "Plans around things", f"{ours} of the goals, a straight line {line}."
@@ -137,8 +137,8 @@ def _about_prediction(world: WorldRun) -> Iterator[Finding]:
     if ratio is None:
         return
     detail = (
-        f"{share(errors[0])} of the embeddings' variance is missed one block ahead"
-        + (f" and {share(errors[-1])} after {len(errors)}" if len(errors) > 1 else "")
+        f"{percentage(errors[0])} of the embeddings' variance is missed one block ahead"
+        + (f" and {percentage(errors[-1])} after {len(errors)}" if len(errors) > 1 else "")
         + ", on held-out episodes."
     )
     if ratio[0] >= 1:
@@ -198,7 +198,7 @@ def _about_distances(world: WorldRun) -> Iterator[Finding]:
         if one.beyond is not None and one.beyond > 0.1:
             detail += (
                 f" It levels off at {number(one.levels_off)}{f' {unit}' if unit else ''}; "
-                f"{share(one.beyond)} of the pairs are further apart."
+                f"{percentage(one.beyond)} of the pairs are further apart."
             )
         manner = "closely" if rho > 0.8 else "loosely" if rho > 0.5 else "hardly"
         yield Finding(level, f"Latent distance follows {what} {manner}", detail)
@@ -248,7 +248,7 @@ def _about_decoder(world: WorldRun) -> Iterator[Finding]:
     explained = world.decoder.explained if world.decoder else None
     if explained is not None:
         level: Level = "good" if explained > 0.8 else "note"
-        title = f"Frames can be drawn from it: {share(explained)} of their variance"
+        title = f"Frames can be drawn from it: {percentage(explained)} of their variance"
         yield Finding(level, title, "On held-out frames, by a decoder that the model never saw.")
 
 
@@ -275,7 +275,7 @@ def _beats(control: FilmedControl, name: str) -> bool:
     return other is None or control.result.rate.interval[0] > other.interval[1]
 
 
-def share(value: float) -> str:
+def percentage(value: float) -> str:
     """Three significant digits: 100 %, 98.3 %, 5.34 %; more above: 1,234 %."""
     return f"{number(100 * value)}\N{NO-BREAK SPACE}%"
 
