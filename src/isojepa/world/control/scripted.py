@@ -1,7 +1,6 @@
 """What planning is measured against: a cloned policy, chance, a script, a straight line."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -88,15 +87,8 @@ class ScriptedPolicy(VectorPolicy):
         return self.script(observation).astype(np.float32)[:, None]
 
 
-class Line(NamedTuple):
-    """How to move an agent in a straight line: its position, and its step under a full action."""
-
-    column: str
-    dimensions: int
-    step: float
-
-
-LINES = {"swm/TwoRoom-v1": Line("proprio", 2, 5.0), "swm/PushT-v1": Line("state", 2, 100.0)}
+LINES = {"swm/TwoRoom-v1": ("proprio", 2, 5.0), "swm/PushT-v1": ("state", 2, 100.0)}
+"""An agent's position: the column, its first dimensions; and its step under a full action."""
 
 
 def straight_line(

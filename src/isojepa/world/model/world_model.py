@@ -147,16 +147,7 @@ class WorldModel(nn.Module):
         past_actions: Float[Tensor, "b p a"],
         candidates: Float[Tensor, "b s h a"],
     ) -> Float[Tensor, "b s h d"]:
-        """Predict what each candidate would lead to, open loop from the last frame.
-
-        Args:
-            z: embeddings of t frames, of which the last `history` count.
-            past_actions: the t - 1 blocks between these frames.
-            candidates: blocks from the last frame on.
-
-        Returns:
-            Embeddings after 1 to h blocks.
-        """
+        """See `LatentModel.rollout`."""
         b, s = candidates.shape[:2]
         kept = min(z.shape[1], self.history) - 1
         z, past_actions = z[:, -kept - 1 :], past_actions[:, past_actions.shape[1] - kept :]
