@@ -41,7 +41,7 @@ def to_numbers(column: pa.Array, comma: bool = False) -> Numbers | None:
     Args:
         comma: whether text is written with decimal commas.
     """
-    column = plain(column)
+    column = unwrapped(column)
     kind = column.type
     if pa.types.is_null(kind):
         return Numbers(np.full(len(column), np.nan), None)
@@ -66,7 +66,7 @@ def is_number(kind: pa.DataType) -> bool:
     return pa.types.is_floating(kind) or is_whole(kind) or pa.types.is_decimal(kind)
 
 
-def plain(column: pa.Array) -> pa.Array:
+def unwrapped(column: pa.Array) -> pa.Array:
     """Without dictionaries, views and extensions around the values."""
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()

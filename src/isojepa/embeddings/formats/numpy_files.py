@@ -18,7 +18,7 @@ SPARSE = {"csr", "csc", "bsr"}
 
 
 @runtime_checkable
-class Stream(Protocol):
+class Readable(Protocol):
     """A file, or a member of an archive."""
 
     def read(self, size: int = -1, /) -> bytes: ...
@@ -134,7 +134,7 @@ def _sparse_matrix(path: Path, headers: Mapping[str, Header]) -> Archive | None:
     )
 
 
-def _read_header(file: Stream) -> Header:
+def _read_header(file: Readable) -> Header:
     version = np.lib.format.read_magic(file)
     first = version == (1, 0)
     header = Header(
@@ -147,7 +147,7 @@ def _read_header(file: Stream) -> Header:
     return header
 
 
-def _stream(file: Stream, header: Header, rows: int) -> Iterator[np.ndarray]:
+def _stream(file: Readable, header: Header, rows: int) -> Iterator[np.ndarray]:
     n, columns = header.shape[0], int(np.prod(header.shape[1:]))
     if header.fortran_order:
         content = file.read(header.nbytes)

@@ -8,7 +8,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Bool, Int64, Shaped
 
-from isojepa.embeddings.formats.cells import NEARLY, is_number, is_vector_text, plain, to_numbers
+from isojepa.embeddings.formats.cells import (
+    NEARLY,
+    is_number,
+    is_vector_text,
+    to_numbers,
+    unwrapped,
+)
 
 MANY = 1000
 """Different values of a column that are told apart; no classification has more."""
@@ -62,7 +68,7 @@ class Profile:
 
     def add(self, column: pa.Array, comma: bool) -> None:
         """Take in the next rows."""
-        column = plain(column)
+        column = unwrapped(column)
         start, self.rows = self.rows, self.rows + len(column)
         self.boolean |= pa.types.is_boolean(column.type)
         if is_list(column.type):

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from isojepa.boundaries import reading_each, shown
-from isojepa.embeddings.formats.cells import NEARLY, plain, to_numbers, vectors
+from isojepa.embeddings.formats.cells import NEARLY, to_numbers, unwrapped, vectors
 from isojepa.embeddings.formats.choosing import few, match_columns
 from isojepa.embeddings.formats.profile import Profile, is_list, lengths
 from isojepa.embeddings.formats.roles import coordinates
@@ -132,7 +132,7 @@ def _from_columns(
         for batch in table.read(names, clean):
             for start in range(0, batch.num_rows, rows):
                 part = batch.slice(start, rows)
-                columns = [to_numbers(plain(part.column(name)), table.comma) for name in names]
+                columns = [to_numbers(unwrapped(part.column(name)), table.comma) for name in names]
                 rows_here = np.stack([c.values for c in columns if c is not None], axis=1)
                 rows_here[:, empty] = 0
                 yield rows_here
@@ -158,7 +158,7 @@ def _from_vectors(table: Table, chosen: Profile, n: int, others: bool) -> Sample
         seen = 0
         for batch in table.read([chosen.name]):
             for start in range(0, batch.num_rows, rows):
-                part = plain(batch.slice(start, rows).column(chosen.name))
+                part = unwrapped(batch.slice(start, rows).column(chosen.name))
                 yield _matrix(table.path, chosen, part, seen)
                 seen += len(part)
 
