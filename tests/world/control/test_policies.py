@@ -14,12 +14,7 @@ from isojepa.errors import UserError
 from isojepa.world.control.frames import encode_frames
 from isojepa.world.control.planning import PlanningPolicy, open_policy
 from isojepa.world.control.policy import Observation, Policy, VectorPolicy
-from isojepa.world.control.scripted import (
-    ClonedPolicy,
-    RandomPolicy,
-    ScriptedPolicy,
-    straight_line,
-)
+from isojepa.world.control.scripted import ClonedPolicy, RandomPolicy, ScriptedPolicy, straight_line
 from isojepa.world.control.vector_env import GoalEnv, PlatformEnv, run_episodes
 from isojepa.world.learning.cloning import GoalPolicy
 from isojepa.world.model.presets import preset

@@ -21,12 +21,7 @@ from isojepa.world.planners.costs import (
     last_step,
     path_distance,
 )
-from isojepa.world.planners.distances import (
-    Distance,
-    EmbeddingGraph,
-    Euclidean,
-    SquaredEuclidean,
-)
+from isojepa.world.planners.distances import Distance, EmbeddingGraph, Euclidean, SquaredEuclidean
 from isojepa.world.planners.planners import PLANNERS
 from isojepa.world.planners.problem import Planner
 from isojepa.world.planners.search import ElitePlanner

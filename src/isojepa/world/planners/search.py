@@ -9,14 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from isojepa.errors import UserError
-from isojepa.world.planners.problem import (
-    Cost,
-    Plan,
-    Problem,
-    Selectable,
-    check_positive,
-    lowest,
-)
+from isojepa.world.planners.problem import Cost, Plan, Problem, Selectable, check_positive, lowest
 
 Answer = Literal["mean", "best"]
 
