@@ -32,9 +32,7 @@ MOST_QUANTILES = 160
 def spectrum_plot(
     spectra: Sequence[tuple[str, str, Spectrum]],
     perfect: Float[np.ndarray, " d"],
-    perfect_name: str,
     height: int,
-    title: str = "Variance along the principal axes",
 ) -> figure:
     """Eigenvalues of covariances beside those of an isotropic Gaussian.
 
@@ -44,7 +42,7 @@ def spectrum_plot(
         height: in pixels.
     """
     plot = new_figure(
-        title,
+        "Variance along the principal axes",
         height=height,
         legend=True,
         y_axis_type="log",
@@ -71,7 +69,7 @@ def spectrum_plot(
         color=GREY,
         line_dash="dashed",
         line_width=2,
-        legend_label=perfect_name,
+        legend_label="isotropic Gaussian",
     )
     # At least two decades, so that what is nearly even looks even.
     middle = float(np.sqrt(perfect[0] * perfect[-1]))
@@ -84,14 +82,12 @@ def spectrum_plot(
 def mark_rank(plot: figure, rank: float, d: int) -> None:
     """A line at the effective rank of a spectrum's plot."""
     if d > 1:
-        place_line(plot, rank, f"effective rank {rank:.1f}", BLUE, before=rank > 0.7 * d)
+        place_line(plot, rank, f"effective rank {rank:.1f}", BLUE, before=rank > d / 2)
 
 
 def sample_spectrum(spectrum: Spectrum, height: int = 400) -> figure:
     """A spectrum beside that of as many isotropic Gaussian samples of the same total variance."""
-    name = "isotropic Gaussian, same n and total"
-    shown = [("these samples", BLUE, spectrum)]
-    plot = spectrum_plot(shown, spectrum.isotropic, name, height)
+    plot = spectrum_plot([("these samples", BLUE, spectrum)], spectrum.isotropic, height)
     mark_rank(plot, spectrum.effective_rank, spectrum.d)
     return plot
 
@@ -103,10 +99,10 @@ def distance_histogram(far: Distances, outliers: int, height: int = 400) -> figu
     low = min(float(lengths.min()), float(law.ppf(1e-4)))
     high = max(float(np.quantile(lengths, 0.9995)), float(law.isf(1e-4)))
     plot = new_figure(
-        f"Distance from the centre, over {k} scaled ax{'es' if k > 1 else 'is'}",
+        f"Distance over {k} scaled ax{'es' if k > 1 else 'is'}",
         height=height,
         legend=True,
-        x_axis_label="distance",
+        x_axis_label="distance from the centre",
         y_axis_label="density",
     )
     rows = f"{len(lengths):,} rows" + (", without the outliers" if outliers else "")

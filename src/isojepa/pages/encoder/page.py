@@ -107,8 +107,8 @@ def _figures(case: Evidence) -> dict[str, figure]:
         figures |= {"spectrum": plots.projection_spectra(shown, 460)}
     if case.slices is not None:
         test = case.slices
-        median = f"Along the median of {test.slices} directions: {wording.number(test.median)}"
-        worst = f"Along the worst: {wording.number(test.worst)}"
+        median = f"Median direction: {wording.number(test.median)}"
+        worst = f"Worst direction: {wording.number(test.worst)}"
         figures |= {
             "slice_median": plots.slice_histogram(test.median_values, median, style.BLUE),
             "slice_worst": plots.slice_histogram(test.worst_values, worst, style.ORANGE),

@@ -147,8 +147,7 @@ def projection_spectra(shapes: Sequence[tuple[str, str, Spectrum]], height: int)
     """
     first = shapes[0][-1]
     perfect = isotropic_eigenvalues(first.n - 1, first.d)
-    title = "Eigenvalues of the projections' covariance"
-    plot = spectrum_plot(shapes, perfect, "isotropic Gaussian", height, title)
+    plot = spectrum_plot(shapes, perfect, height)
     if len(shapes) == 1:
         mark_rank(plot, first.uncentred_rank, first.d)
     return plot
