@@ -10,6 +10,7 @@ import numpy as np
 import tyro
 
 from isojepa.demos.images import DemoConfig, run
+from isojepa.encoders import Scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,18 +23,23 @@ class Config:
     """Seeds of the split, the weights, the views and the directions."""
 
 
+def row(name: str, scores: list[Scores]) -> str:
+    """Mean [lowest, highest] of each score over the seeds, in per cent."""
+    columns = {n: [getattr(one, n) for one in scores] for n in ("linear", "knn", "kernel")}
+    for n in scores[0].shots:
+        columns[f"{n}-shot"] = [few.mean for few in (one.shots[n] for one in scores) if few]
+    cells = []
+    for column, values in columns.items():
+        low, mean, high = 100 * np.array([min(values), np.mean(values), max(values)])
+        cells.append(f"{column} {mean:.1f} [{low:.1f}, {high:.1f}]")
+    return "   ".join([f"{name:10}", *cells])
+
+
 def main(config: Config) -> None:
-    """Run the demo for every seed and print mean [lowest, highest] of each score, in per cent."""
+    """Run the demo for every seed and print a row for each representation."""
     runs = [run(DemoConfig(out=config.out / str(seed), seed=seed)) for seed in config.seeds]
     for name in runs[0]:
-        cells = []
-        rows = [scores[name] for scores in runs]
-        columns = {key: [getattr(row, key) for row in rows] for key in ("linear", "knn", "kernel")}
-        columns |= {str(n): [row.shots[n].mean for row in rows] for n in (1, 5, 10)}
-        for column, values in columns.items():
-            low, mean, high = 100 * np.array([min(values), np.mean(values), max(values)])
-            cells.append(f"{column} {mean:.1f} [{low:.1f}, {high:.1f}]")
-        print(f"{name:10}", "   ".join(cells))
+        print(row(name, [scores[name] for scores in runs]))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from isojepa.faces import lazily
 
 if TYPE_CHECKING:
+    from isojepa.encoders.evaluation.results import Scores
     from isojepa.encoders.jepa import JEPA
     from isojepa.encoders.modalities.images.encoder import Encoder, EncoderSpec, load_encoder
     from isojepa.encoders.modalities.images.parameters import draw_parameters
@@ -16,6 +17,7 @@ __all__ = [
     "JEPA",
     "Encoder",
     "EncoderSpec",
+    "Scores",
     "Views",
     "draw_parameters",
     "glyph",
@@ -33,6 +35,7 @@ __getattr__ = lazily(
         "JEPA": "jepa",
         "Encoder": f"{_IMAGES}.encoder",
         "EncoderSpec": f"{_IMAGES}.encoder",
+        "Scores": "evaluation.results",
         "Views": "modalities.modality",
         "draw_parameters": f"{_IMAGES}.parameters",
         "glyph": f"{_IMAGES}.recipes",
