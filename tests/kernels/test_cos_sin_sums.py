@@ -144,6 +144,9 @@ def test_unknown_kernel() -> None:
     assert chosen_kernel(torch.device("meta")) == "recurrence"
 
 
+@pytest.mark.filterwarnings(
+    "ignore:The .grad attribute of a Tensor that is not a leaf"
+)  # opcheck's
 def test_fake_tensors_have_the_shapes_and_dtypes_of_real_ones() -> None:
     x = normal(2, 10, 3).requires_grad_()
     torch.library.opcheck(torch.ops.isojepa.cos_sin_sums.default, (x, 5, STEP))

@@ -140,8 +140,8 @@ def test_a_module_of_ones_own_is_asked_too() -> None:
     ],
 )
 def test_older_runs_keep_their_local_size(model: str, size: int, recipe: str, local: int) -> None:
-    stored = {"model": model, "image_size": size, "recipe": recipe, "channels": 3}
-    assert local_size_before({**stored, "pretrained": False}) == local
+    stored = replace(CONFIG, model=model, image_size=size, recipe=recipe, channels=3)
+    assert local_size_before(stored) == local
     said = {"model": model, "image_size": size, "recipe": recipe, "local_views": 6}
     resumed = plan(size, **said, local_size=local, resume=True)
     assert (resumed.image_size, resumed.local_size) == (size, local)
