@@ -10,7 +10,7 @@ UV := $(shell command -v uv 2>/dev/null)
 INSTALL := $(if $(UV),$(UV) pip install -q --python $(BIN)/python,$(BIN)/python -m pip install --disable-pip-version-check -q)
 PARTS := pyproject.toml constraints.txt setup.py $(wildcard src/isojepa/kernels/cos_sin*.*)
 
-.PHONY: demo world-demo test test-all lint format docs bench bench-gpu clean
+.PHONY: demo world-demo test test-all lint format docs bench bench-gpu claims clean
 
 demo: $(DEMO)
 	$(BIN)/isojepa demo
@@ -48,6 +48,9 @@ bench-gpu: $(READY)
 	    $(BIN)/python benchmarks/sigreg.py --device cuda \
 	        --out benchmarks/results/sigreg_cuda_$$(date +%F).md; \
 	else echo "no GPU that torch can use: nothing to measure"; fi
+
+claims: $(READY)
+	$(BIN)/python experiments/claims/run.py
 
 clean:
 	rm -rf $(VENV) demo-run world-demo-run build dist .mypy_cache .ruff_cache .pytest_cache

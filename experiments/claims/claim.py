@@ -5,13 +5,14 @@ kept in a CSV file as soon as it is done, so that an interrupted run goes on), j
 draws the figure from that file alone:
 
     python experiments/claims/probes.py           # a full run, into experiments/claims/results
-    python experiments/claims/probes.py --quick --out /tmp/quick
+    python experiments/claims/probes.py --quick   # as small as the tests', into claims-quick
+    python experiments/claims/run.py              # all of them, and the page of results
 """
 
 import csv
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from typing import Any, Literal
 import matplotlib
 import numpy as np
 import tyro
+from rich.progress import track
 from scipy import stats
 
 matplotlib.use("Agg")
@@ -28,6 +30,7 @@ from matplotlib.figure import Figure as Picture
 Verdict = Literal["holds", "holds with conditions", "does not hold here"]
 Row = dict[str, Any]
 RESULTS = Path(__file__).parent / "results"
+QUICK = Path("claims-quick")
 
 
 @dataclass(frozen=True)
@@ -101,12 +104,17 @@ class Result:
 class Config:
     """Measure one claim."""
 
-    out: Path = RESULTS
-    """Folder for NAME.csv, NAME.json and NAME.png."""
+    out: Path | None = None
+    """Folder for NAME.csv, NAME.json and NAME.png. Default: experiments/claims/results, or
+    claims-quick with --quick."""
     quick: bool = False
     """Two seeds of the smallest size: shows that the script runs, not that the claim holds."""
     seeds: int | None = None
     """Independent repetitions. Default: the claim's own number."""
+
+    @property
+    def folder(self) -> Path:
+        return self.out or (QUICK if self.quick else RESULTS)
 
 
 def main(claim: Claim) -> None:
@@ -121,8 +129,10 @@ def main(claim: Claim) -> None:
 def run(claim: Claim, config: Config) -> Result:
     """Measure what is missing, judge everything and draw it."""
     seeds = config.seeds or (2 if config.quick else claim.seeds)
-    config.out.mkdir(parents=True, exist_ok=True)
-    rows = list(_measured(claim, config, seeds))
+    config.folder.mkdir(parents=True, exist_ok=True)
+    file = config.folder / f"{claim.name}.csv"
+    _measure(claim, file, config.quick, seeds)
+    rows = [row for row in read_rows(file) if row["seed"] < seeds]
     result = Result(
         claim.name,
         claim.number,
@@ -133,30 +143,27 @@ def run(claim: Claim, config: Config) -> Result:
         round(sum(row["seconds"] for row in rows), 1),
         claim.judge(rows),
     )
-    (config.out / f"{claim.name}.json").write_text(result.to_json())
+    file.with_suffix(".json").write_text(result.to_json())
     with pyplot.style.context(STYLE):
         picture = pyplot.figure(figsize=claim.size, layout="constrained")
         claim.draw(rows, picture)
-        picture.savefig(config.out / f"{claim.name}.png", dpi=150)
+        picture.savefig(file.with_suffix(".png"), dpi=150)
         pyplot.close(picture)
     return result
 
 
-def _measured(claim: Claim, config: Config, seeds: int) -> Iterator[Row]:
-    file = config.out / f"{claim.name}.csv"
+def _measure(claim: Claim, file: Path, quick: bool, seeds: int) -> None:
+    """Add to the file the seeds that it lacks."""
     rows = read_rows(file) if file.is_file() else []
-    if any(row["quick"] != config.quick for row in rows):
+    if any(row["quick"] != quick for row in rows):
         rows = []  # a quick run's rows are no part of a full one, nor the reverse
     done = {row["seed"] for row in rows}
-    for seed in range(seeds):
-        if seed not in done:
-            start = time.perf_counter()
-            common = {"seed": seed, "quick": config.quick}
-            fresh = [{**common, **row} for row in claim.measure(seed, config.quick)]
-            share = (time.perf_counter() - start) / len(fresh)
-            rows += [{**row, "seconds": round(share, 4)} for row in fresh]
-            _write_rows(file, rows)
-        yield from (row for row in rows if row["seed"] == seed)
+    for seed in track([s for s in range(seeds) if s not in done], claim.name, transient=True):
+        start = time.perf_counter()
+        fresh = [{"seed": seed, "quick": quick, **row} for row in claim.measure(seed, quick)]
+        share = (time.perf_counter() - start) / len(fresh)
+        rows += [{**row, "seconds": round(share, 4)} for row in fresh]
+        _write_rows(file, rows)
 
 
 def read_rows(path: Path) -> list[Row]:
