@@ -180,7 +180,7 @@ CLAIM = Claim(
     measure=measure,
     judge=judge,
     draw=draw,
-    seeds=2,
+    seeds=3,
     size=(12.0, 3.3),
 )
 if __name__ == "__main__":

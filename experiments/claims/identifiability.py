@@ -8,15 +8,16 @@ fresh directions and lambda 0.01, and a linear regression reads z from 4,096 new
 
 What to expect. Among functions of u whose law is N(0, I) the correlation between the two steps is
 largest, r, for rotations of u (all others have Hermite terms whose correlation is r^2 or less). So
-the encoder finds a rotation of u, and the best linear R^2 of z is corr(F^-1(Phi(u)), u)^2: 1 for
-Gaussian factors, 3 / pi for uniform ones, less the farther F is from Gaussian.
+the optimum is a rotation of u, from which the linear R^2 of z is corr(F^-1(Phi(u)), u)^2: 1 for
+Gaussian factors, 3 / pi for uniform ones, less the farther F is from Gaussian. A training that
+stops short of it may lie above or below.
 """
 
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from claim import COLOURS, Claim, Judgement, Row, column, main, over_seeds, where
+from claim import COLOURS, Claim, Judgement, Row, Verdict, column, main, over_seeds, where
 from matplotlib.figure import Figure
 from scipy import stats
 from torch import nn
@@ -122,20 +123,27 @@ def judge(rows: list[Row]) -> Judgement:
         f"Gaussian, d = {widest}: linear R² of the observations",
         column(where(rows, law="Gaussian", d=widest), "observations"),
     )
-    least = min(found, key=lambda name: found[name].value)
-    holds = found["Gaussian"].low > max(0.95, raw.high)
-    says = (
-        f"Gaussian factors are recovered linearly (R² {found['Gaussian'].value:.3f} in {widest} "
-        f"dimensions, {raw.value:.3f} from the observations themselves)"
-        if holds
-        else f"Gaussian factors in {widest} dimensions are recovered to an R² of "
-        f"{found['Gaussian'].value:.3f} only ({raw.value:.3f} from the observations themselves)"
-    ) + (
-        f"; least so are those of law {least} ({found[least].value:.3f}). What is recovered is the "
-        "Gaussian variable that moves smoothly, not the factor: the R² of other laws is that of "
-        "the factor with it."
+    sizes = sorted({row["d"] for row in where(rows, law="Gaussian")})
+    better = [
+        d
+        for d in sizes
+        if over_seeds("", column(where(rows, law="Gaussian", d=d), "r2")).low
+        > column(where(rows, law="Gaussian", d=d), "observations").max()
+    ]
+    holds = better == sizes and found["Gaussian"].low > 0.95
+    listed = ", ".join(
+        f"{column(where(rows, law='Gaussian', d=d), 'r2').mean():.2f} for d = {d}" for d in sizes
     )
-    return Judgement("holds" if holds else "holds with conditions", says, (*found.values(), raw))
+    others = ", ".join(f"{n} {found[n].value:.2f}" for n in names if n != "Gaussian")
+    says = (
+        f"Linear R² of Gaussian factors: {listed} (from the observations themselves "
+        f"{raw.value:.2f}). "
+        + ("" if holds else "Where it is below the observations' the training, 1,200 updates, may "
+           "not have reached the optimum, of which alone the theorem speaks. ")
+        + f"Other laws at d = 8: {others}; the law matters less here than dimension."
+    )  # fmt: skip
+    verdict: Verdict = "holds with conditions" if better else "does not hold here"
+    return Judgement("holds" if holds else verdict, says, (*found.values(), raw))
 
 
 def draw(rows: list[Row], picture: Figure) -> None:

@@ -23,13 +23,11 @@ PICTURES = ROOT / "docs" / "images" / "claims"
 MARKER = "<!-- below: made by experiments/claims/run.py from experiments/claims/results -->"
 NAMES = (
     "collapse", "probes", "local_readers", "cramer_wold", "moments", "gradients", "x_shape",
-    "slices", "minibatch", "identifiability", "p_values",
+    "slices", "minibatch", "selection", "identifiability", "beyond", "p_values",
 )  # fmt: skip
 """The scripts, in the order of their claims."""
 TO_COME = {
     10: "One recipe trains many architectures, over wide ranges of lambda, batch and views",
-    11: "The training loss ranks models by their probes' accuracy",
-    13: "Isotropy helps beyond the theory's tasks: fine-tuning, retrieval, regression, planning",
     14: "LeJEPA against its peers under one budget",
 }
 """Claims of which no script is written yet."""

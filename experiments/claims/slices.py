@@ -173,7 +173,7 @@ CLAIM = Claim(
     measure=measure,
     judge=judge,
     draw=draw,
-    seeds=2,
+    seeds=3,
     size=(11.5, 3.3),
 )
 if __name__ == "__main__":

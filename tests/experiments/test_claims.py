@@ -19,6 +19,10 @@ import run  # noqa: E402
 VERDICTS = {"holds", "holds with conditions", "does not hold here"}
 
 
+SLOW = {"probes", "local_readers", "collapse", "slices", "selection", "beyond"}
+"""Their smallest runs take longer than the others'; `make test-all` has them."""
+
+
 def script(name: str) -> ModuleType:
     return sys.modules.get(name) or __import__(name)
 
@@ -28,7 +32,9 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.mark.parametrize("name", run.NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in run.NAMES]
+)
 def test_a_claim_ends_in_a_verdict_and_goes_on_where_it_stopped(name: str, tmp_path: Path) -> None:
     config = claim.Config(out=tmp_path, quick=True, seeds=1)
     result = claim.run(run.load(name), config)
