@@ -1,15 +1,15 @@
 """Claim 13: isotropy beyond the theory's tasks. Does it help readers that no proof covers?
 
 The proofs cover linear probes, k-NN and kernel readers. One encoder per set is trained with lambda
-in {0.001, 0.05, 0.5}, and the embeddings of the middle one are also whitened and stretched: with
+in {0.001, 0.05, 0.5}, and the embeddings of the middle one are also whitened and stretched, with
 eigenvalues spaced to a condition number of 100 along random axes, at the same total
 variance, which changes no information. Readers of 500 labelled embeddings:
 
 - covered: a linear probe without rescaling, k-NN;
 - not covered: a perceptron of 64 hidden units, retrieval (mean precision of the ten nearest by
   cosine among held-out images), ridge regression of two factors of the image itself (its mean
-  brightness and the horizontal centre of its ink), and fine-tuning, where all weights of encoder and
-  a linear reader follow 30 labelled updates (for lambda only; a stretch is undone by it).
+  brightness and the horizontal centre of its ink), and fine-tuning, where all weights of the
+  encoder and a linear reader follow 30 labelled updates (for lambda only; a stretch is undone).
 
 Whitening z -> (z - m) S^(-1/2), stretching z -> (z - m) S^(-1/2) Q diag(s).
 """

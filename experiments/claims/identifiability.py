@@ -172,7 +172,7 @@ def draw(rows: list[Row], picture: Figure) -> None:
                    label=None if i else "expected")  # fmt: skip
     right.set_xticks(range(len(names)), names)
     right.set(title="other laws, d = 8")
-    right.legend(loc="lower left")
+    right.legend(loc="lower center", frameon=True, framealpha=1)
 
 
 CLAIM = Claim(
