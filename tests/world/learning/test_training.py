@@ -139,7 +139,7 @@ def test_a_data_set_of_another_shape(config: WorldTrainConfig) -> None:
     trajectories = open_trajectories(config.data, frame_size=16, cache=config.cache)
     with pytest.raises(UserError, match="16 px, but the model reads 32"):
         check_fits(model, trajectories)
-    model.spec = replace(model.spec, action_dim=6)
+    model.action_dim = 6
     with pytest.raises(UserError, match="2 dimensions, but the model was trained with 3"):
         check_fits(model, trajectories)
 
