@@ -42,8 +42,8 @@ ROOMS = {
 }
 INSIDE = {
     "encoders": ["sources", "modalities", "jepa", "config", "plan", "images_record",
-                 "own_images", "prepare", "evaluation", "embed", "probes", "sample", "compute",
-                 "pretrain", "replay"],
+                 "own_images", "prepare", "evaluation", "embed", "export", "probes", "sample",
+                 "compute", "pretrain", "replay"],
     "world": ["episodes", "environments", "model", "learning", "planners", "control", "analysis",
               "collection", "comparison"],
     "pages": ["run", "embeddings", "encoder", "world"],

@@ -1,0 +1,23 @@
+"""Image files -> embeddings, by timm and Pillow alone."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import command
+import numpy as np
+import timm
+from embedding import embedding
+
+HERE = Path(__file__).parent
+settings = json.loads((HERE / "encoder.json").read_text())
+network = timm.create_model(f"local-dir:{HERE}", pretrained=True).eval()
+
+
+def embed(file: Any) -> np.ndarray:
+    """The embedding (d,) of the image in file, a path or an open file."""
+    return embedding(network, file, settings)
+
+
+if __name__ == "__main__":
+    command.run(embed)
