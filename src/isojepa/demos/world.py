@@ -18,8 +18,9 @@ from isojepa.runs.typed import read_result, write_result
 from isojepa.training.interrupted import Interrupted
 from isojepa.version import __version__
 from isojepa.world.analysis import decoder, probing, surprise
-from isojepa.world.collection.collect import CollectConfig, collect
+from isojepa.world.collection.collect import collect
 from isojepa.world.collection.collected import read_collection
+from isojepa.world.collection.record import CollectConfig
 from isojepa.world.control.config import PlanConfig
 from isojepa.world.control.control import plan
 from isojepa.world.control.results import ControlResult

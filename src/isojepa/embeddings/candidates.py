@@ -37,6 +37,7 @@ class Candidates(NamedTuple):
 def candidate_directions(
     x: Float[np.ndarray, "a d"], columns: Callable[[int], str], seed: int
 ) -> Iterator[Candidates]:
+    """Directions worth a look: axes of the samples, single columns, outliers and random ones."""
     n, d = x.shape
     if d == 1:
         yield Candidates("The only dimension", "axis", np.ones((1, 1)))
@@ -135,5 +136,6 @@ def choose_directions(
 
 
 def gap_p_value(x: Float[np.ndarray, " a"]) -> float:
+    """Of the deepest valley between two groups; 1 where one of them is too small to count."""
     gap = count_gap(x, deepest_valley(x))
     return gap.p_value if gap.share > LEAST_SHARE else 1.0

@@ -22,7 +22,6 @@ from torch.utils._pytree import tree_leaves
 from isojepa.boundaries import reading, shown
 from isojepa.devices import Device
 from isojepa.encoders.config import PretrainConfig
-from isojepa.encoders.modalities.batches import batch_places
 from isojepa.encoders.prepare import Prepared, build_encoder, prepare
 from isojepa.encoders.pretrain import batches, build_compute, build_jepa
 from isojepa.errors import UserError
@@ -30,6 +29,7 @@ from isojepa.progress import bar
 from isojepa.runs.checkpoints import Checkpoint, list_checkpoints, load_checkpoint
 from isojepa.runs.resume import resumed
 from isojepa.runs.typed import read_result, write_result
+from isojepa.training.batches import batch_places
 from isojepa.training.launch import start_fabric
 from isojepa.training.optimise import optimise, parameter_groups
 from isojepa.training.recorder import DIVERGED, Divergence

@@ -111,6 +111,7 @@ _in_memory: dict[tuple[Calibration, torch.dtype], Tensor] = {}
 
 
 def block_size(c: Calibration) -> int:
+    """How many null samples to simulate at a time, so that memory stays small."""
     widest = max(c.d, c.slices if c.sliced else c.n)
     return max(1, min(c.n_null, _BLOCK_ELEMENTS // (c.n * widest)))
 

@@ -49,4 +49,5 @@ def duration(seconds: float | int | None) -> str:
 
 
 def lower_first(text: str) -> str:
+    """The text with a small first letter."""
     return text[:1].lower() + text[1:]

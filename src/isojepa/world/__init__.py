@@ -7,7 +7,8 @@ from isojepa.faces import lazily
 if TYPE_CHECKING:
     from isojepa.world.analysis.probes import fit_probe
     from isojepa.world.analysis.study import Study, embed_rows, episode_rows, open_study, sampled
-    from isojepa.world.collection.collect import CollectConfig, collect
+    from isojepa.world.collection.collect import collect
+from isojepa.world.collection.record import CollectConfig
     from isojepa.world.control.config import Control, PlanConfig, open_control
     from isojepa.world.control.control import plan
     from isojepa.world.control.evaluation import evaluate_policy, success_of
@@ -82,7 +83,8 @@ __all__ = [
 _HOMES = {
     "analysis.probes": "fit_probe",
     "analysis.study": "Study embed_rows episode_rows open_study sampled",
-    "collection.collect": "CollectConfig collect",
+    "collection.collect": "collect",
+    "collection.record": "CollectConfig",
     "control.config": "Control PlanConfig open_control",
     "control.control": "plan",
     "control.evaluation": "evaluate_policy success_of",

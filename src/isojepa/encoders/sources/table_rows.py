@@ -24,6 +24,7 @@ class Row(NamedTuple):
 
 
 def read_label_rows(path: Path, where: str, files: Files) -> list[Row]:
+    """The rows of a label table, whatever its separator and header."""
     if path.suffix.lower() in {".parquet", ".pq"}:
         return _parquet(path)
     text = _text(path, where)
@@ -114,4 +115,5 @@ def _parquet(path: Path) -> list[Row]:
 
 
 def sample_of(rows: list[Row]) -> list[Row]:
+    """Some of the rows, evenly spread."""
     return rows[:: max(1, len(rows) // SAMPLE)]

@@ -16,8 +16,9 @@ from isojepa.embeddings.spectrum import Spectrum, spectrum_of
 from isojepa.encoders.evaluation.results import Scores
 from isojepa.normality.characteristic_function import epps_pulley_floor
 from isojepa.pages.encoder.recorded import TrainingImages, TrainingSettings
-from isojepa.pages.run import Curve, Run
+from isojepa.pages.run import Run
 from isojepa.theme import wording
+from isojepa.theme.curves import Curve
 
 # SIGReg asks for a spread of 1. A small convolutional network on the scikit-learn digits, projected
 # to 64 dimensions, reached 0.8 in 60 steps and 0.92 in 300 with lambda 0.05; without SIGReg it fell

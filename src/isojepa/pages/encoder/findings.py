@@ -119,6 +119,7 @@ def beyond_scale(measurement: Measurement) -> Iterator[Finding]:
 
 
 def slice_finding(test: SliceTest) -> Finding:
+    """What the worst and the median direction say of normality."""
     worst = (
         f"The worst of {test.slices} directions scores {number(test.worst)}, where {test.n:,} "
         f"Gaussian samples stay below {number(test.null_worst_95)} in 95 % of draws "
@@ -141,6 +142,7 @@ def slice_finding(test: SliceTest) -> Finding:
 
 
 def sigreg(evidence: Evidence) -> Iterator[Finding]:
+    """Where SIGReg ended between its floor and a point."""
     value, share = evidence.last("sigreg"), evidence.sigreg_share
     if value is None or share is None:
         return
@@ -160,6 +162,7 @@ def sigreg(evidence: Evidence) -> Iterator[Finding]:
 
 
 def progress(evidence: Evidence) -> Iterator[Finding]:
+    """Whether training had settled, and what was better before."""
     run = evidence.run
     found, fallen = improvements(evidence), falls(evidence)
     rates = run.curve("lr")[1]
@@ -231,6 +234,7 @@ def score_findings(run: Run) -> Iterator[Finding]:
 
 
 def settings(evidence: Evidence) -> Iterator[Finding]:
+    """Settings that explain what is seen."""
     lambd, batch = evidence.lambd, evidence.batch_size
     if lambd == 0:
         yield Finding(
@@ -258,6 +262,7 @@ SAME_PICTURES = "All pictures are the same"
 
 
 def pictures(evidence: Evidence) -> Iterator[Finding]:
+    """Whether there is anything to tell apart."""
     if evidence.same_pictures:
         yield Finding(
             "problem",
@@ -268,6 +273,7 @@ def pictures(evidence: Evidence) -> Iterator[Finding]:
 
 
 def skipped_files(evidence: Evidence) -> Iterator[Finding]:
+    """How many files could not be used."""
     run, data = evidence.run, evidence.images
     skipped = data.skipped or len(run.skipped)
     if skipped:

@@ -19,7 +19,6 @@ from isojepa.pages.encoder import embedding_map, plots, tables
 from isojepa.pages.encoder.evidence import Evidence, gather
 from isojepa.pages.encoder.pictures import (
     Sprites,
-    data_uri,
     sprite_sheet,
 )
 from isojepa.pages.encoder.verdict import compare as compare_runs
@@ -27,7 +26,7 @@ from isojepa.pages.encoder.verdict import judge_training
 from isojepa.pages.run import Run, load_run, picture_width
 from isojepa.theme import style, wording
 from isojepa.theme.findings import Verdict
-from isojepa.theme.render import render
+from isojepa.theme.render import data_uri, render
 
 MOST_ON_MAP = 1000
 MOST_SKIPPED = 200

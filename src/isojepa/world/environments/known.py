@@ -35,6 +35,7 @@ def cube_policy(noise: float | None, seed: int) -> PlatformPolicy:
 
 
 def values(row: Row, column: str) -> np.ndarray:
+    """A column of a row in double precision."""
     return np.asarray(row[column], np.float64)
 
 

@@ -96,10 +96,12 @@ def shifted(actions: Float[Tensor, "b h a"], executed: int) -> Float[Tensor, "b 
 
 
 def normal_noise(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Standard normal numbers, independent, on the generator's device."""
     return torch.randn(shape, generator=generator, device=generator.device)
 
 
 def check_positive(planner: Planner, *names: str) -> None:
+    """Raise `UserError` for a setting of a planner that is not above 0."""
     for name in names:
         if getattr(planner, name) <= 0:
             raise UserError(f"a planner's {name} must be above 0, got {getattr(planner, name)}")
