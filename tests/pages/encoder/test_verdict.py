@@ -363,3 +363,10 @@ def test_trend_recovers_a_slope_in_the_last_quarter():
     assert sparse.steps == 280
     assert trend((steps[:5], values[:5])) is None
     assert trend((steps, np.full(400, np.nan))) is None
+
+
+def test_a_run_cut_short_is_not_called_settled() -> None:
+    run = make(gaussian())
+    found = verdict(replace(run, metrics=run.metrics[: STEPS - 10]))
+    assert found.state == "still improving"
+    assert f"{STEPS - 10:,} of {STEPS:,} updates had been made" in found.why

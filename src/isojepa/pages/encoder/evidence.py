@@ -171,6 +171,9 @@ def trend(curve: Curve, at_least: int = 8) -> Trend | None:
 def improvements(evidence: Evidence) -> list[str]:
     """What was still getting better by more than its noise when training ended."""
     found = []
+    made, steps = evidence.run.curve("loss")[0], evidence.settings.steps
+    if len(made) and steps is not None and made[-1] < steps:
+        found.append(f"{made[-1]:,.0f} of {steps:,} updates had been made")
     if evidence.lags:
         found.append("the averages of batch normalisation had not caught up with the weights")
     loss = trend(evidence.run.curve("loss"))
