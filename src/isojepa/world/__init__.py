@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from isojepa.world.analysis.probes import fit_probe
     from isojepa.world.analysis.study import Study, embed_rows, episode_rows, open_study, sampled
     from isojepa.world.collection.collect import collect
-from isojepa.world.collection.record import CollectConfig
+    from isojepa.world.collection.record import CollectConfig
     from isojepa.world.control.config import Control, PlanConfig, open_control
     from isojepa.world.control.control import plan
     from isojepa.world.control.evaluation import evaluate_policy, success_of
