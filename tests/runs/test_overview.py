@@ -9,6 +9,8 @@ import pytest
 
 from isojepa import cli
 from isojepa.runs.overview import find_runs, row_of
+from isojepa.runs.record import Divergence
+from isojepa.runs.typed import write_result
 
 NOW = 2e9
 SETTINGS = {"projection_dim": 8, "steps": 4, "batch_size": 2, "log_every": 1}
@@ -45,6 +47,14 @@ def test_state(tmp_path: Path, state: str, said: dict[str, Any]) -> None:
     row = row_of(make(tmp_path / "r", **said), tmp_path, NOW)
     assert row.state == state
     assert (row.why is None) == (state not in ("diverged", "damaged"))
+
+
+@pytest.mark.parametrize(("lines", "state"), [(2, "diverged"), (4, "finished")])
+def test_a_run_that_diverged_after_a_checkpoint(tmp_path: Path, lines: int, state: str) -> None:
+    run = make(tmp_path / "r", lines=lines, seconds=None if lines < 4 else 3.0)
+    found = Divergence(step=3, what="the loss", lr=0.1, grad_norms=(2.0,))
+    write_result(run / "diverged.json", found)
+    assert row_of(run, tmp_path, NOW).state == state
 
 
 def test_scores_verdict_and_size(tmp_path: Path) -> None:

@@ -27,12 +27,12 @@ from isojepa.encoders.pretrain import batches, build_compute, build_jepa
 from isojepa.errors import UserError
 from isojepa.progress import bar
 from isojepa.runs.checkpoints import Checkpoint, list_checkpoints, load_checkpoint
+from isojepa.runs.record import DIVERGED, read_divergence
 from isojepa.runs.resume import resumed
-from isojepa.runs.typed import read_result, write_result
+from isojepa.runs.typed import write_result
 from isojepa.training.batches import batch_places
 from isojepa.training.launch import start_fabric
 from isojepa.training.optimise import optimise, parameter_groups
-from isojepa.training.recorder import DIVERGED, Divergence
 
 log = logging.getLogger(__name__)
 SHOWN = 5
@@ -204,9 +204,10 @@ def say_what_was_found(result: ReplayResult) -> None:
 
 
 def _diverged(run: Path) -> int:
-    if not (run / DIVERGED).is_file():
+    found = read_divergence(run)
+    if found is None:
         raise UserError(f"{shown(run)}: no update diverged ({DIVERGED} is missing); give --step")
-    return read_result(Divergence, run / DIVERGED).step
+    return found.step
 
 
 def _finite(value: float | None) -> float | None:

@@ -18,7 +18,7 @@ from isojepa.boundaries import reading, shown
 from isojepa.errors import UserError
 from isojepa.files import Json
 from isojepa.runs.metrics import read_metrics
-from isojepa.runs.record import CONFIG, RunRecord, read_run
+from isojepa.runs.record import CONFIG, RunRecord, read_divergence, read_run
 from isojepa.runs.typed import read_json, to_json
 from isojepa.theme.wording import duration, number
 
@@ -165,6 +165,10 @@ def _state(
     if record.stopped is not None:
         return ("diverged" if "NaN" in record.stopped else "stopped"), record.stopped
     made, steps = lines[-1]["step"] if lines else 0, _steps(record)
+    divergence = read_divergence(path)
+    if divergence is not None and made < divergence.step:
+        what = f"{divergence.what} became infinite or NaN at update {divergence.step}"
+        return "diverged", what
     if record.seconds is not None:
         return ("stopped" if steps is not None and made < steps else "finished"), None
     return ("running" if now - _last_sign(path) < _patience(record, lines) else "interrupted"), None
@@ -178,7 +182,7 @@ def _last_sign(path: Path) -> float:
 
 def _patience(record: RunRecord, lines: list[Json]) -> float:
     """Seconds of silence that a run at work may keep."""
-    speeds = [_last(lines, f"{unit}_per_second") for unit in ("images", "windows", "frames")]
+    speeds = [_last(lines, f"{unit}_per_second") for unit in ("images", "clips")]
     batch, every = record.config.get("batch_size"), record.config.get("log_every")
     speed = next((s for s in speeds if s), None)
     if speed is None or not isinstance(batch, int) or not isinstance(every, int):

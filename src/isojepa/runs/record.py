@@ -10,6 +10,7 @@ from isojepa.runs.folder import Provenance
 from isojepa.runs.typed import Inline, Sparse, read_result
 
 CONFIG = "config.json"
+DIVERGED = "diverged.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,3 +41,24 @@ def read_run(run: Path) -> RunRecord:
     if not (run / CONFIG).is_file():
         raise UserError(f"{shown(run)}: not a run folder ({CONFIG} is missing)")
     return read_result(RunRecord, run / CONFIG)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Divergence:
+    """RUN/diverged.json: where a run stopped that could not go on."""
+
+    step: int
+    """Of the first loss or weight that is not finite, counted from 1."""
+    what: str
+    lr: float
+    grad_norms: tuple[float, ...]
+    """Of the updates before it since the last line of metrics."""
+
+
+def read_divergence(run: Path) -> Divergence | None:
+    """Where a run diverged; None if it did not.
+
+    Raises:
+        UserError: if the file is damaged.
+    """
+    return read_result(Divergence, run / DIVERGED) if (run / DIVERGED).is_file() else None

@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Protocol, runtime_checkable
 
@@ -27,7 +27,7 @@ from isojepa.runs.checkpoints import (
 from isojepa.runs.config import RunConfig
 from isojepa.runs.folder import Provenance, provenance
 from isojepa.runs.metrics import Metrics
-from isojepa.runs.record import CONFIG, RunRecord
+from isojepa.runs.record import CONFIG, DIVERGED, Divergence, RunRecord
 from isojepa.runs.settings import ASKED
 from isojepa.runs.typed import write_result
 from isojepa.training.optimise import Terms, Update
@@ -35,7 +35,6 @@ from isojepa.training.ranks import on_first, together
 from isojepa.training.trackers import Trackers
 
 log = logging.getLogger(__name__)
-DIVERGED = "diverged.json"
 
 
 @runtime_checkable
@@ -45,18 +44,6 @@ class Stateful(Protocol):
     def state_dict(self) -> Json: ...
 
     def load_state_dict(self, state: Json) -> object: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Divergence:
-    """RUN/diverged.json: where a run stopped that could not go on."""
-
-    step: int
-    """Of the first loss or weight that is not finite, counted from 1."""
-    what: str
-    lr: float
-    grad_norms: tuple[float, ...]
-    """Of the updates before it since the last line of metrics."""
 
 
 class Diverged(UserError):
