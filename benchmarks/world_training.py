@@ -253,13 +253,7 @@ def our_jobs(spec: WorldModelSpec, batch: int, path: Path, config: Config) -> tu
     index = clip_index(trajectories, episodes, frames=FRAMES, frame_skip=SKIP)
     scale = fit_action_scale(trajectories, episodes)
     data = clip_batches(
-        trajectories,
-        index,
-        frames=FRAMES,
-        frame_skip=SKIP,
-        scale=scale,
-        batch=batch,
-        seed=0,
+        trajectories, index, frames=FRAMES, frame_skip=SKIP, scale=scale, batch=batch, seed=0
     )
     ready = next(data)
     jobs: Jobs = {

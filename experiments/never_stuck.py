@@ -36,10 +36,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 
 COLOURS = {"plain": "#d0743c", "decoupled": "#3d74b8"}
-OPTIONS: dict[str, dict] = {
-    "plain": {},
-    "decoupled": {"scale": "decoupled"},
-}
+OPTIONS: dict[str, dict] = {"plain": {}, "decoupled": {"scale": "decoupled"}}
 
 
 @dataclass(frozen=True, kw_only=True)

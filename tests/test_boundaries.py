@@ -6,14 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from isojepa.boundaries import (
-    contents,
-    reaching,
-    reading,
-    shown,
-    trying,
-    writing,
-)
+from isojepa.boundaries import contents, reaching, reading, shown, trying, writing
 from isojepa.cli import main
 from isojepa.errors import UserError
 from isojepa.files import write_atomically

@@ -96,8 +96,7 @@ def judge(rows: list[Row]) -> Judgement:
     plain = over_seeds("the plain loss", [spearman(p, 0.0) for p in parts], ".60 to .90")
     others = {
         name: over_seeds(
-            word,
-            [float(stats.spearmanr(column(p, name), column(p, "accuracy"))[0]) for p in parts],
+            word, [float(stats.spearmanr(column(p, name), column(p, "accuracy"))[0]) for p in parts]
         )
         for name, word in (("rank_me", "RankMe"), ("p", "p-value of the projections"))
     }

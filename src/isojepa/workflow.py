@@ -12,9 +12,7 @@ from isojepa.encoders.evaluation import evaluate
 from isojepa.encoders.evaluation.results import Scores
 from isojepa.errors import UserError
 from isojepa.pages.encoder import page
-from isojepa.progress import (
-    bar,
-)
+from isojepa.progress import bar
 from isojepa.runs.record import read_run
 
 log = logging.getLogger(__name__)

@@ -63,9 +63,7 @@ def test_alpha_req_of_a_line_is_undefined() -> None:
 
 
 @pytest.mark.parametrize("statistic", [effective_rank, condition_number, alpha_req])
-def test_shift_scale_and_rotation_change_nothing(
-    statistic: Callable[[np.ndarray], float],
-) -> None:
+def test_shift_scale_and_rotation_change_nothing(statistic: Callable[[np.ndarray], float]) -> None:
     x = np.random.default_rng(0).normal(size=(100, 6)) * np.arange(1, 7)
     moved = 3 * x @ ortho_group.rvs(6, random_state=2) + 4
     assert statistic(moved) == pytest.approx(statistic(x))

@@ -98,10 +98,7 @@ def test_a_disk_that_is_full_costs_tensorboards_curves_only(
     "error", [RuntimeError("No API key configured"), TimeoutError("Timed out")], ids=str
 )
 def test_a_service_that_does_not_answer_is_told_before_the_data_are_read(
-    quick: PretrainConfig,
-    wandb: SimpleNamespace,
-    monkeypatch: pytest.MonkeyPatch,
-    error: Exception,
+    quick: PretrainConfig, wandb: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     wandb.error = error
     with monkeypatch.context() as patch:

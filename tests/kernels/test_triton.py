@@ -20,12 +20,7 @@ runs = pytest.mark.skipif(
     not INTERPRETED and not torch.cuda.is_available(), reason="no GPU: see test_interpreted"
 )
 STEP = 3 / 16
-TOLERANCE = {
-    torch.float64: 1e-12,
-    torch.float32: 1e-5,
-    torch.bfloat16: 1e-5,
-    torch.float16: 1e-5,
-}
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 1e-5, torch.float16: 1e-5}
 
 
 @pytest.mark.skipif(INTERPRETED or torch.cuda.is_available(), reason="runs directly")

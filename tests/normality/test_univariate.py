@@ -82,10 +82,7 @@ def test_anderson_darling_in_the_far_tails():
 
 @pytest.mark.parametrize(
     ("statistic", "weight"),
-    [
-        (cramer_von_mises, lambda _: 1.0),
-        (anderson_darling, lambda u: 1 / (u * (1 - u))),
-    ],
+    [(cramer_von_mises, lambda _: 1.0), (anderson_darling, lambda u: 1 / (u * (1 - u)))],
 )
 def test_statistics_are_their_integrals(statistic, weight):
     x = np.array([-0.7, 0.1, 1.9])

@@ -104,10 +104,7 @@ def test_a_scaler_may_do_the_backward_pass(views: torch.Tensor) -> None:
     backward_in_parts(model, views[0].split(5), SIGReg(slices=16))
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     backward_in_parts(
-        scaled,
-        views[0].split(5),
-        SIGReg(slices=16),
-        backward=lambda x: scaler.scale(x).backward(),
+        scaled, views[0].split(5), SIGReg(slices=16), backward=lambda x: scaler.scale(x).backward()
     )
     torch.testing.assert_close(gradients(scaled), 1024 * gradients(model))
 

@@ -9,11 +9,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageOps
 
-from isojepa.encoders.modalities.images.images import (
-    Unreadable,
-    read_square,
-    to_square,
-)
+from isojepa.encoders.modalities.images.images import Unreadable, read_square, to_square
 from isojepa.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pytest takes ours off

@@ -8,13 +8,7 @@ import pytest
 import torch.distributed as dist
 
 from isojepa.errors import UserError
-from isojepa.training.ranks import (
-    SaidByFirst,
-    largest,
-    lost_another,
-    on_first,
-    together,
-)
+from isojepa.training.ranks import SaidByFirst, largest, lost_another, on_first, together
 
 
 def _fail_on(failing: tuple[int, ...], rank: int) -> int:

@@ -7,11 +7,7 @@ import torch
 from jaxtyping import Float, Float32
 
 from isojepa.embeddings.samples import draw_rows
-from isojepa.normality.characteristic_function import (
-    epps_pulley,
-    epps_pulley_from_sums,
-    trapezoid,
-)
+from isojepa.normality.characteristic_function import epps_pulley, epps_pulley_from_sums, trapezoid
 
 MOST = 1000
 """Samples tested; two seconds on one core."""

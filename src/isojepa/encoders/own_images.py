@@ -8,11 +8,7 @@ import numpy as np
 from isojepa.boundaries import shown
 from isojepa.encoders.images_record import ImagesRecord
 from isojepa.encoders.sources.folder import UNLABELLED, Listing
-from isojepa.encoders.sources.held_out import (
-    HeldOut,
-    label_names,
-    recognise,
-)
+from isojepa.encoders.sources.held_out import HeldOut, label_names, recognise
 from isojepa.encoders.sources.listing import quoted
 from isojepa.errors import UserError
 

@@ -17,22 +17,13 @@ from isojepa.distributed import rank
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.images_record import ImagesRecord, describe_images, repeated_images
 from isojepa.encoders.modalities.images.encoder import Encoder, EncoderSpec, Stem
-from isojepa.encoders.modalities.images.images import (
-    ImageSet,
-    read_headers,
-    read_images,
-)
+from isojepa.encoders.modalities.images.images import ImageSet, read_headers, read_images
 from isojepa.encoders.modalities.images.survey import warn_once
 from isojepa.encoders.own_images import as_recorded, check_unrecorded
 from isojepa.encoders.plan import PretrainPlan, local_size_before, settle
 from isojepa.encoders.sources.fingerprints import with_fingerprints
 from isojepa.encoders.sources.folder import hold_out, list_folder, why_no_scores
-from isojepa.encoders.sources.held_out import (
-    HeldOut,
-    read_held_out,
-    record_of,
-    write_held_out,
-)
+from isojepa.encoders.sources.held_out import HeldOut, read_held_out, record_of, write_held_out
 from isojepa.encoders.sources.listing import is_left_by_programs
 from isojepa.errors import UserError
 from isojepa.progress import track

@@ -99,7 +99,4 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     free: list[nn.Parameter] = []
     for parameter in (p for p in model.parameters() if p.requires_grad):
         (decay if parameter.ndim > 1 else free).append(parameter)
-    return [
-        {"params": decay, "weight_decay": weight_decay},
-        {"params": free, "weight_decay": 0.0},
-    ]
+    return [{"params": decay, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]

@@ -8,12 +8,7 @@ import numpy as np
 import pytest
 
 from isojepa.encoders.sources.fingerprints import WHOLE, fingerprint, with_fingerprints
-from isojepa.encoders.sources.folder import (
-    Listing,
-    hold_out,
-    list_folder,
-    why_no_scores,
-)
+from isojepa.encoders.sources.folder import Listing, hold_out, list_folder, why_no_scores
 from isojepa.encoders.sources.held_out import (
     HeldOut,
     read_held_out,

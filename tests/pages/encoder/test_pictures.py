@@ -11,12 +11,7 @@ from isojepa.pages.encoder.pictures import cosine_neighbours, spread_queries, sp
 from isojepa.pages.encoder.tables import neighbourhoods, score_table
 from isojepa.pages.run import Run, Sample
 from isojepa.runs.record import RunRecord
-from isojepa.theme.wording import (
-    duration,
-    listed,
-    number,
-    percent,
-)
+from isojepa.theme.wording import duration, listed, number, percent
 
 
 def decode(uri: str) -> np.ndarray:

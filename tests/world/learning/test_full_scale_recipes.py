@@ -22,10 +22,7 @@ RECIPES = {
     for i, first in enumerate(LINES)
     if "world collect" in first and "--frame-size 224" in first
 }
-CHANGES = {
-    "--episodes": "3",
-    "--seeds": "1",
-}
+CHANGES = {"--episodes": "3", "--seeds": "1"}
 SMALLER = {
     "collect": "--steps 40 --workers 1",
     "train": "--steps 2 --batch-size 2 --held-out 0.3 --device cpu",

@@ -17,14 +17,7 @@ from isojepa.world.comparison.checks import check_same_episodes
 from isojepa.world.episodes.clips import split_episodes
 from isojepa.world.episodes.trajectories import open_trajectories
 from isojepa.world.learning.config import WorldTrainConfig
-from isojepa.world.learning.split import (
-    RECORD,
-    Recorded,
-    divide,
-    find,
-    fingerprints,
-    write_split,
-)
+from isojepa.world.learning.split import RECORD, Recorded, divide, find, fingerprints, write_split
 from isojepa.world.learning.train import run
 from isojepa.world.learning.trained import open_trained
 from isojepa.world.model.world_model import load_world_model

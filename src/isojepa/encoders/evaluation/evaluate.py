@@ -17,11 +17,7 @@ from isojepa.boundaries import shown, trying
 from isojepa.devices import Device, choose_device
 from isojepa.encoders.evaluation.features import embed
 from isojepa.encoders.evaluation.results import FewShot, Scores, write_scores
-from isojepa.encoders.evaluation.scores import (
-    Features,
-    evaluate_representations,
-    pixel_baselines,
-)
+from isojepa.encoders.evaluation.scores import Features, evaluate_representations, pixel_baselines
 from isojepa.encoders.evaluation.split import (
     RunSplit,
     as_in_run,
@@ -85,11 +81,7 @@ class EvaluateConfig:
 
 
 def read_for(
-    encoder: Encoder,
-    data: Path,
-    labels: Path | None,
-    out: Path,
-    leave_out: tuple[Path, ...] = (),
+    encoder: Encoder, data: Path, labels: Path | None, out: Path, leave_out: tuple[Path, ...] = ()
 ) -> ImageSet:
     """The images of a folder as the encoder needs them, with fingerprints of their contents.
 

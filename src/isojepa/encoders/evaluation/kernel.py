@@ -11,12 +11,7 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge
 from sklearn.metrics.pairwise import rbf_kernel
 
-from isojepa.encoders.evaluation.labelled import (
-    Labelled,
-    accuracy,
-    check,
-    validation_split,
-)
+from isojepa.encoders.evaluation.labelled import Labelled, accuracy, check, validation_split
 from isojepa.encoders.evaluation.threads import half_the_cores
 
 EXACT_LIMIT = 5000

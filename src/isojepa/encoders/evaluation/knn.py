@@ -8,12 +8,7 @@ from jaxtyping import Float, Int
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
-from isojepa.encoders.evaluation.labelled import (
-    Labelled,
-    accuracy,
-    check,
-    validation_split,
-)
+from isojepa.encoders.evaluation.labelled import Labelled, accuracy, check, validation_split
 from isojepa.encoders.evaluation.threads import half_the_cores
 
 TEMPERATURE = 0.07

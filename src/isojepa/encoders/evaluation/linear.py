@@ -9,12 +9,7 @@ from jaxtyping import Float, Int
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from isojepa.encoders.evaluation.labelled import (
-    Labelled,
-    accuracy,
-    check,
-    validation_split,
-)
+from isojepa.encoders.evaluation.labelled import Labelled, accuracy, check, validation_split
 from isojepa.encoders.evaluation.threads import half_the_cores
 
 PENALTIES = (10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)

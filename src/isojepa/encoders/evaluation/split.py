@@ -9,11 +9,7 @@ import numpy as np
 from isojepa.boundaries import shown
 from isojepa.encoders.modalities.images.images import ImageSet
 from isojepa.encoders.sources.folder import UNLABELLED, hold_out, indexed
-from isojepa.encoders.sources.held_out import (
-    HeldOut,
-    Recognised,
-    recognise,
-)
+from isojepa.encoders.sources.held_out import HeldOut, Recognised, recognise
 from isojepa.encoders.sources.listing import quoted
 from isojepa.errors import UserError
 from isojepa.runs.record import CONFIG, RunRecord

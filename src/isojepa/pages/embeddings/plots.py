@@ -14,14 +14,7 @@ from isojepa.embeddings.measurement import Measurement
 from isojepa.embeddings.samples import draw_rows
 from isojepa.embeddings.spectrum import Spectrum
 from isojepa.theme.curves import draw_density, hover
-from isojepa.theme.style import (
-    BLUE,
-    GREY,
-    ORANGE,
-    log_ticks,
-    new_figure,
-    place_line,
-)
+from isojepa.theme.style import BLUE, GREY, ORANGE, log_ticks, new_figure, place_line
 
 MOST_POINTS = 1500
 """In a scatter plot."""
@@ -30,9 +23,7 @@ MOST_QUANTILES = 160
 
 
 def spectrum_plot(
-    spectra: Sequence[tuple[str, str, Spectrum]],
-    perfect: Float[np.ndarray, " d"],
-    height: int,
+    spectra: Sequence[tuple[str, str, Spectrum]], perfect: Float[np.ndarray, " d"], height: int
 ) -> figure:
     """Eigenvalues of covariances beside those of an isotropic Gaussian.
 

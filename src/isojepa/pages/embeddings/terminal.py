@@ -13,12 +13,7 @@ from isojepa.pages.embeddings.page import shown_directions, target
 from isojepa.theme.findings import Level, Verdict
 from isojepa.theme.wording import number
 
-COLOURS: dict[Level, str] = {
-    "good": "green",
-    "note": "blue",
-    "warning": "yellow",
-    "problem": "red",
-}
+COLOURS: dict[Level, str] = {"good": "green", "note": "blue", "warning": "yellow", "problem": "red"}
 
 
 def screen_summary(m: Measurement, verdict: Verdict) -> RenderableType:

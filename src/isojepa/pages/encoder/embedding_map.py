@@ -12,14 +12,7 @@ from jaxtyping import Float
 
 from isojepa.pages.encoder.pictures import Sprites
 from isojepa.pages.run import Sample
-from isojepa.theme.style import (
-    BLUE,
-    FONT,
-    INK,
-    SOFT,
-    new_figure,
-    new_legend,
-)
+from isojepa.theme.style import BLUE, FONT, INK, SOFT, new_figure, new_legend
 
 MOST_IN_LEGEND = 20
 MOST_IN_TOOLTIP = 3
@@ -41,10 +34,7 @@ def layout(embeddings: Float[np.ndarray, "n d"], seed: int = 0) -> Float[np.ndar
         padded = np.pad(centred, ((0, 0), (0, 2)))
         return padded[:, :2]
     tsne = TSNE(
-        perplexity=min(30.0, (len(centred) - 1) / 3),
-        init="pca",
-        max_iter=500,
-        random_state=seed,
+        perplexity=min(30.0, (len(centred) - 1) / 3), init="pca", max_iter=500, random_state=seed
     )
     return leading_components(tsne.fit_transform(centred), 2)
 

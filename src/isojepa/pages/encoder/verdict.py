@@ -14,19 +14,10 @@ from isojepa.pages.encoder.evidence import (
     improvements,
     probes_are_fine,
 )
-from isojepa.pages.encoder.findings import (
-    BEHIND_BASELINE,
-    NARROW_RANK_SHARE,
-    SINGLE_DIRECTION_RANK,
-)
+from isojepa.pages.encoder.findings import BEHIND_BASELINE, NARROW_RANK_SHARE, SINGLE_DIRECTION_RANK
 from isojepa.runs.checkpoints import list_checkpoints
 from isojepa.theme.findings import Finding, Level, Verdict, gravest_first
-from isojepa.theme.wording import (
-    listed,
-    lower_first,
-    number,
-    percent,
-)
+from isojepa.theme.wording import listed, lower_first, number, percent
 
 LEVELS_OF_STATES: dict[str, Level] = {
     "healthy": "good",

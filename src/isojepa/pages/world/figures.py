@@ -4,11 +4,7 @@ from bokeh.plotting import figure
 
 from isojepa.pages.embeddings.plots import distance_histogram, sample_spectrum
 from isojepa.pages.world.probe_plots import distance_plots, probe_scatters
-from isojepa.pages.world.surprise_plots import (
-    surprise_histogram,
-    surprise_roc,
-    surprise_traces,
-)
+from isojepa.pages.world.surprise_plots import surprise_histogram, surprise_roc, surprise_traces
 from isojepa.pages.world.training_plots import training_plots
 from isojepa.pages.world.world_run import WorldRun
 

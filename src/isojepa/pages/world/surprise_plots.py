@@ -15,16 +15,7 @@ from bokeh.models.annotations import Span
 from bokeh.plotting import figure
 
 from isojepa.theme.curves import hover
-from isojepa.theme.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    level_line,
-    log_ticks,
-    new_figure,
-)
+from isojepa.theme.style import BLUE, GREEN, GREY, ORANGE, PURPLE, level_line, log_ticks, new_figure
 from isojepa.world.analysis.surprise_results import SurpriseArrays, SurpriseResult
 
 

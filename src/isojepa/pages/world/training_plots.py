@@ -14,16 +14,7 @@ from bokeh.plotting import figure
 
 from isojepa.pages.world.world_run import WorldRun
 from isojepa.theme.curves import Curve, draw_curve, hover
-from isojepa.theme.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    level_line,
-    log_ticks,
-    new_figure,
-)
+from isojepa.theme.style import BLUE, GREEN, GREY, ORANGE, PURPLE, level_line, log_ticks, new_figure
 
 SIGREG_FLOOR = 1.06  # expected of perfectly Gaussian embeddings
 BLOCK_COLOURS = (GREEN, BLUE, PURPLE, ORANGE, "#c2483b")

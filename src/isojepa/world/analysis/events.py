@@ -114,8 +114,7 @@ def choose_donors(
     later = np.array([0, window.event * study.model.frame_skip])
     drawn = rng.integers(len(positions), size=(len(tested), DONORS))
     apart = np.stack(
-        [moments_apart(study, tested + later, positions[column] + later) for column in drawn.T],
-        1,
+        [moments_apart(study, tested + later, positions[column] + later) for column in drawn.T], 1
     )
     best = apart.argmax(1)
     return positions[drawn[np.arange(len(tested)), best]], apart.max(1)

@@ -11,12 +11,7 @@ from scipy.stats import spearmanr
 
 from isojepa.randomness import Stream, seed_from
 from isojepa.runs.typed import Sparse
-from isojepa.world.analysis.study import (
-    Study,
-    episode_rows,
-    locate,
-    sampled,
-)
+from isojepa.world.analysis.study import Study, episode_rows, locate, sampled
 
 SOURCES, TARGETS = 48, 40  # pairs join each of some frames with some others
 NODES = 3000  # states of the graph along which paths are measured
@@ -118,11 +113,7 @@ def running_median(
 
 
 def _paths(
-    study: Study,
-    sources: Int64[np.ndarray, " s"],
-    rows: Int64[np.ndarray, " n"],
-    *,
-    seed: int,
+    study: Study, sources: Int64[np.ndarray, " s"], rows: Int64[np.ndarray, " n"], *, seed: int
 ) -> Float64[np.ndarray, "s n"]:
     """Shortest paths from some frames' states to others', through visited states; NaN if none.
 

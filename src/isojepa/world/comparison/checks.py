@@ -18,13 +18,7 @@ from isojepa.world.environments.worlds import close, make_environments
 from isojepa.world.episodes.trajectories import open_trajectories
 from isojepa.world.learning.config import WorldTrainConfig
 from isojepa.world.learning.plan import model_spec
-from isojepa.world.learning.split import (
-    Recorded,
-    divide,
-    find,
-    fingerprints,
-    read_split,
-)
+from isojepa.world.learning.split import Recorded, divide, find, fingerprints, read_split
 from isojepa.world.model.encoders import FrozenFeatures
 
 log = logging.getLogger(__name__)

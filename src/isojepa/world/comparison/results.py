@@ -16,12 +16,7 @@ from isojepa.runs.typed import Inline, Key, from_json
 from isojepa.world.comparison.config import CLONING, OURS, CompareConfig, label
 from isojepa.world.control.evaluation import Scored
 from isojepa.world.control.results import RecordedConfig, RecordedRecipe
-from isojepa.world.control.success import (
-    Difference,
-    SuccessRate,
-    paired_difference,
-    success_rate,
-)
+from isojepa.world.control.success import Difference, SuccessRate, paired_difference, success_rate
 
 COLUMNS = ("", "goals reached, %", "less LeWM's, points", "rank", "error", "seconds")
 NOTE = (

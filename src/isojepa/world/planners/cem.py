@@ -81,11 +81,7 @@ class ICEM(ElitePlanner):
 
 
 def coloured_noise(
-    shape: tuple[int, int, int, int],
-    generator: torch.Generator,
-    *,
-    colour: float,
-    block: int = 1,
+    shape: tuple[int, int, int, int], generator: torch.Generator, *, colour: float, block: int = 1
 ) -> Float[Tensor, "b s h a"]:
     """Gaussian noise of unit variance whose power along the plan falls as 1 / frequency^colour.
 

@@ -72,8 +72,7 @@ def test_small_images_keep_their_resolution() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "words"),
-    [("resnt18", "did you mean resnet18"), ("zzzz", r"timm.list_models\(\)")],
+    ("model", "words"), [("resnt18", "did you mean resnet18"), ("zzzz", r"timm.list_models\(\)")]
 )
 def test_unknown_name(model: str, words: str) -> None:
     with pytest.raises(UserError, match=words):

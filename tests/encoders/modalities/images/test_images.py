@@ -7,11 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from isojepa.encoders.modalities.images.images import (
-    read_headers,
-    read_images,
-    read_square,
-)
+from isojepa.encoders.modalities.images.images import read_headers, read_images, read_square
 from isojepa.encoders.sources.folder import list_folder
 from isojepa.errors import UserError
 

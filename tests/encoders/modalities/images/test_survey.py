@@ -10,10 +10,7 @@ from PIL import Image
 
 from isojepa import machine
 from isojepa.encoders.modalities.images import images as reading
-from isojepa.encoders.modalities.images.images import (
-    read_headers,
-    read_images,
-)
+from isojepa.encoders.modalities.images.images import read_headers, read_images
 from isojepa.encoders.modalities.images.survey import warn_once
 from isojepa.encoders.sources.folder import list_folder
 from isojepa.errors import UserError
