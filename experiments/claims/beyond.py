@@ -19,12 +19,12 @@ from collections.abc import Iterator
 import images
 import numpy as np
 import torch
-from claim import COLOURS, Claim, Judgement, Row, Verdict, column, main, over_seeds, where
 from matplotlib.figure import Figure
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 
+from claim import COLOURS, Claim, Judgement, Row, Verdict, column, main, over_seeds, where
 from isojepa import LeJEPALoss
 from isojepa.encoders import JEPA
 

@@ -19,11 +19,11 @@ from collections.abc import Iterator
 import images
 import numpy as np
 import torch
-from claim import COLOURS, Claim, Judgement, Row, column, main, over_seeds, where
 from matplotlib.figure import Figure
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
+from claim import COLOURS, Claim, Judgement, Row, column, main, over_seeds, where
 from isojepa import LeJEPALoss
 
 WORLDS = ("toy", *images.SETS)

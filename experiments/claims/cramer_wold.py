@@ -19,9 +19,9 @@ and a_1^2 is 1/d on average.
 from collections.abc import Iterator
 
 import torch
-from claim import COLOURS, Claim, Judgement, Row, column, main, over_seeds, where
 from matplotlib.figure import Figure
 
+from claim import COLOURS, Claim, Judgement, Row, column, main, over_seeds, where
 from isojepa.normality import MULTIVARIATE, epps_pulley, random_directions
 
 SAMPLES, LEVEL = 128, 0.05

@@ -24,9 +24,9 @@ from math import e, pi, sqrt
 
 import numpy as np
 import torch
-from claim import COLOURS, Claim, Judgement, Row, column, main, over_seeds, where
 from matplotlib.figure import Figure
 
+from claim import COLOURS, Claim, Judgement, Row, column, main, over_seeds, where
 from isojepa.normality import UNIVARIATE
 
 STATISTICS = (

@@ -17,11 +17,11 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from claim import COLOURS, Claim, Judgement, Row, Verdict, column, main, over_seeds, where
 from matplotlib.figure import Figure
 from scipy import stats
 from torch import nn
 
+from claim import COLOURS, Claim, Judgement, Row, Verdict, column, main, over_seeds, where
 from isojepa import LeJEPALoss
 
 PERSISTENCE, BATCH, TESTED = 0.7, 512, 4096

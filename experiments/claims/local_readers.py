@@ -21,10 +21,11 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from claim import COLOURS, Claim, Judgement, Row, Verdict, column, main, over_seeds, where
 from matplotlib.figure import Figure
 from scipy import integrate, stats
 from scipy.spatial import KDTree
+
+from claim import COLOURS, Claim, Judgement, Row, Verdict, column, main, over_seeds, where
 
 DIMENSIONS, BANDWIDTH, TRAINING, NEIGHBOURS = 4, 0.3, 2000, 10
 

@@ -18,9 +18,9 @@ from math import pi, sqrt
 
 import numpy as np
 import torch
-from claim import COLOURS, Claim, Judgement, Row, column, main, over_seeds, where
 from matplotlib.figure import Figure
 
+from claim import COLOURS, Claim, Judgement, Row, column, main, over_seeds, where
 from isojepa import SIGReg
 from isojepa.normality import UNIVARIATE
 

@@ -20,11 +20,11 @@ from math import prod
 
 import numpy as np
 import torch
-from claim import COLOURS, Claim, Judgement, Row, column, main, over_seeds, where
 from matplotlib.figure import Figure
 from scipy import stats
 from scipy.linalg import null_space
 
+from claim import COLOURS, Claim, Judgement, Row, column, main, over_seeds, where
 from isojepa.normality import UNIVARIATE, epps_pulley_floor, gaussianity_test
 
 ORDERS = (2, 4, 6, 8, 10)

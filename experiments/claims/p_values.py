@@ -18,9 +18,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from claim import COLOURS, Claim, Judgement, Row, column, main, over_seeds, where
 from matplotlib.figure import Figure
 
+from claim import COLOURS, Claim, Judgement, Row, column, main, over_seeds, where
 from isojepa.normality import Calibration, null_distribution
 
 SAMPLES, DIMENSIONS, SLICES = (32, 128, 512), (2, 16, 128), (16, 64)

@@ -17,9 +17,10 @@ is that of the isotropic case. n of them teach a reader.
 from collections.abc import Iterator
 
 import numpy as np
-from claim import COLOURS, Claim, Judgement, Row, column, main, over_seeds, where
 from matplotlib.figure import Figure
 from sklearn.linear_model import LogisticRegression
+
+from claim import COLOURS, Claim, Judgement, Row, column, main, over_seeds, where
 
 CONDITIONS = (1, 5, 10, 50)
 SAMPLES = (50, 200, 1000)

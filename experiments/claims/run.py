@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
+
 from claim import RESULTS, Claim, Config, Result, run
 
 ROOT = Path(__file__).parents[2]

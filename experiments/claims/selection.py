@@ -20,12 +20,12 @@ from itertools import product
 import images
 import numpy as np
 import torch
-from claim import COLOURS, Claim, Judgement, Row, Verdict, column, main, over_seeds, where
 from matplotlib.figure import Figure
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from claim import COLOURS, Claim, Judgement, Row, Verdict, column, main, over_seeds, where
 from isojepa import LeJEPALoss
 from isojepa.normality import gaussianity_test
 

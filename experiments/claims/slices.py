@@ -20,10 +20,10 @@ from collections.abc import Iterator
 import images
 import numpy as np
 import torch
-from claim import COLOURS, Claim, Judgement, Row, Verdict, column, main, over_seeds, where
 from matplotlib.figure import Figure
 from torch import nn
 
+from claim import COLOURS, Claim, Judgement, Row, Verdict, column, main, over_seeds, where
 from isojepa import LeJEPALoss, exact_sigreg
 from isojepa.encoders import JEPA, Encoder, EncoderSpec
 from isojepa.normality import epps_pulley, random_directions

@@ -20,9 +20,9 @@ from math import pi
 
 import numpy as np
 import torch
-from claim import COLOURS, Claim, Judgement, Row, column, main, over_seeds, where
 from matplotlib.figure import Figure
 
+from claim import COLOURS, Claim, Judgement, Row, column, main, over_seeds, where
 from isojepa.normality import MULTIVARIATE, UNIVARIATE, epps_pulley, random_directions
 
 TESTS = {

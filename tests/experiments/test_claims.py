@@ -14,7 +14,6 @@ pytest.importorskip("mlxtend")
 FOLDER = Path(__file__).parents[2] / "experiments" / "claims"
 sys.path.insert(0, str(FOLDER))  # the scripts are run from there and import one another
 import claim  # noqa: E402
-
 import run  # noqa: E402
 
 VERDICTS = {"holds", "holds with conditions", "does not hold here"}
