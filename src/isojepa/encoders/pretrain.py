@@ -36,7 +36,7 @@ from isojepa.runs.settings import as_json
 from isojepa.runs.tables import write_skipped
 from isojepa.runs.typed import to_json
 from isojepa.training.launch import open_run, require_shares, start_fabric
-from isojepa.training.optimise import optimise, parameter_groups
+from isojepa.training.optimise import Update, optimise, parameter_groups
 from isojepa.training.ranks import on_first, together
 from isojepa.training.recorder import Recorder, due
 from isojepa.training.trackers import Trackers
@@ -101,17 +101,8 @@ def train(
     )
     start = recorder.begin(record, stored)
     on_first(lambda: write_skipped(config.out, images.skipped))
-    updates = optimise(
-        fabric,
-        model,
-        build_compute(prepared, encoder, model, fabric),
-        optimiser,
-        batches(prepared, train_on, fabric, start),
-        schedule=plan.learning_rate,
-        seed=config.seed,
-        start=start,
-        clip=config.clip,
-    )
+    compute = build_compute(prepared, encoder, model, fabric)
+    updates = updates_from(prepared, train_on, fabric, model, optimiser, compute, start)
     per_epoch = len(train_on) // plan.batch_size
     with watched(updates, recorder, steps=plan.steps) as each:
         for update in each:
@@ -131,6 +122,29 @@ def train(
                 recorder.save(step)
     on_first(lambda: finish(prepared, jepa, recorder))
     recorder.finish()
+
+
+def updates_from(
+    prepared: Prepared,
+    train_on: Tensor,
+    fabric: Fabric,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    compute: Callable[[Batch, int], PretrainTerms],
+    start: int,
+) -> Iterator[Update[Batch, PretrainTerms]]:
+    """The updates of a run from `start` on, each made when it is asked for."""
+    return optimise(
+        fabric,
+        model,
+        compute,
+        optimiser,
+        batches(prepared, train_on, fabric, start),
+        schedule=prepared.plan.learning_rate,
+        seed=prepared.config.seed,
+        start=start,
+        clip=prepared.config.clip,
+    )
 
 
 def build_jepa(prepared: Prepared, encoder: Encoder, fabric: Fabric) -> JEPA:

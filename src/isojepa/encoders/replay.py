@@ -23,7 +23,7 @@ from isojepa.boundaries import reading, shown
 from isojepa.devices import Device
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.prepare import Prepared, build_encoder, prepare
-from isojepa.encoders.pretrain import batches, build_compute, build_jepa
+from isojepa.encoders.pretrain import build_compute, build_jepa, updates_from
 from isojepa.errors import UserError
 from isojepa.progress import bar
 from isojepa.runs.checkpoints import Checkpoint, list_checkpoints, load_checkpoint
@@ -32,7 +32,7 @@ from isojepa.runs.resume import resumed
 from isojepa.runs.typed import write_result
 from isojepa.training.batches import batch_places
 from isojepa.training.launch import start_fabric
-from isojepa.training.optimise import optimise, parameter_groups
+from isojepa.training.optimise import parameter_groups
 
 log = logging.getLogger(__name__)
 SHOWN = 5
@@ -113,17 +113,8 @@ def replayed(
         with reading(config.out, "a checkpoint of what config.json describes"):
             jepa.load_state_dict(checkpoint.weights)
             optimiser.load_state_dict(checkpoint.state["optimiser"])
-    updates = optimise(
-        fabric,
-        model,
-        build_compute(prepared, encoder, model, fabric),
-        optimiser,
-        batches(prepared, train_on, fabric, since),
-        schedule=plan.learning_rate,
-        seed=config.seed,
-        start=since,
-        clip=config.clip,
-    )
+    compute = build_compute(prepared, encoder, model, fabric)
+    updates = updates_from(prepared, train_on, fabric, model, optimiser, compute, since)
     with bar(step - since, f"updates from {since}") as advance:
         for _ in islice(updates, step - 1 - since):
             advance(1)
