@@ -12,8 +12,10 @@ into one line for the user with the true reason, so that nobody else has to list
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from isojepa.errors import UserError
 
@@ -22,7 +24,22 @@ T = TypeVar("T")
 LONGEST = 240  # characters of a library's own words that are passed on
 
 
-def shown(name: str | Path) -> str:
+@dataclass(frozen=True)
+class Blob:
+    """A file that stands inside another one, opened as one of its own is."""
+
+    name: str
+    """Of the file that holds it, and its own."""
+    content: bytes
+
+    def open(self, _mode: Literal["rb"] = "rb") -> BytesIO:
+        return BytesIO(self.content)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def shown(name: str | Path | Blob) -> str:
     """A file's name for a screen, a table or a page: one line of valid text.
 
     Bytes that are not UTF-8, tabs, line breaks and other control characters appear escaped, as in
@@ -64,7 +81,7 @@ def _words(error: BaseException, before: str = "") -> str:
     return before + (words if len(words) <= LONGEST else words[: LONGEST - 1] + "…")
 
 
-def contents(path: Path) -> str | None:
+def contents(path: Path | Blob) -> str | None:
     """What a file is, when its first bytes say that it is not what its name promises.
 
     Returns:
@@ -88,7 +105,7 @@ def contents(path: Path) -> str | None:
 
 @contextmanager
 def reading(
-    path: Path, what: str, error: Callable[[str], Exception] | None = None
+    path: Path | Blob, what: str, error: Callable[[str], Exception] | None = None
 ) -> Iterator[None]:
     """Turn whatever a library raises while it reads a file into one exception.
 
@@ -112,7 +129,8 @@ def reading(
         why = contents(path) or reason(caught)
         if error is not None:
             raise error(why) from caught
-        if isinstance(caught, FileNotFoundError) and not path.exists():
+        missing = isinstance(caught, FileNotFoundError)
+        if missing and isinstance(path, Path) and not path.exists():
             raise UserError(f"{shown(path)}: no such file") from caught
         raise UserError(f"{shown(path)}: cannot be read as {what}: {why}") from caught
 

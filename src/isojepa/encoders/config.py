@@ -35,9 +35,10 @@ AT_MOST = {
 class PretrainConfig(RunConfig):
     """Train an encoder on a folder of images with LeJEPA. Only --data and --out are needed."""
 
-    data: Path
-    """Folder of images, nested as you like. One folder per class gives labels, which are used for
-    scores and never for training; train/ and test/ (or val/) folders give the split."""
+    data: Path | tuple[Path, ...]
+    """Folder of images, nested as you like, or several; or a .txt file with a path on each line.
+    One folder per class gives labels, which are used for scores and never for training; train/ and
+    test/ (or val/) folders give the split."""
 
     labels: Path | None = None
     """CSV file with the columns path,label (paths relative to --data); replaces class folders."""

@@ -31,8 +31,8 @@ class EmbedConfig:
 
     run: tyro.conf.Positional[Path]
     """Run folder of `isojepa pretrain`, or an exported encoder."""
-    data: Path
-    """Folder of images."""
+    data: Path | tuple[Path, ...]
+    """Images: what pretrain reads."""
     out: Path
     """File to write, .npz or .parquet."""
     labels: Path | None = None

@@ -22,8 +22,9 @@ from isojepa.encoders.modalities.images.survey import warn_once
 from isojepa.encoders.own_images import as_recorded, check_unrecorded
 from isojepa.encoders.plan import PretrainPlan, local_size_before, settle
 from isojepa.encoders.sources.fingerprints import with_fingerprints
-from isojepa.encoders.sources.folder import hold_out, list_folder, why_no_scores
+from isojepa.encoders.sources.folder import hold_out, why_no_scores
 from isojepa.encoders.sources.held_out import HeldOut, read_held_out, record_of, write_held_out
+from isojepa.encoders.sources.inputs import absolute, as_sources, list_images
 from isojepa.encoders.sources.listing import is_left_by_programs
 from isojepa.errors import UserError
 from isojepa.progress import track
@@ -63,7 +64,7 @@ def prepare(
     record = None if stored is None else read_held_out(config.out)
     asked = config.labels if stored is None or "labels" in said(config) else None
     table = asked if record is not None else config.labels
-    listing = list_folder(config.data, table, _outputs(config))
+    listing = list_images(config.data, table, _outputs(config))
     for note in listing.notes:
         warn_once(listing.root, note)
     listing = with_fingerprints(listing, track)
@@ -107,16 +108,16 @@ def _check_preview(config: PretrainConfig) -> None:
     """A picture of views among the images would be one of them from then on."""
     if config.preview is None:
         return
-    place, data, out = (
-        Path(os.path.realpath(x)) for x in (config.preview, config.data, config.out)
-    )
-    if not place.is_relative_to(data) or (out != data and place.is_relative_to(out)):
-        return
-    if not any(map(is_left_by_programs, place.relative_to(data).parts)):
-        raise UserError(
-            f"--preview {shown(config.preview)}: lies in --data {shown(config.data)}, where it "
-            "would be taken for one of the images; write it somewhere else"
-        )
+    place, out = (Path(os.path.realpath(x)) for x in (config.preview, config.out))
+    for folder in as_sources(config.data):
+        data = Path(os.path.realpath(folder))
+        if not place.is_relative_to(data) or (out != data and place.is_relative_to(out)):
+            continue
+        if not any(map(is_left_by_programs, place.relative_to(data).parts)):
+            raise UserError(
+                f"--preview {shown(config.preview)}: lies in --data {shown(folder)}, where it "
+                "would be taken for one of the images; write it somewhere else"
+            )
 
 
 def _with_record(config: PretrainConfig, images: ImageSet, record: HeldOut) -> ImageSet:
@@ -133,7 +134,7 @@ def _with_record(config: PretrainConfig, images: ImageSet, record: HeldOut) -> I
 def _with_absolute_paths(config: PretrainConfig) -> PretrainConfig:
     """The configuration for the record: a relative path means nothing in another folder."""
     labels = None if config.labels is None else config.labels.absolute()
-    return replace(config, data=config.data.absolute(), labels=labels)
+    return replace(config, data=absolute(config.data), labels=labels)
 
 
 def _check_skipped(config: PretrainConfig, images: ImageSet) -> None:

@@ -15,7 +15,7 @@ from typing import IO
 
 from PIL import Image, UnidentifiedImageError
 
-from isojepa.boundaries import contents, reading, reason, trying
+from isojepa.boundaries import Blob, contents, reading, reason, trying
 from isojepa.pixels.square import Square, squeeze
 from isojepa.pixels.tiff_tags import COMPRESSION, refuse_raw_photograph, tag, why_not_tiff
 from isojepa.pixels.unreadable import HEIC, Unreadable, what_it_is
@@ -37,7 +37,7 @@ with suppress(AttributeError):  # not on Windows
 _registering = Lock()
 
 
-def read_square(path: Path, side: int, channels: int, bits: int | None = None) -> Square:
+def read_square(path: Path | Blob, side: int, channels: int, bits: int | None = None) -> Square:
     """Read one file as `to_square` does.
 
     Raises:
@@ -49,7 +49,7 @@ def read_square(path: Path, side: int, channels: int, bits: int | None = None) -
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
+def opened(path: Path | Blob) -> Iterator[Image.Image]:
     """Open an image file; its pixels are decoded when they are asked for.
 
     Raises:
@@ -79,7 +79,7 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in Image.ID if name not in SHUT)
 
 
-def _open(path: Path, file: IO[bytes]) -> Image.Image:
+def _open(path: Path | Blob, file: IO[bytes]) -> Image.Image:
     try:
         return Image.open(file, formats=formats())
     except Image.DecompressionBombError as error:
@@ -88,7 +88,7 @@ def _open(path: Path, file: IO[bytes]) -> Image.Image:
         raise Unreadable(_why_not(path, file, error)) from error
 
 
-def _why_not(path: Path, file: IO[bytes], error: Exception) -> str:
+def _why_not(path: Path | Blob, file: IO[bytes], error: Exception) -> str:
     known = contents(path) or what_it_is(path)
     if known is not None and not (known == HEIC and "HEIF" in formats()):
         return known

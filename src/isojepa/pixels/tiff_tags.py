@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 from PIL.TiffImagePlugin import COMPRESSION_INFO, ImageFileDirectory_v2
 
+from isojepa.boundaries import Blob
 from isojepa.pixels.unreadable import Unreadable
 
 SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES = (
@@ -47,7 +48,7 @@ def refuse_raw_photograph(image: Image.Image) -> None:
         raise Unreadable("a raw photograph (DNG or a camera's own kind): develop it to TIFF or PNG")
 
 
-def why_not_tiff(path: Path) -> str | None:
+def why_not_tiff(path: Path | Blob) -> str | None:
     """Why Pillow cannot read a TIFF file, by its tags; None where they do not tell."""
     with path.open("rb") as file:
         start = file.read(8)

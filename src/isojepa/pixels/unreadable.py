@@ -3,6 +3,7 @@
 from functools import partial
 from pathlib import Path
 
+from isojepa.boundaries import Blob
 from isojepa.errors import UserError
 
 START = 4096  # bytes looked at
@@ -62,7 +63,7 @@ class Unreadable(UserError):
     """A file that holds no usable image; the message is the reason shown to the user."""
 
 
-def what_it_is(path: Path) -> str | None:
+def what_it_is(path: Path | Blob) -> str | None:
     """A phrase with the remedy for a file of a known kind that is no readable image; else None."""
     with path.open("rb") as file:
         start = file.read(START)

@@ -16,7 +16,7 @@ class RunConfig(ABC):
     """The settings that all kinds of training share; `remembers` shows them after a kind's own."""
 
     said: InitVar[Said] = None
-    data: Path
+    data: Path | tuple[Path, ...]
     """What to train on."""
     out: Path
     """Folder to write the run to. An existing one is refused without --resume or --overwrite."""

@@ -90,10 +90,21 @@ def require_at_most(config: object, limits: Mapping[str, int | float]) -> None:
 
 
 def as_paths(config: object, *names: str) -> None:
-    """Make paths of fields given as strings, as Python callers may write them."""
+    """Make paths of fields given as strings, as Python callers may write them.
+
+    Several are a tuple of paths, and one alone is a path.
+
+    Raises:
+        UserError: for an empty list of them.
+    """
     for name in names:
-        if isinstance(getattr(config, name), str):
-            object.__setattr__(config, name, Path(getattr(config, name)))
+        value = getattr(config, name)
+        if isinstance(value, str):
+            object.__setattr__(config, name, Path(value))
+        elif isinstance(value, list | tuple):
+            require(len(value) > 0, f"--{flag(name)}: give at least one path")
+            paths = tuple(map(Path, value))
+            object.__setattr__(config, name, paths[0] if len(paths) == 1 else paths)
 
 
 def as_json(config: object, settled: Mapping[str, object] | None = None) -> Json:
@@ -114,7 +125,7 @@ def as_json(config: object, settled: Mapping[str, object] | None = None) -> Json
 def plain(value: object) -> object:
     """A setting as JSON holds it."""
     if isinstance(value, tuple):
-        return list(value)
+        return [plain(part) for part in value]
     return str(value) if isinstance(value, Path) else value
 
 

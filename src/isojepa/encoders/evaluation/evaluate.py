@@ -31,8 +31,9 @@ from isojepa.encoders.modalities.images.parameters import centre_parameters
 from isojepa.encoders.modalities.images.rendering import render_views
 from isojepa.encoders.modalities.images.survey import warn_once
 from isojepa.encoders.sources.fingerprints import with_fingerprints
-from isojepa.encoders.sources.folder import UNLABELLED, list_folder, why_no_scores
+from isojepa.encoders.sources.folder import UNLABELLED, why_no_scores
 from isojepa.encoders.sources.held_out import HeldOut, read_held_out
+from isojepa.encoders.sources.inputs import Data, list_images, same
 from isojepa.errors import UserError
 from isojepa.progress import bar, console, track
 from isojepa.randomness import epoch_order, seed_from
@@ -56,8 +57,8 @@ class EvaluateConfig:
 
     run: tyro.conf.Positional[Path]
     """Run folder of `isojepa pretrain`."""
-    data: Path | None = None
-    """Folder of labelled images. Default: the run's own, with the run's own held-out images."""
+    data: Path | tuple[Path, ...] | None = None
+    """Labelled images: what pretrain reads. Default: the run's own, with its own held-out ones."""
     labels: Path | None = None
     """Table with the columns path and label, in place of class folders: .csv, .tsv, .txt, .gz or
     .parquet."""
@@ -81,16 +82,16 @@ class EvaluateConfig:
 
 
 def read_for(
-    encoder: Encoder, data: Path, labels: Path | None, out: Path, leave_out: tuple[Path, ...] = ()
+    encoder: Encoder, data: Data, labels: Path | None, out: Path, leave_out: tuple[Path, ...] = ()
 ) -> ImageSet:
-    """The images of a folder as the encoder needs them, with fingerprints of their contents.
+    """Images as the encoder needs them, with fingerprints of their contents.
 
     Args:
         out: file to be written, beside which the files that were skipped are listed.
         leave_out: files and folders that are none of the images.
     """
     spec = encoder.spec
-    listing = list_folder(data, labels, (out, *leave_out))
+    listing = list_images(data, labels, (out, *leave_out))
     images = read_images(
         listing, side=spec.side, channels=spec.channels, bits=spec.bits, track=track
     )
@@ -111,7 +112,7 @@ def run(config: EvaluateConfig) -> dict[str, Scores]:
     made = RunSplit.of(read_run(config.run), config.run)
     out = config.out or config.run / "scores.json"
     encoder, record = load_on(config.run, choose_device(config.device)), read_held_out(config.run)
-    data = config.data or made.folder(config.run)
+    data = config.data or made.own(config.run)
     labels = config.labels
     table = made.labels if labels is None else None
     if table and config.data is None and (table.is_file() or record is None):
@@ -180,7 +181,7 @@ def split(
     names = b"\n".join(map(os.fsencode, images.listing.names))
     own = (
         config.data is None
-        or config.data.resolve() == made.data.resolve()
+        or same(config.data, made.data)
         or hashlib.sha256(names).hexdigest()[:16] == made.fingerprint
     )
     return as_recomputed(images, made, own=own, holdout=share, seed=seed)

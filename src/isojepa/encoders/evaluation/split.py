@@ -10,6 +10,7 @@ from isojepa.boundaries import shown
 from isojepa.encoders.modalities.images.images import ImageSet
 from isojepa.encoders.sources.folder import UNLABELLED, hold_out, indexed
 from isojepa.encoders.sources.held_out import HeldOut, Recognised, recognise
+from isojepa.encoders.sources.inputs import Data, as_sources, is_there
 from isojepa.encoders.sources.listing import quoted
 from isojepa.errors import UserError
 from isojepa.runs.record import CONFIG, RunRecord
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 class RunSplit:
     """Where a run's images were, and how it held some out; from its config.json."""
 
-    data: Path
+    data: Data
     labels: Path | None = None
     holdout: float | None = None
     seed: int
@@ -37,21 +38,22 @@ class RunSplit:
         held = {"tested": made.data.get("test"), "fingerprint": made.data.get("fingerprint")}
         return from_json(RunSplit, made.config | held, run / CONFIG)
 
-    def folder(self, run: Path) -> Path:
-        """The folder of the images, where it was when the run began.
+    def own(self, run: Path) -> Data:
+        """Where the images were when the run began.
 
         Raises:
-            UserError: if it is not there any more.
+            UserError: if that is not there any more.
         """
-        data = self.data
-        if data.is_dir():
-            return data
-        seen = f" (seen from {shown(Path.cwd())}; the run was given it so)"
-        where = "" if data.is_absolute() else seen
-        raise UserError(
-            f"{shown(run)}: its images were in {shown(data)}, which is not there{where}; "
-            "give --data FOLDER"
-        )
+        for path in as_sources(self.data):
+            if is_there(path):
+                continue
+            seen = f" (seen from {shown(Path.cwd())}; the run was given it so)"
+            where = "" if path.is_absolute() else seen
+            raise UserError(
+                f"{shown(run)}: its images were in {shown(path)}, which is not there{where}; "
+                "give --data FOLDER"
+            )
+        return self.data
 
 
 def as_in_run(

@@ -1,30 +1,33 @@
-"""A short mark of a file's contents, to know it again under any name and in any place."""
+"""A short mark of an image's contents, to know it again under any name and in any place."""
 
 import hashlib
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 
 from isojepa.encoders.sources.folder import Listing
+from isojepa.encoders.sources.items import Item
 from isojepa.machine import cores
+from isojepa.pixels.unreadable import Unreadable
 
 WHOLE = 2**20  # bytes; of larger files, PIECES of PIECE bytes at even distances are read
 PIECES, PIECE = 16, 2**16
 UNREADABLE = 0
 
 
-def fingerprint(path: Path) -> int:
+def fingerprint(item: Item) -> int:
     """64 bits of a hash of a file's size and contents; 0 if it cannot be read.
 
-    Up to 1 MiB the whole file counts, beyond that sixteen pieces of 64 KiB from its beginning to
-    its end: of compressed pictures, any other picture differs in all of them.
+    A picture has the same one wherever it lies: in a folder, an archive or a table. Up to 1 MiB the
+    whole file counts, beyond that sixteen pieces of 64 KiB from its beginning to its end: of
+    compressed pictures, any other picture differs in all of them.
     """
     try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
+        with item.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
             digest = hashlib.blake2b(str(size).encode(), digest_size=8)
             if size <= WHOLE:
                 digest.update(file.read())
@@ -46,13 +49,18 @@ def with_fingerprints(
     Args:
         track: wraps the iterator over files to show progress.
     """
-    names, root = listing.names, listing.root
+    total = len(listing.names)
+
+    def mark(i: int) -> int:
+        try:
+            return fingerprint(listing.item(i))
+        except Unreadable:
+            return UNREADABLE
 
     def marks() -> Iterator[int]:
         with ThreadPoolExecutor(min(16, 4 * cores())) as pool:  # they wait for the disk
-            for start in range(0, len(names), 4096):
-                paths = (root / name for name in names[start : start + 4096])
-                yield from pool.map(fingerprint, paths, chunksize=64)
+            for start in range(0, total, 4096):
+                yield from pool.map(mark, range(start, min(start + 4096, total)), chunksize=64)
 
-    found = track(marks(), len(names), "comparing files")
-    return listing._replace(prints=np.fromiter(found, np.uint64, len(names)))
+    found = track(marks(), total, "comparing files")
+    return listing._replace(prints=np.fromiter(found, np.uint64, total))

@@ -1,4 +1,4 @@
-"""Which images a folder holds, their labels and which are held out; no pixel is read here."""
+"""Which images there are, their labels and which are held out; no pixel is read here."""
 
 import hashlib
 import os
@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Int64, UInt64
 
 from isojepa.boundaries import shown
+from isojepa.encoders.sources.items import Files, Item, Source
 from isojepa.encoders.sources.label_table import read_label_table
 from isojepa.encoders.sources.layout import read_layout
 from isojepa.encoders.sources.listing import remarks, walk
@@ -19,11 +20,12 @@ UNLABELLED = -1
 
 
 class Listing(NamedTuple):
-    """The images below a folder, in sorted order, with what their places and a table say."""
+    """The images of a source, in an order that stays, with what their places and a table say."""
 
     root: Path
+    """The folder, or what else was named, for messages."""
     names: list[str]
-    """Paths relative to `root`, with forward slashes."""
+    """One for each image: paths relative to `root`, with forward slashes, and the like."""
     labels: Int64[np.ndarray, " n"] | None
     """Index into `class_names`, -1 where unlabelled; None when nothing is labelled."""
     class_names: list[str] | None
@@ -37,6 +39,26 @@ class Listing(NamedTuple):
     """(name, reason) of broken links and of folders that cannot be opened."""
     side_cars: tuple[tuple[str, int], ...] = ()
     """(ending, count) of the files that are no images."""
+    source: Source | None = None
+    """What opens the images; None where they are the files below `root`."""
+    places: Int64[np.ndarray, " n"] | None = None
+    """Of the images in the source; None where they are all of it, in its order."""
+
+    def item(self, i: int) -> Item:
+        """What image `i` is decoded from.
+
+        Raises:
+            Unreadable: if it cannot be had.
+        """
+        if self.source is None:
+            return self.root / self.names[i]
+        return self.source.item(i if self.places is None else int(self.places[i]))
+
+    def opener(self) -> Source:
+        """What opens the images, with those of this listing in their order, one for each."""
+        if self.source is None:
+            return Files([self.root / name for name in self.names])
+        return self.source if self.places is None else Chosen(self.source, self.places)
 
     def subset(self, keep: list[int]) -> "Listing":
         """The listing restricted to the given positions, in the given order."""
@@ -45,7 +67,18 @@ class Listing(NamedTuple):
             labels=None if self.labels is None else self.labels[keep],
             test=None if self.test is None else self.test[keep],
             prints=None if self.prints is None else self.prints[keep],
+            places=np.array(keep, np.int64) if self.places is None else self.places[keep],
         )
+
+
+class Chosen:
+    """Some places of a source."""
+
+    def __init__(self, source: Source, places: Int64[np.ndarray, " n"]) -> None:
+        self.source, self.places = source, places
+
+    def item(self, place: int) -> Item:
+        return self.source.item(int(self.places[place]))
 
 
 def list_folder(
@@ -77,23 +110,28 @@ def list_folder(
         )
     layout = read_layout(found.names)
     keep = np.flatnonzero(layout.keep).tolist()
-    names = [found.names[i] for i in keep]
-    if labels_csv is None:
-        labels: list[str | None] = [layout.classes[i] for i in keep]
-        said += layout.notes
-    else:
-        table = read_label_table(labels_csv, names, root)
-        labels = table.labels
-        said += [*layout.notes, *table.notes]
-    return Listing(
+    listing = Listing(
         root,
-        names,
-        *indexed(labels),
+        [found.names[i] for i in keep],
+        *indexed([layout.classes[i] for i in keep]),
         None if layout.test is None else layout.test[layout.keep],
-        notes=tuple(said),
+        notes=(*said, *layout.notes),
         unreachable=tuple(found.unreachable),
         side_cars=tuple(found.side_cars.items()),
     )
+    return listing if labels_csv is None else with_label_table(listing, labels_csv)
+
+
+def with_label_table(listing: Listing, path: Path) -> Listing:
+    """The listing with the labels of a table in place of its own.
+
+    Raises:
+        UserError: if the table does not fit it.
+    """
+    table = read_label_table(path, listing.names, listing.root)
+    labels, class_names = indexed(table.labels)
+    notes = (*listing.notes, *table.notes)
+    return listing._replace(labels=labels, class_names=class_names, notes=notes)
 
 
 def indexed(labels: list[str | None]) -> tuple[Int64[np.ndarray, " n"] | None, list[str] | None]:

@@ -64,7 +64,7 @@ def read_headers(listing: Listing, sample: int = 20_000) -> Headers:
 
 
 def _header(listing: Listing, i: int) -> tuple[int, bool]:
-    with opened(listing.root / listing.names[i]) as image:
+    with opened(listing.item(i)) as image:
         return min(image.size), is_grey(image)
 
 
@@ -226,7 +226,7 @@ def _read_again(images: ImageSet, indices: list[int]) -> None:
 
 
 def _square(listing: Listing, side: int, channels: int, bits: int | None, i: int) -> Square:
-    return read_square(listing.root / listing.names[i], side, channels, bits)
+    return read_square(listing.item(i), side, channels, bits)
 
 
 def _sampled_depth(listing: Listing) -> int | None:
@@ -237,10 +237,10 @@ def _sampled_depth(listing: Listing) -> int | None:
 
 
 def _peak(listing: Listing, i: int) -> int | None:
-    path = listing.root / listing.names[i]
-    with opened(path) as image:
+    item = listing.item(i)
+    with opened(item) as image:
         deep = is_deep(image)
-    return read_square(path, 1, 1).info.peak if deep else None
+    return read_square(item, 1, 1).info.peak if deep else None
 
 
 def _room(

@@ -1,0 +1,54 @@
+"""An item is what one image is decoded from; a source opens its items, wherever they lie.
+
+All that follows (fingerprints, the record of what was held out, squares, names of what is skipped)
+is the same for every kind of source: it sees items only.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from isojepa.boundaries import Blob
+
+Item = Path | Blob
+"""A file, or a file inside another one."""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Items by their places, in an order that stays: any place at any time, from any thread."""
+
+    def item(self, place: int) -> Item:
+        """What one image is decoded from.
+
+        Raises:
+            Unreadable: with the reason, if it cannot be had.
+        """
+
+
+class Files:
+    """Files of their own, wherever they lie."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = paths
+
+    def item(self, place: int) -> Item:
+        return self.paths[place]
+
+
+class Joined:
+    """Sources one after the other.
+
+    Args:
+        sources: each with its number of places.
+    """
+
+    def __init__(self, sources: Sequence[tuple[Source, int]]) -> None:
+        self.sources = [source for source, _ in sources]
+        self.starts = list(accumulate((n for _, n in sources), initial=0))
+
+    def item(self, place: int) -> Item:
+        which = bisect_right(self.starts, place) - 1
+        return self.sources[which].item(place - self.starts[which])
