@@ -41,7 +41,7 @@ ROOMS = {
     "cli": "verb -> (configuration, function)",
 }
 INSIDE = {
-    "encoders": ["sources", "modalities", "jepa", "config", "plan", "images_record",
+    "encoders": ["sources", "config", "modalities", "jepa", "plan", "images_record",
                  "own_images", "prepare", "evaluation", "embed", "export", "probes", "sample",
                  "compute", "pretrain", "replay"],
     "world": ["episodes", "environments", "model", "learning", "planners", "control", "analysis",

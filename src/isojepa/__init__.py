@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from isojepa.encoders.embed import run as embed
     from isojepa.encoders.evaluation.evaluate import EvaluateConfig
     from isojepa.encoders.evaluation.evaluate import run as evaluate
-    from isojepa.encoders.modalities.images.encoder import load_encoder
+    from isojepa.encoders.modalities.stored import load_encoder
     from isojepa.objective.accumulation import backward_in_parts
     from isojepa.objective.exact import exact_sigreg
     from isojepa.objective.lejepa import LeJEPALoss
@@ -52,7 +52,7 @@ __getattr__ = lazily(
         "embed": "encoders.embed:run",
         "evaluate": "encoders.evaluation.evaluate:run",
         "exact_sigreg": "objective.exact",
-        "load_encoder": "encoders.modalities.images.encoder",
+        "load_encoder": "encoders.modalities.stored",
         "pretrain": "workflow",
     },
 )

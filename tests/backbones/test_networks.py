@@ -14,12 +14,8 @@ from isojepa.backbones import hub
 from isojepa.backbones.networks import build_network, check_network
 from isojepa.encoders import pretrain
 from isojepa.encoders.config import PretrainConfig
-from isojepa.encoders.modalities.images.encoder import (
-    Encoder,
-    EncoderSpec,
-    export_encoder,
-    load_encoder,
-)
+from isojepa.encoders.modalities.images.encoder import Encoder, EncoderSpec
+from isojepa.encoders.modalities.stored import export_encoder, load_encoder
 from isojepa.errors import UserError
 from isojepa.world.model.encoders import FrameEncoder
 

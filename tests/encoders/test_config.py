@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from isojepa.encoders.config import PretrainConfig
+from isojepa.encoders.modalities.images.choices import choose_sizes
 from isojepa.encoders.modalities.images.images import Headers
-from isojepa.encoders.plan import PretrainPlan, settle
+from isojepa.encoders.plan import PretrainPlan, settle, share_held_out
 from isojepa.errors import UserError
 from isojepa.runs.resume import merge_for_resume
 from isojepa.runs.settings import as_json
@@ -18,9 +19,10 @@ CONFIG = PretrainConfig(data=Path("photos"), out=Path("run"))
 def plan(
     short_side: int, channels: int = 3, n: int = 10_000, gpu: bool = False, **said
 ) -> PretrainPlan:
-    return settle(
-        replace(CONFIG, **said), Headers(short_side, channels), n_train=n, labelled=True, gpu=gpu
-    )
+    config = replace(CONFIG, **said)
+    choices = choose_sizes(config, Headers(short_side, channels), gpu=gpu)
+    holdout = share_held_out(config, labelled=True)
+    return settle(config, choices, modality="images", n_train=n, holdout=holdout)
 
 
 @pytest.mark.parametrize(
@@ -36,14 +38,14 @@ def plan(
     ],
 )
 def test_size_decides(settings: tuple, expected: dict) -> None:
-    settled = plan(*settings)._asdict()
+    settled = plan(*settings).settled()
     assert settled == settled | expected
 
 
 def test_views_follow_network_and_recipe() -> None:
-    vit = plan(3000, gpu=True)
+    vit = plan(3000, gpu=True).choices
     assert (vit.global_views, vit.local_views) == (2, 6)
-    convolutional = plan(3000, gpu=True, model="resnet50")
+    convolutional = plan(3000, gpu=True, model="resnet50").choices
     assert (convolutional.global_views, convolutional.local_views) == (4, 0)
 
 
@@ -65,13 +67,13 @@ def test_one_image_is_not_enough() -> None:
 
 def test_what_is_said_is_kept() -> None:
     said = {"image_size": 48, "model": "resnet18", "recipe": "none", "batch_size": 33, "lr": 0.1}
-    settled = plan(8, **said)._asdict()
+    settled = plan(8, **said).settled()
     assert settled == settled | said
 
 
 def test_json_round_trip_for_resuming() -> None:
     asked = replace(CONFIG, lambd=0.02, global_scale=(0.2, 0.9))
-    stored = as_json(asked, plan(32)._asdict())
+    stored = as_json(asked, plan(32).settled())
     merged = merge_for_resume(replace(CONFIG, resume=True, device="cpu"), stored)
     assert merged.lambd == 0.02
     assert merged.steps == plan(32).steps
@@ -84,7 +86,7 @@ def test_every_open_field_is_settled_by_the_plan() -> None:
     may_stay_open = {"labels", "global_scale", "wandb", "preview", "micro_batch"}
     may_stay_open |= {"save_minutes", "max_minutes"}
     open_fields = {f.name for f in fields(PretrainConfig) if f.default is None}
-    assert open_fields - may_stay_open <= set(PretrainPlan._fields)
+    assert open_fields - may_stay_open <= set(plan(32).settled())
 
 
 @pytest.mark.parametrize(

@@ -33,9 +33,9 @@ def test_the_depth_of_pixels_is_settled_once(
     config = PretrainConfig(data=data, out=out, steps=2, batch_size=4)
     first = prepare(config, None, gpu=False)
     encoder = build_encoder(first, torch.arange(12), None)
-    data = to_json(describe_images(first.images))
-    stored = RunRecord(config=as_json(config, first.plan._asdict()), data=data)
-    assert first.images.bits == encoder.spec.bits == stored.data["bits"] == 10
+    data = to_json(describe_images(first.data, first.modality))
+    stored = RunRecord(config=as_json(config, first.plan.settled()), data=data)
+    assert first.data.bits == encoder.spec.bits == stored.data["bits"] == 10
 
     with caplog.at_level("WARNING", "isojepa"):
         deeper = read_for(encoder, deep_folder(tmp_path / "deeper", 4095), None, out / "x")
@@ -43,6 +43,6 @@ def test_the_depth_of_pixels_is_settled_once(
     assert "values beyond 1023, the white that was settled in training" in caplog.text
 
     stored.data["bits"] = 12  # whatever the run says, not the folder, is gone on with
-    assert prepare(config, stored, gpu=False).images.bits == 12
+    assert prepare(config, stored, gpu=False).data.bits == 12
     del stored.data["bits"]  # a run of an older version scaled 16 bits whatever the pixels
-    assert prepare(config, stored, gpu=False).images.bits == 16
+    assert prepare(config, stored, gpu=False).data.bits == 16

@@ -18,6 +18,7 @@ from torch import nn
 from isojepa import load_encoder
 from isojepa.encoders import pretrain
 from isojepa.encoders.config import PretrainConfig
+from isojepa.encoders.modalities.images import views as image_views
 from isojepa.encoders.modalities.modality import Batch, Views
 from isojepa.errors import UserError
 from isojepa.runs.checkpoints import list_checkpoints, load_checkpoint, newest_intact
@@ -206,13 +207,13 @@ def test_too_many_unreadable_files(quick: PretrainConfig, tmp_path: Path) -> Non
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(
     quick: PretrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = pretrain.views
+    original = image_views.views
 
     def poisoned(batch: Batch, step: int, **settings: Any) -> Views:
         views = original(batch, step, **settings)
         return views._replace(large=views.large * float("nan")) if step == 5 else views
 
-    monkeypatch.setattr(pretrain, "views", poisoned)
+    monkeypatch.setattr(image_views, "views", poisoned)
     with pytest.raises(Diverged, match=r"update 6.*learning rate.*update 4 is kept"):
         pretrain.run(quick)
     kept, _ = newest_intact(quick.out / "checkpoints")

@@ -8,6 +8,7 @@ import pytest
 
 from isojepa.encoders import pretrain
 from isojepa.encoders.config import PretrainConfig
+from isojepa.encoders.modalities.images import views as image_views
 from isojepa.encoders.modalities.modality import Batch, Views
 from isojepa.encoders.replay import ReplayConfig, ReplayResult, run
 from isojepa.errors import UserError
@@ -37,13 +38,13 @@ def test_a_step_is_made_again_to_the_same_numbers(quick: PretrainConfig) -> None
 def test_what_is_not_finite_is_found(
     quick: PretrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = pretrain.views
+    original = image_views.views
 
     def poisoned(batch: Batch, step: int, **settings: Any) -> Views:
         views = original(batch, step, **settings)
         return views._replace(large=views.large * math.nan) if step == 5 else views
 
-    monkeypatch.setattr(pretrain, "views", poisoned)
+    monkeypatch.setattr(image_views, "views", poisoned)
     with pytest.raises(Diverged, match="isojepa replay"):
         pretrain.run(quick)
     found = run(ReplayConfig(run=quick.out, device="cpu"))

@@ -7,11 +7,12 @@ from isojepa.faces import lazily
 if TYPE_CHECKING:
     from isojepa.encoders.evaluation.results import Scores
     from isojepa.encoders.jepa import JEPA
-    from isojepa.encoders.modalities.images.encoder import Encoder, EncoderSpec, load_encoder
+    from isojepa.encoders.modalities.images.encoder import Encoder, EncoderSpec
+    from isojepa.encoders.modalities.images.normalised import make_views, normalise
     from isojepa.encoders.modalities.images.parameters import draw_parameters
     from isojepa.encoders.modalities.images.recipes import glyph, photo, small
-    from isojepa.encoders.modalities.images.views import make_views, normalise
     from isojepa.encoders.modalities.modality import Views
+    from isojepa.encoders.modalities.stored import load_encoder
 
 __all__ = [
     "JEPA",
@@ -39,9 +40,9 @@ __getattr__ = lazily(
         "Views": "modalities.modality",
         "draw_parameters": f"{_IMAGES}.parameters",
         "glyph": f"{_IMAGES}.recipes",
-        "load_encoder": f"{_IMAGES}.encoder",
-        "make_views": f"{_IMAGES}.views",
-        "normalise": f"{_IMAGES}.views",
+        "load_encoder": "modalities.stored",
+        "make_views": f"{_IMAGES}.normalised",
+        "normalise": f"{_IMAGES}.normalised",
         "photo": f"{_IMAGES}.recipes",
         "small": f"{_IMAGES}.recipes",
     },

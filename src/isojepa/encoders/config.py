@@ -16,6 +16,7 @@ from isojepa.runs.settings import (
 )
 
 RecipeName = Literal["photo", "small", "glyph", "none"]
+ModalityName = Literal["images"]
 AT_LEAST_ONE = (
     "steps", "batch_size", "image_size", "slices", "probe_every", "projection_dim",
     "projector_hidden", "global_views", "micro_batch", "local_size",
@@ -40,6 +41,8 @@ class PretrainConfig(RunConfig):
     One folder per class gives labels, which are used for scores and never for training; train/ and
     test/ (or val/) folders give the split."""
 
+    modality: ModalityName | None = None
+    """What the data are. Default: what --data looks like."""
     labels: Path | None = None
     """CSV file with the columns path,label (paths relative to --data); replaces class folders."""
     holdout: float | None = None

@@ -1,15 +1,15 @@
-"""What a run records of its images, in config.json under `data`."""
+"""What a run records of its samples, in config.json under `data`."""
 
 import hashlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from isojepa.encoders.modalities.images.images import ImageSet
+from isojepa.encoders.modalities.modality import Dataset, Modality
 from isojepa.encoders.sources.folder import why_no_scores
 from isojepa.encoders.sources.held_out import record_of, repeated
 from isojepa.runs.record import CONFIG, RunRecord
-from isojepa.runs.typed import from_json
+from isojepa.runs.typed import Others, from_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,13 +27,10 @@ class ImagesRecord:
     """Held-out images that are, byte for byte, images trained on as well."""
     no_scores: str | None = None
     """Why the encoder cannot be scored."""
-    side: int
-    """Of the squares that are kept of the images, in pixels."""
-    channels: int
-    bits: int | None = 16
-    """Depth that is mapped to the range of a byte; None for images of 8 bits."""
     fingerprint: str
     """Of the names."""
+    form: Others = field(default_factory=dict)
+    """How the modality reads them."""
 
     @staticmethod
     def of(run: RunRecord, out: Path) -> "ImagesRecord":
@@ -45,7 +42,7 @@ class ImagesRecord:
         return from_json(ImagesRecord, run.data, out / CONFIG)
 
 
-def describe_images(images: ImageSet) -> ImagesRecord:
+def describe_images(images: Dataset, modality: Modality) -> ImagesRecord:
     """What to record of these images."""
     listing = images.listing
     names = b"\n".join(map(os.fsencode, listing.names))
@@ -58,14 +55,12 @@ def describe_images(images: ImageSet) -> ImagesRecord:
         test=int(images.held_out.sum()),
         repeated=repeated_images(images),
         no_scores=why_no_scores(images.labels, images.held_out),
-        side=images.side,
-        channels=images.channels,
-        bits=images.bits,
         fingerprint=hashlib.sha256(names).hexdigest()[:16],
+        form=modality.read.recorded(images),
     )
 
 
-def repeated_images(images: ImageSet) -> int:
+def repeated_images(images: Dataset) -> int:
     """Held-out images that are, byte for byte, images trained on as well."""
     if images.listing.prints is None:
         return 0

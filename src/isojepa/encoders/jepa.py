@@ -4,8 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from isojepa.encoders.modalities.images.encoder import Encoder
-from isojepa.encoders.modalities.modality import Views
+from isojepa.encoders.modalities.modality import Network, Views
 
 
 def projector(d: int, hidden: int, out: int) -> nn.Sequential:
@@ -27,7 +26,7 @@ def projector(d: int, hidden: int, out: int) -> nn.Sequential:
 class JEPA(nn.Module):
     """Encoder and projector: all views of a batch in, their embeddings and projections out."""
 
-    def __init__(self, encoder: Encoder, hidden: int, out: int) -> None:
+    def __init__(self, encoder: Network, hidden: int, out: int) -> None:
         super().__init__()
         self.encoder = encoder
         self.projector = projector(encoder.embedding_dim, hidden, out)

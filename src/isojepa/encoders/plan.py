@@ -1,105 +1,67 @@
-"""How what was left open follows from the images, the network and the machine."""
+"""How what was left open of a run follows from the number of samples, whatever they are."""
 
-import logging
-import re
-from collections.abc import Callable
-from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from torch import nn
-
-from isojepa.backbones.micro import SMALL_IMAGE
-from isojepa.encoders.config import PretrainConfig, RecipeName
-from isojepa.encoders.modalities.images.images import Headers
-from isojepa.encoders.modalities.images.recipes import RECIPES, ViewRecipe
-from isojepa.encoders.modalities.images.sizes import Reader, reader
+from isojepa.encoders.config import PretrainConfig
+from isojepa.encoders.modalities.modality import Choices
 from isojepa.errors import UserError
 from isojepa.training.optimise import cosine_schedule
-
-log = logging.getLogger(__name__)
 
 
 class PretrainPlan(NamedTuple):
     """The settings that a configuration may leave open, settled; named as its fields."""
 
+    modality: str
+    choices: Choices
+    """Those that depend on the kind of data."""
     holdout: float
-    model: str
-    image_size: int
-    channels: int
-    projector_hidden: int
-    recipe: RecipeName
-    global_views: int
-    local_views: int
-    local_size: int
-    """Side of the local views, in pixels; without effect where there are none."""
     steps: int
     batch_size: int
-    lr: float
     warmup: int
     probe_every: int
     save_every: int
 
     def learning_rate(self, step: int) -> float:
         """Of update `step`, counted from 0."""
-        return cosine_schedule(step, peak=self.lr, warmup=self.warmup, steps=self.steps)
+        peak = self.choices.lr
+        return cosine_schedule(step, peak=peak, warmup=self.warmup, steps=self.steps)
+
+    def settled(self) -> dict[str, Any]:
+        """All of them, by the names of the configuration's fields."""
+        own = self._asdict()
+        del own["choices"]
+        return own | self.choices._asdict()
 
 
 def settle(
-    config: PretrainConfig,
-    headers: Headers,
-    *,
-    n_train: int,
-    labelled: bool,
-    gpu: bool,
-    backbone: nn.Module | None = None,
-    tell: Callable[[str], object] = log.info,
+    config: PretrainConfig, choices: Choices, *, modality: str, n_train: int, holdout: float
 ) -> PretrainPlan:
-    """Settle what was left open, from the images, the network and the machine.
+    """Settle what was left open, from the number of samples to train on.
 
     Args:
-        backbone: a module to train in place of a timm model.
-        tell: gets a line for each setting that is not what the images alone would give.
+        choices: what the modality settled.
+        holdout: share that is held out.
 
     Raises:
-        UserError: if a batch is asked for that the training images cannot fill, or views that the
-            network cannot read.
+        UserError: if a batch is asked for that the training samples cannot fill.
     """
-    limit = 224 if gpu else SMALL_IMAGE
-    size = config.image_size or min(limit, max(16, 8 * round(headers.short_side / 8)))
-    channels = config.channels or headers.channels
-    small_model = "resnet_nano" if size < 24 else "resnet_micro"
-    large = gpu and size > SMALL_IMAGE
-    model = config.model or ("vit_small_patch16_224" if large else small_model)
-    network = reader(model, channels, pretrained=config.pretrained)
-    if backbone is not None:
-        network = Reader(model, channels, backbone=backbone)
-    size = _image_size(config, network, size, tell)
-    is_small = size <= SMALL_IMAGE
-    is_vit = re.search(r"vit|deit|eva|beit", model) is not None and "convit" not in model
-    recipe = config.recipe or (("glyph" if channels == 1 else "small") if is_small else "photo")
-    local = config.local_views
-    if local is None:
-        local = 6 if is_vit and recipe == "photo" else 0
-    local, smaller = _local_views(config, network, local, RECIPES[recipe](size), tell)
     batch = _batch_size(config.batch_size, n_train)
     steps = config.steps or min(100_000, max(500, 100 * (n_train // batch)))
     return PretrainPlan(
-        holdout=(0.2 if labelled else 0.0) if config.holdout is None else config.holdout,
-        model=model,
-        image_size=size,
-        channels=channels,
-        projector_hidden=config.projector_hidden or (512 if is_small else 2048),
-        recipe=recipe,
-        global_views=config.global_views or (2 if local else 4),
-        local_views=local,
-        local_size=smaller,
+        modality=modality,
+        choices=choices,
+        holdout=holdout,
         steps=steps,
         batch_size=batch,
-        lr=config.lr or (5e-4 if is_vit and not is_small else 2e-3),
         warmup=min(1000, max(1, steps // 10)) if config.warmup is None else config.warmup,
         probe_every=config.probe_every or max(1, steps // 10),
         save_every=config.save_every or min(1000, max(100, steps // 10)),
     )
+
+
+def share_held_out(config: PretrainConfig, *, labelled: bool) -> float:
+    """The share to hold out, where the source makes no split of its own."""
+    return (0.2 if labelled else 0.0) if config.holdout is None else config.holdout
 
 
 def _batch_size(asked: int | None, n_train: int) -> int:
@@ -112,63 +74,3 @@ def _batch_size(asked: int | None, n_train: int) -> int:
             f"choose at most {n_train}, or add images"
         )
     return batch
-
-
-def _image_size(
-    config: PretrainConfig, network: Reader, wanted: int, tell: Callable[[str], object]
-) -> int:
-    if config.resume and config.image_size is not None:
-        return wanted  # it was read when the run began
-    size = network.image_size(wanted, asked=config.image_size is not None)
-    if size != wanted:
-        tell(f"{network.model} does not read {wanted} px: images of {size} px")
-    return size
-
-
-def _local_views(
-    config: PretrainConfig,
-    network: Reader,
-    count: int,
-    recipe: ViewRecipe,
-    tell: Callable[[str], object],
-) -> tuple[int, int]:
-    """How many local views, and their side: none where they would cost as much as global ones."""
-    size, side = recipe.global_size, config.local_size or recipe.local_size
-    if not count or side == size or (config.resume and config.local_size is not None):
-        return count, side
-    found = network.local_size(size, side, asked=config.local_size is not None)
-    if found is not None:
-        return count, found
-    reads = f"{network.model}, built for {size} px, reads no images at half the work or less"
-    if config.local_views:
-        raise UserError(
-            f"--local-views {count}: {reads}, so that local views would cost about as much as "
-            f"global ones; leave them out, or accept that with --local-size {size}"
-        )
-    tell(f"{reads}: no local views, which would cost about as much as global ones")
-    return 0, size
-
-
-def local_size_before(config: PretrainConfig) -> int:
-    """The side that a run had which began before its configuration kept it (version 0.1.0).
-
-    Local views that the network could not read were then trained at the global size.
-
-    Args:
-        config: the run's, settled.
-    """
-    size, channels, model = config.image_size, config.channels, config.model
-    assert size is not None
-    assert channels is not None
-    assert model is not None
-    usual = max(8, round(size * 98 / 224))
-    was = {"glyph": max(8, size // 2), "none": size}.get(config.recipe or "", usual)
-    network = reader(model, channels, pretrained=config.pretrained)
-    return was if network.refusal(size, was) is None else size
-
-
-def view_recipe(config: PretrainConfig, plan: PretrainPlan) -> ViewRecipe:
-    """The recipe that the plan names, with the configuration's own changes."""
-    recipe = RECIPES[plan.recipe](plan.image_size, plan.global_views, plan.local_views)
-    recipe = replace(recipe, local_size=plan.local_size)
-    return replace(recipe, global_scale=config.global_scale) if config.global_scale else recipe

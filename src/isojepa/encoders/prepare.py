@@ -1,31 +1,28 @@
-"""From what the user said to images read, settings settled and an encoder built."""
+"""From what the user said to data read, settings settled and an encoder built."""
 
 import logging
 import math
 import os
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from isojepa.backbones.networks import check_network
 from isojepa.boundaries import shown
 from isojepa.distributed import rank
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.images_record import ImagesRecord, describe_images, repeated_images
-from isojepa.encoders.modalities.images.encoder import Encoder, EncoderSpec, Stem
-from isojepa.encoders.modalities.images.images import ImageSet, read_headers, read_images
-from isojepa.encoders.modalities.images.survey import warn_once
+from isojepa.encoders.modalities.modality import Columns, Dataset, Modality, Network
+from isojepa.encoders.modalities.registry import FIRST, modality, modality_of
 from isojepa.encoders.own_images import as_recorded, check_unrecorded
-from isojepa.encoders.plan import PretrainPlan, local_size_before, settle
-from isojepa.encoders.sources.fingerprints import with_fingerprints
+from isojepa.encoders.plan import PretrainPlan, settle, share_held_out
 from isojepa.encoders.sources.folder import hold_out, why_no_scores
 from isojepa.encoders.sources.held_out import HeldOut, read_held_out, record_of, write_held_out
-from isojepa.encoders.sources.inputs import absolute, as_sources, list_images
+from isojepa.encoders.sources.inputs import absolute, as_sources
 from isojepa.encoders.sources.listing import is_left_by_programs
+from isojepa.encoders.sources.notes import warn_once
 from isojepa.errors import UserError
 from isojepa.progress import track
 from isojepa.randomness import Stream, seed_from
@@ -37,11 +34,12 @@ log = logging.getLogger(__name__)
 
 
 class Prepared(NamedTuple):
-    """Everything that follows from the user's words and the images."""
+    """Everything that follows from the user's words and the data."""
 
     config: PretrainConfig
     plan: PretrainPlan
-    images: ImageSet
+    data: Dataset
+    modality: Modality
 
 
 def prepare(
@@ -51,52 +49,53 @@ def prepare(
     gpu: bool,
     backbone: nn.Module | None = None,
 ) -> Prepared:
-    """Read the images and settle every setting that was left open.
+    """Read the data and settle every setting that was left open.
 
     What a new run holds out is recorded in its folder; a run that is gone on with reads that, and
-    keeps its own images and labels.
+    keeps its own samples and labels.
 
     Args:
         stored: the record of the run that is gone on with, if any.
-        backbone: a module to train in place of a timm model.
+        backbone: a module to train in place of a named one.
     """
     _check_preview(config)
+    kind = kind_of(config, stored)
     record = None if stored is None else read_held_out(config.out)
     asked = config.labels if stored is None or "labels" in said(config) else None
     table = asked if record is not None else config.labels
-    listing = list_images(config.data, table, _outputs(config))
-    for note in listing.notes:
-        warn_once(listing.root, note)
-    listing = with_fingerprints(listing, track)
+    source = kind.read.find(config.data, table, _outputs(config), Columns(), track)
     was = None if stored is None else ImagesRecord.of(stored, config.out)
     if was is not None and record is not None:
-        listing = as_recorded(listing, record, was.classes, config.out, compare=asked is not None)
-    headers = read_headers(listing)
-    if stored is not None and "local_size" not in stored.config:
-        config = replace(config, local_size=local_size_before(config))
-    labelled = listing.labels is not None
-    settled = partial(settle, config, headers, labelled=labelled, gpu=gpu, backbone=backbone)
-    draft = settled(n_train=2**31)  # only size, channels and split are used: none depends on it
-    if backbone is None and config.pretrained and config.model is None:
-        check_network(draft.model, pretrained=True)
-    side = min(round(1.25 * draft.image_size), max(8, headers.short_side))
-    bits = None
-    if was is not None:
-        side, bits = was.side, was.bits
-    images = read_images(listing, side=side, channels=draft.channels, bits=bits, track=track)
+        own = as_recorded(
+            source.listing, record, was.classes, config.out, compare=asked is not None
+        )
+        source = source._replace(listing=own)
+    choices, form = kind.read.choose(
+        config, source, stored, gpu=gpu, backbone=backbone, tell=log.info
+    )
+    holdout = share_held_out(config, labelled=source.listing.labels is not None)
+    data = kind.read.read(source, form, track)
     if stored is not None and record is not None:
-        images = _with_record(config, images, record)
+        data = _with_record(config, data, record)
     else:
-        images = replace(images, skipped=[*listing.unreachable, *images.skipped])
-        _check_skipped(config, images)
-        held = hold_out(images.listing, draft.holdout, config.seed, pooled=stored is None)
-        images = replace(images, held_out=held)
+        data = replace(data, skipped=[*source.listing.unreachable, *data.skipped])
+        _check_skipped(config, data)
+        held = hold_out(data.listing, holdout, config.seed, pooled=stored is None)
+        data = replace(data, held_out=held)
     if was is not None and record is None:
-        check_unrecorded(was, describe_images(images), config.out)
+        check_unrecorded(was, describe_images(data, kind), config.out)
     if record is None and config.preview is None and rank() == 0:
-        write_held_out(config.out, record_of(images.listing, images.held_out))
-    plan = settled(n_train=int((~images.held_out).sum()), tell=log.debug)
-    return Prepared(_with_absolute_paths(config), plan, images)
+        write_held_out(config.out, record_of(data.listing, data.held_out))
+    n_train = int((~data.held_out).sum())
+    plan = settle(config, choices, modality=kind.name, n_train=n_train, holdout=holdout)
+    return Prepared(_with_absolute_paths(config), plan, data, kind)
+
+
+def kind_of(config: PretrainConfig, stored: RunRecord | None) -> Modality:
+    """The modality that was asked for, or that the run has, or that the data look like."""
+    if config.modality is not None:
+        return modality(config.modality)
+    return modality(FIRST) if stored is not None else modality_of(config.data)
 
 
 def _outputs(config: PretrainConfig) -> list[Path]:
@@ -120,7 +119,7 @@ def _check_preview(config: PretrainConfig) -> None:
             )
 
 
-def _with_record(config: PretrainConfig, images: ImageSet, record: HeldOut) -> ImageSet:
+def _with_record(config: PretrainConfig, images: Dataset, record: HeldOut) -> Dataset:
     """The run's own images with those marked that it held out."""
     if images.skipped:
         name, reason = images.skipped[0]
@@ -137,7 +136,7 @@ def _with_absolute_paths(config: PretrainConfig) -> PretrainConfig:
     return replace(config, data=absolute(config.data), labels=labels)
 
 
-def _check_skipped(config: PretrainConfig, images: ImageSet) -> None:
+def _check_skipped(config: PretrainConfig, images: Dataset) -> None:
     skipped, total = len(images.skipped), len(images) + len(images.skipped)
     if not skipped:
         return
@@ -155,65 +154,54 @@ def _check_skipped(config: PretrainConfig, images: ImageSet) -> None:
     log.warning("%s%s", message, "" if listed is None else f"; all are listed in {shown(listed)}")
 
 
-def build_encoder(prepared: Prepared, train: Tensor, backbone: nn.Module | None) -> Encoder:
-    """The encoder with its initial weights, normalising as the training images need."""
-    config, plan, images = prepared
-    mean, std = images.statistics(train.tolist())
+def build_encoder(prepared: Prepared, train: Tensor, backbone: nn.Module | None) -> Network:
+    """The encoder with its initial weights, normalising as the training samples need."""
+    config, plan, data, kind = prepared
+    statistics = data.statistics(train.tolist())
     torch.manual_seed(seed_from(config.seed, Stream.WEIGHTS))
-    spec = EncoderSpec(
-        model=plan.model if backbone is None else "custom",
-        image_size=plan.image_size,
-        channels=plan.channels,
-        mean=mean,
-        std=std,
-        side=images.side,
-        bits=images.bits,
-    )
-    # A run that is gone on with has its weights, but keeps the stem that it began with
-    stem: Stem = "own" if config.pretrained else "auto"
-    spec = replace(spec, stem=stem)
-    return Encoder(spec, backbone, pretrained=config.pretrained and not config.resume)
+    choices = plan.choices if backbone is None else plan.choices._replace(model="custom")
+    spec = kind.network.spec(config, choices, data, statistics)
+    published = config.pretrained and not config.resume
+    encoder: Network = kind.network.network(spec, backbone, pretrained=published)
+    return encoder
 
 
-def announce(prepared: Prepared, encoder: Encoder) -> None:
+def announce(prepared: Prepared, encoder: Network) -> None:
     """Say what was found and what was decided."""
-    config, plan, images = prepared
-    if encoder.spec.stem == "small":
-        log.info("%s: stem of stride 1 for small images", plan.model)
-    for note in images.notes:
-        warn_once(images.listing.root, note)
-    held = int(images.held_out.sum())
-    classes = images.listing.class_names
+    config, plan, data, kind = prepared
+    choices, words = plan.choices, kind.read.WORDS
+    for note in data.notes:
+        warn_once(data.listing.root, note)
+    held = int(data.held_out.sum())
+    classes = data.listing.class_names
     log.info(
-        "%d images%s, %d held out%s",
-        len(images),
+        "%d %s%s, %d held out%s",
+        len(data),
+        words.many,
         f" in {len(classes)} classes (labels are for scores only)" if classes else ", no labels",
         held,
-        f", {len(images.skipped)} skipped" if images.skipped else "",
+        f", {len(data.skipped)} skipped" if data.skipped else "",
     )
-    copies = repeated_images(images)
+    copies = repeated_images(data)
     if copies:
         log.warning(
-            "%d of the %d held-out images are byte for byte images that are trained on: scores on "
-            "them say nothing of new images",
-            copies,
-            held,
+            "%d of the %d held-out %s are byte for byte %s that are trained on: scores on "
+            "them say nothing of new %s",
+            *(copies, held, words.many, words.many, words.many),
         )
-    missing = why_no_scores(images.labels, images.held_out)
+    missing = why_no_scores(data.labels, data.held_out)
     if missing is not None:
         log.warning("there will be no scores: %s", missing)
     log.info(
-        "%s at %d px, %d channel%s; recipe %s, %d global and %d local views; "
-        "%d updates of %d images, peak learning rate %g, lambda %g",
-        plan.model,
-        plan.image_size,
-        plan.channels,
-        "s" if plan.channels != 1 else "",
-        plan.recipe,
-        plan.global_views,
-        plan.local_views,
+        "%s; recipe %s, %d global and %d local views; "
+        "%d updates of %d %s, peak learning rate %g, lambda %g",
+        kind.network.in_words(encoder.spec),
+        choices.recipe,
+        choices.global_views,
+        choices.local_views,
         plan.steps,
         plan.batch_size,
-        plan.lr,
+        words.many,
+        choices.lr,
         config.lambd,
     )

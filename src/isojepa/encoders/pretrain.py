@@ -1,4 +1,4 @@
-"""Pre-training: a folder of images in, a run folder with a trained encoder out."""
+"""Pre-training: unlabelled data in, a run folder with a trained encoder out."""
 
 import logging
 import math
@@ -11,19 +11,15 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from isojepa.backbones.networks import check_network
 from isojepa.embeddings.label_free import effective_rank
 from isojepa.encoders.compute import PretrainTerms, lejepa
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.images_record import describe_images
 from isojepa.encoders.jepa import JEPA
 from isojepa.encoders.modalities.batches import training_batches
-from isojepa.encoders.modalities.images.encoder import Encoder, export_encoder
-from isojepa.encoders.modalities.images.modality import views
-from isojepa.encoders.modalities.images.preview import write_preview
-from isojepa.encoders.modalities.modality import Batch
-from isojepa.encoders.plan import view_recipe
-from isojepa.encoders.prepare import Prepared, announce, build_encoder, prepare
+from isojepa.encoders.modalities.modality import Batch, Network, Words
+from isojepa.encoders.modalities.stored import export_encoder
+from isojepa.encoders.prepare import Prepared, announce, build_encoder, kind_of, prepare
 from isojepa.encoders.probes import online_probe, probe_accuracies
 from isojepa.encoders.sample import write_sample
 from isojepa.files import Json
@@ -57,20 +53,22 @@ def run(config: PretrainConfig, backbone: nn.Module | None = None) -> Path:
         Interrupted: after Ctrl-C or SIGTERM, once the run is saved.
     """
     config, stored = resumed(config)
-    if config.model is not None and backbone is None:
-        check_network(config.model, pretrained=config.pretrained and stored is None)
+    if backbone is None:
+        networks = kind_of(config, stored).network
+        networks.check(config, pretrained=config.pretrained and stored is None)
     fabric = start_fabric(config.device, config.devices, config.precision)
     trackers = Trackers([]) if config.preview is not None else open_run(fabric, config, stored)
     on_gpu = fabric.device.type == "cuda"
     prepared = together(lambda: prepare(config, stored, gpu=on_gpu, backbone=backbone))
-    config, plan, images = prepared
+    config, plan, data, kind = prepared
     together(lambda: require_shares(fabric, plan.batch_size))
-    train_on = torch.from_numpy(np.flatnonzero(~images.held_out))
+    train_on = torch.from_numpy(np.flatnonzero(~data.held_out))
     encoder = together(lambda: build_encoder(prepared, train_on, backbone))
     picture = config.preview or config.out / "views.png"
     if stored is None:
-        recipe = view_recipe(config, plan)
-        on_first(lambda: write_preview(picture, images, train_on, recipe, seed=config.seed))
+        recipe = kind.views.recipe(config, plan.choices)
+        seen = partial(kind.views.write_preview, picture, data, train_on, recipe, seed=config.seed)
+        on_first(seen)
     announce(prepared, encoder)
     if config.preview is not None:
         log.info("views written to %s; nothing was trained", picture)
@@ -81,42 +79,42 @@ def run(config: PretrainConfig, backbone: nn.Module | None = None) -> Path:
 
 def train(
     prepared: Prepared,
-    encoder: Encoder,
+    encoder: Network,
     train_on: Tensor,
     fabric: Fabric,
     trackers: Trackers,
     stored: RunRecord | None,
 ) -> None:
     """Make the updates that are missing, and what happens between them."""
-    config, plan, images = prepared
+    config, plan, data, kind = prepared
     jepa = build_jepa(prepared, encoder, fabric)
-    optimiser = torch.optim.AdamW(parameter_groups(jepa, config.weight_decay), lr=plan.lr)
+    optimiser = torch.optim.AdamW(parameter_groups(jepa, config.weight_decay), lr=plan.choices.lr)
     model, optimiser = fabric.setup(jepa, optimiser)
-    probe = online_probe(images, encoder.embedding_dim, fabric.device)
+    probe = online_probe(data, encoder.embedding_dim, fabric.device)
     recorder = Recorder(
         config, jepa, {"optimiser": optimiser, "probe": probe}, fabric, trackers, plan.learning_rate
     )
     record = RunRecord(
-        config=as_json(config, plan._asdict()), data=to_json(describe_images(images))
+        config=as_json(config, plan.settled()), data=to_json(describe_images(data, kind))
     )
     start = recorder.begin(record, stored)
-    on_first(lambda: write_skipped(config.out, images.skipped))
+    on_first(lambda: write_skipped(config.out, data.skipped))
     compute = build_compute(prepared, encoder, model, fabric)
     updates = updates_from(prepared, train_on, fabric, model, optimiser, compute, start)
-    per_epoch = len(train_on) // plan.batch_size
+    per_epoch, words = len(train_on) // plan.batch_size, kind.read.WORDS
     with watched(updates, recorder, steps=plan.steps) as each:
         for update in each:
             step, terms = update.step, update.terms
             if probe is not None and update.batch.labels is not None:
-                probe.update(terms.embeddings[: plan.global_views], update.batch.labels)
+                probe.update(terms.embeddings[: plan.choices.global_views], update.batch.labels)
             if step == 1 or due(step, config.log_every, plan.steps):
-                line = recorder.line(update, "images", plan.batch_size, per_epoch)
+                line = recorder.line(update, words.many, plan.batch_size, per_epoch)
                 projections = terms.projections[0].float().cpu().numpy()
                 line["effective_rank"] = effective_rank(projections, centred=False)
                 scores = {}
                 if probe and due(step, plan.probe_every, plan.steps, since=config.log_every):
-                    scores = probe_accuracies(probe, encoder, images, seed=config.seed)
-                recorder.log(line | scores, in_words(line | scores, config))
+                    scores = probe_accuracies(probe, encoder, data, seed=config.seed)
+                recorder.log(line | scores, in_words(line | scores, config, words))
                 recorder.keep_best(step, scores, lambda to: export_encoder(to / "encoder", encoder))
             if due(step, plan.save_every, plan.steps):
                 recorder.save(step)
@@ -147,9 +145,9 @@ def updates_from(
     )
 
 
-def build_jepa(prepared: Prepared, encoder: Encoder, fabric: Fabric) -> JEPA:
+def build_jepa(prepared: Prepared, encoder: Network, fabric: Fabric) -> JEPA:
     """Encoder and projector, in the layout that convolutions like."""
-    jepa = JEPA(encoder, prepared.plan.projector_hidden, prepared.config.projection_dim)
+    jepa = JEPA(encoder, prepared.plan.choices.projector_hidden, prepared.config.projection_dim)
     jepa = jepa.to(memory_format=torch.channels_last)  # up to twice as fast for convolutions
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         jepa = nn.SyncBatchNorm.convert_sync_batchnorm(jepa)
@@ -157,13 +155,13 @@ def build_jepa(prepared: Prepared, encoder: Encoder, fabric: Fabric) -> JEPA:
 
 
 def build_compute(
-    prepared: Prepared, encoder: Encoder, model: nn.Module, fabric: Fabric
+    prepared: Prepared, encoder: Network, model: nn.Module, fabric: Fabric
 ) -> Callable[[Batch, int], PretrainTerms]:
     """What an update computes: the views that the recipe asks for, and LeJEPA's loss of them."""
-    config, plan, _ = prepared
-    recipe, spec = view_recipe(config, plan), encoder.spec
+    config, plan, _, kind = prepared
+    recipe, spec = kind.views.recipe(config, plan.choices), encoder.spec
     objective = LeJEPALoss(
-        plan.global_views,
+        plan.choices.global_views,
         config.lambd,
         slices=config.slices,
         knots=config.knots,
@@ -172,16 +170,18 @@ def build_compute(
         directions=config.directions,
     )
 
-    make_views = partial(views, recipe=recipe, spec=spec, seed=config.seed, device=fabric.device)
+    make_views = partial(
+        kind.views.views, recipe=recipe, spec=spec, seed=config.seed, device=fabric.device
+    )
     parts = math.ceil(plan.batch_size / (fabric.world_size * (config.micro_batch or 2**62)))
     return lejepa(fabric, model, objective, make_views, parts=parts)
 
 
 def batches(prepared: Prepared, train_on: Tensor, fabric: Fabric, start: int) -> Iterator[Batch]:
     """This rank's share of the batches from update `start` on."""
-    config, plan, images = prepared
+    config, plan, data, _ = prepared
     return training_batches(
-        images,
+        data,
         train_on,
         batch_size=plan.batch_size,
         seed=config.seed,
@@ -192,24 +192,25 @@ def batches(prepared: Prepared, train_on: Tensor, fabric: Fabric, start: int) ->
     )
 
 
-def in_words(line: Json, config: PretrainConfig) -> str:
+def in_words(line: Json, config: PretrainConfig, words: Words) -> str:
     """A metrics line for the progress bar."""
     exact = config.directions == "exact"
     floor = EXACT_FLOOR if exact else epps_pulley_floor(config.knots, config.t_max)
-    words = (
-        "{images_per_second:.0f} img/s  loss {loss:.3f}  inv {invariance:.3f}  SIGReg {sigreg:.2f} "
+    said = (
+        "{speed:.0f} {unit}/s  loss {loss:.3f}  inv {invariance:.3f}  SIGReg {sigreg:.2f} "
         "(floor {floor:.2f})  rank {effective_rank:.1f}/{dim}"
     )
     if "probe_accuracy" in line:
-        words += "  probe {probe_accuracy:.1%}"
-    return words.format(**line, floor=floor, dim=config.projection_dim)
+        said += "  probe {probe_accuracy:.1%}"
+    speed, dim = line[f"{words.many}_per_second"], config.projection_dim
+    return said.format(**line, floor=floor, dim=dim, speed=speed, unit=words.short)
 
 
 def finish(prepared: Prepared, jepa: JEPA, recorder: Recorder) -> None:
     """Export the encoder, and a sample of what it does for the report."""
-    config, plan, images = prepared
+    config, plan, data, kind = prepared
     export_encoder(config.out / "encoder", jepa.encoder)
-    write_sample(config.out / "sample.npz", jepa, images, seed=config.seed)
+    write_sample(config.out / "sample.npz", jepa, data, kind, seed=config.seed)
     log.info(
         "encoder saved in %s after %.0f s of training", config.out / "encoder", recorder.seconds
     )

@@ -6,8 +6,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from isojepa.encoders.evaluation.features import embed
-from isojepa.encoders.modalities.images.encoder import Encoder
-from isojepa.encoders.modalities.images.images import ImageSet
+from isojepa.encoders.modalities.modality import Dataset, Network
 from isojepa.encoders.sources.folder import UNLABELLED
 from isojepa.files import Json
 from isojepa.randomness import epoch_order
@@ -69,30 +68,30 @@ def nearest_neighbours_accuracy(
     return (votes.argmax(-1).cpu() == test_labels).float().mean().item()
 
 
-def online_probe(images: ImageSet, d: int, device: torch.device) -> OnlineProbe | None:
+def online_probe(data: Dataset, d: int, device: torch.device) -> OnlineProbe | None:
     """A probe when there are labels to learn from and held-out images to test on."""
-    if images.labels is None:
+    if data.labels is None:
         return None
-    known = images.labels != UNLABELLED
-    if not (known & images.held_out).any() or not (known & ~images.held_out).any():
+    known = data.labels != UNLABELLED
+    if not (known & data.held_out).any() or not (known & ~data.held_out).any():
         return None
-    assert images.listing.class_names is not None
-    return OnlineProbe(d, len(images.listing.class_names), device)
+    assert data.listing.class_names is not None
+    return OnlineProbe(d, len(data.listing.class_names), device)
 
 
 def probe_accuracies(
-    probe: OnlineProbe, encoder: Encoder, images: ImageSet, *, seed: int
+    probe: OnlineProbe, encoder: Network, data: Dataset, *, seed: int
 ) -> dict[str, float]:
     """Of the online linear probe and of k-NN on held-out images, at most a few thousand of them."""
-    assert images.labels is not None
-    labels, known = torch.from_numpy(images.labels), images.labels != UNLABELLED
+    assert data.labels is not None
+    labels, known = torch.from_numpy(data.labels), data.labels != UNLABELLED
 
     def few(which: np.ndarray) -> Int64[Tensor, " n"]:
         indices = np.flatnonzero(known & which)
         return torch.from_numpy(indices)[epoch_order(len(indices), seed=seed, epoch=0)[:PROBED]]
 
-    train, test = few(~images.held_out), few(images.held_out)
-    x = embed(encoder, images, torch.cat([train, test]))
+    train, test = few(~data.held_out), few(data.held_out)
+    x = embed(encoder, data, torch.cat([train, test]))
     return {
         "probe_accuracy": probe.accuracy(x[len(train) :], labels[test]),
         "knn_accuracy": nearest_neighbours_accuracy(

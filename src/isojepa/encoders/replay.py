@@ -102,11 +102,11 @@ def replayed(
     prepared: Prepared, fabric: Fabric, step: int, checkpoint: Checkpoint | None
 ) -> ReplayResult:
     """Make the updates from the checkpoint to `step`, and look into the last one."""
-    config, plan, images = prepared
-    train_on = torch.from_numpy(np.flatnonzero(~images.held_out))
+    config, plan, data, _ = prepared
+    train_on = torch.from_numpy(np.flatnonzero(~data.held_out))
     encoder = build_encoder(prepared, train_on, None)
     jepa = build_jepa(prepared, encoder, fabric)
-    optimiser = torch.optim.AdamW(parameter_groups(jepa, config.weight_decay), lr=plan.lr)
+    optimiser = torch.optim.AdamW(parameter_groups(jepa, config.weight_decay), lr=plan.choices.lr)
     model, optimiser = fabric.setup(jepa, optimiser)
     since = 0 if checkpoint is None else checkpoint.step
     if checkpoint is not None:
@@ -140,7 +140,7 @@ def replayed(
         sigreg=_finite(numbers.get("sigreg")),
         module=module[0] if module else None,
         backward=backward,
-        images=tuple(images.listing.names[i] for i in train_on[places].tolist()),
+        images=tuple(data.listing.names[i] for i in train_on[places].tolist()),
         weight_norms={n: x if math.isfinite(x) else -1.0 for n, x in ordered},
     )
 

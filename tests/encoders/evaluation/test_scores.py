@@ -15,10 +15,10 @@ from isojepa.encoders.evaluation.labelled import Labelled
 from isojepa.encoders.evaluation.results import Scores, read_scores, write_scores
 from isojepa.encoders.evaluation.scores import (
     evaluate_representations,
-    flat_pixels,
-    pixel_baselines,
+    raw_baselines,
     score_representation,
 )
+from isojepa.encoders.modalities.images.read import flat_pixels
 from isojepa.errors import UserError
 
 images, labels = load_digits(return_X_y=True)
@@ -120,7 +120,7 @@ def test_pixels_are_area_averages() -> None:
 def test_baselines() -> None:
     rng = np.random.default_rng(0)
     batch = rng.integers(0, 256, (300, 8, 8, 1)).astype(np.uint8)
-    features = pixel_baselines(batch[:200], batch[200:])
+    features = raw_baselines(flat_pixels(batch[:200]), flat_pixels(batch[200:]))
     np.testing.assert_allclose(features["pixels"][0], batch[:200].reshape(200, 64) / 255, rtol=1e-6)
     centred = features["pixels"][0] - features["pixels"][0].mean(0)
     singular_values = np.linalg.svd(centred, compute_uv=False)
@@ -128,4 +128,7 @@ def test_baselines() -> None:
         np.linalg.norm(features["pca"][0], axis=0), singular_values[:64], rtol=1e-3
     )
     assert features["pca"][1].shape == (100, 64)
-    assert pixel_baselines(batch[:20], batch[200:])["pca"][0].shape == (20, 19)
+    assert raw_baselines(flat_pixels(batch[:20]), flat_pixels(batch[200:]))["pca"][0].shape == (
+        20,
+        19,
+    )

@@ -19,12 +19,8 @@ from isojepa.encoders.export.export import ExportConfig
 from isojepa.encoders.export.formats import FOREIGN
 from isojepa.encoders.export.pictures import jpegs
 from isojepa.encoders.export.round_trip import LIMIT, difference, embed_here
-from isojepa.encoders.modalities.images.encoder import (
-    Encoder,
-    EncoderSpec,
-    export_encoder,
-    load_encoder,
-)
+from isojepa.encoders.modalities.images.encoder import Encoder, EncoderSpec
+from isojepa.encoders.modalities.stored import export_encoder, load_encoder
 from isojepa.encoders.pretrain import run as pretrain
 from isojepa.errors import UserError
 

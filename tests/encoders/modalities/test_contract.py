@@ -1,6 +1,6 @@
 """Every modality keeps the one contract: what it reads, views and embeds fits what is shared."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,44 +10,90 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
+from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.modalities.batches import training_batches
-from isojepa.encoders.modalities.images import modality as images
-from isojepa.encoders.modalities.images.encoder import EncoderSpec
-from isojepa.encoders.modalities.images.recipes import small
-from isojepa.encoders.modalities.modality import Batch, Dataset, Modality, Views
-from isojepa.encoders.sources.folder import list_folder
+from isojepa.encoders.modalities.modality import (
+    Batch,
+    Columns,
+    Dataset,
+    Modality,
+    Network,
+    Networks,
+    Reading,
+    Viewing,
+    Views,
+)
+from isojepa.encoders.modalities.registry import (
+    MODALITIES,
+    modality,
+    modality_of,
+    modality_of_encoder,
+)
+from isojepa.encoders.modalities.stored import export_encoder, load_encoder
+from isojepa.runs.typed import to_json
 
 
 class Example(NamedTuple):
     """A modality at work on a small source of two classes, one sample of which is held out."""
 
+    kind: Modality
     dataset: Dataset
     views: Callable[[Batch, int], Views]
-    network: nn.Module
+    network: Network
+    recipe: object
 
 
-def of_images(folder: Path, modality: Modality) -> Example:
+def image_files(folder: Path) -> tuple[Path, dict]:
     generator = np.random.default_rng(0)
     for i in range(9):
         place = folder / "ab"[i % 2]
         place.mkdir(exist_ok=True)
         pixels = generator.integers(0, 256, (20 + i, 24, 3), np.uint8)
         Image.fromarray(pixels).save(place / f"{i}.png")
-    dataset = modality.read(list_folder(folder), side=20, channels=3)
-    dataset = replace(dataset, held_out=np.arange(9) == 4)
-    mean, std = dataset.statistics(range(9))
-    spec = EncoderSpec(model="resnet_nano", image_size=16, channels=3, mean=mean, std=std, side=20)
-    recipe = replace(small(16, n_global=2, n_local=1), local_size=8)
-    views = partial(modality.views, recipe=recipe, spec=spec, seed=3, device=torch.device("cpu"))
-    return Example(dataset, views, modality.network(spec))
+    return folder, {"model": "resnet_nano", "image_size": 16, "local_size": 8}
 
 
-@pytest.fixture(scope="module", params=[(images, of_images)], ids=["images"])
+SOURCES = {"images": image_files}
+"""(folder) -> (what --data names, further settings)"""
+
+
+@pytest.fixture(scope="module", params=SOURCES)
 def example(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Example:
-    modality, make = request.param
-    return make(tmp_path_factory.mktemp("source"), modality)
+    folder = tmp_path_factory.mktemp("source")
+    data, settings = SOURCES[request.param](folder)
+    config = PretrainConfig(
+        data=data, out=folder / "run", global_views=2, local_views=1, **settings
+    )
+    kind = modality(request.param)
+    source = kind.read.find(data, None, (), Columns(), plainly)
+    choices, form = kind.read.choose(
+        config, source, None, gpu=False, backbone=None, tell=lambda _: None
+    )
+    dataset = replace(kind.read.read(source, form, plainly), held_out=np.arange(9) == 4)
+    spec = kind.network.spec(config, choices, dataset, dataset.statistics(range(9)))
+    recipe = kind.views.recipe(config, choices)
+    views = partial(kind.views.views, recipe=recipe, spec=spec, seed=3, device=torch.device("cpu"))
+    return Example(kind, dataset, views, kind.network.network(spec, None, pretrained=False), recipe)
+
+
+def plainly(items: Iterator, _total: int, _what: str) -> Iterator:
+    return items
+
+
+@pytest.mark.parametrize("name", MODALITIES)
+def test_a_modality_is_three_files_with_the_names_agreed_on(name: str) -> None:
+    assert name in SOURCES
+    kind = modality(name)
+    for part, protocol in ((kind.read, Reading), (kind.views, Viewing), (kind.network, Networks)):
+        wanted = {x for x in (*protocol.__annotations__, *vars(protocol)) if not x.startswith("_")}
+        assert wanted
+        assert wanted <= set(vars(part)), part.__name__
+
+
+def test_a_path_is_of_the_kind_that_it_looks_like(example: Example) -> None:
+    assert modality_of(example.dataset.listing.root) == example.kind
+    assert modality_of_encoder(example.network) == example.kind
 
 
 def test_a_dataset_has_length_labels_items_and_statistics(example: Example) -> None:
@@ -97,3 +143,31 @@ def test_a_network_reads_views_of_all_sizes_and_prepared_samples(example: Exampl
         embedding = network(x)
         assert embedding.shape == (4, network.embedding_dim)
         assert embedding.isfinite().all()
+
+
+def test_an_encoder_is_stored_and_loaded(example: Example, tmp_path: Path) -> None:
+    export_encoder(tmp_path, example.network)
+    loaded = load_encoder(tmp_path)
+    assert type(loaded) is type(example.network)
+    assert loaded.spec == example.network.spec
+    assert example.kind.read.form_of(loaded.spec) is not None
+    samples = example.dataset.read([3, 1])
+    expected = example.network.eval()(example.network.prepare(*samples))
+    assert torch.equal(loaded(loaded.prepare(*samples)), expected)
+    assert isinstance(example.kind.network.in_words(loaded.spec), str)
+
+
+def test_samples_as_numbers_and_as_pictures(example: Example, tmp_path: Path) -> None:
+    raw = example.kind.read.raw(example.dataset, np.array([0, 5, 2]))
+    assert raw.shape[0] == 3
+    assert np.isfinite(raw).all()
+    pictures = example.kind.read.pictures(example.dataset, torch.tensor([0, 5, 2]))
+    assert pictures.dtype == np.uint8
+    assert pictures.shape[0] == 3
+    assert pictures.shape[-1] in (1, 3)
+    assert max(pictures.shape[1:3]) <= 64
+    assert to_json(example.kind.read.recorded(example.dataset))
+    path = tmp_path / "views.png"
+    example.kind.views.write_preview(path, example.dataset, torch.arange(9), example.recipe, seed=0)
+    with Image.open(path) as image:
+        assert min(image.size) > 32

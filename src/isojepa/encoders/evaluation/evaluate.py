@@ -17,7 +17,7 @@ from isojepa.boundaries import shown, trying
 from isojepa.devices import Device, choose_device
 from isojepa.encoders.evaluation.features import embed
 from isojepa.encoders.evaluation.results import FewShot, Scores, write_scores
-from isojepa.encoders.evaluation.scores import Features, evaluate_representations, pixel_baselines
+from isojepa.encoders.evaluation.scores import Features, evaluate_representations, raw_baselines
 from isojepa.encoders.evaluation.split import (
     RunSplit,
     as_in_run,
@@ -25,15 +25,13 @@ from isojepa.encoders.evaluation.split import (
     repeated_tests,
     with_run_labels,
 )
-from isojepa.encoders.modalities.images.encoder import Encoder, load_encoder
-from isojepa.encoders.modalities.images.images import ImageSet, read_images
-from isojepa.encoders.modalities.images.parameters import centre_parameters
-from isojepa.encoders.modalities.images.rendering import render_views
-from isojepa.encoders.modalities.images.survey import warn_once
-from isojepa.encoders.sources.fingerprints import with_fingerprints
+from isojepa.encoders.modalities.modality import Columns, Dataset, Network
+from isojepa.encoders.modalities.registry import modality_of_encoder
+from isojepa.encoders.modalities.stored import load_encoder
 from isojepa.encoders.sources.folder import UNLABELLED, why_no_scores
 from isojepa.encoders.sources.held_out import HeldOut, read_held_out
-from isojepa.encoders.sources.inputs import Data, list_images, same
+from isojepa.encoders.sources.inputs import Data, same
+from isojepa.encoders.sources.notes import warn_once
 from isojepa.errors import UserError
 from isojepa.progress import bar, console, track
 from isojepa.randomness import epoch_order, seed_from
@@ -43,12 +41,7 @@ from isojepa.runs.tables import write_skipped
 
 log = logging.getLogger(__name__)
 UNTRAINED_SEED = 5  # the stream of the untrained encoder's weights
-NAMES = {
-    "encoder": "this encoder",
-    "untrained": "untrained",
-    "pca": "PCA of pixels",
-    "pixels": "pixels",
-}
+NAMES = {"encoder": "this encoder", "untrained": "untrained", "pca": "PCA", "pixels": "pixels"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,29 +75,28 @@ class EvaluateConfig:
 
 
 def read_for(
-    encoder: Encoder, data: Data, labels: Path | None, out: Path, leave_out: tuple[Path, ...] = ()
-) -> ImageSet:
-    """Images as the encoder needs them, with fingerprints of their contents.
+    encoder: Network, data: Data, labels: Path | None, out: Path, leave_out: tuple[Path, ...] = ()
+) -> Dataset:
+    """The samples of a source as the encoder needs them, with fingerprints of their contents.
 
     Args:
         out: file to be written, beside which the files that were skipped are listed.
-        leave_out: files and folders that are none of the images.
+        leave_out: files and folders that are none of the samples.
     """
-    spec = encoder.spec
-    listing = list_images(data, labels, (out, *leave_out))
-    images = read_images(
-        listing, side=spec.side, channels=spec.channels, bits=spec.bits, track=track
-    )
-    for note in (*listing.notes, *images.notes):
-        warn_once(listing.root, note)
-    images = replace(images, skipped=[*listing.unreachable, *images.skipped])
-    if images.skipped:
-        name, reason = images.skipped[0]
+    reading = modality_of_encoder(encoder).read
+    columns = getattr(encoder.spec, "columns", Columns())
+    source = reading.find(data, labels, (out, *leave_out), columns, track)
+    found: Dataset = reading.read(source, reading.form_of(encoder.spec), track)
+    for note in found.notes:
+        warn_once(found.listing.root, note)
+    found = replace(found, skipped=[*found.listing.unreachable, *found.skipped])
+    if found.skipped:
+        name, reason = found.skipped[0]
         example = f"for example '{shown(name)}': {shown(reason)}"
-        log.warning("%d files skipped, %s", len(images.skipped), example)
+        log.warning("%d files skipped, %s", len(found.skipped), example)
         with trying("the list of skipped files"):
-            log.warning("all are listed in %s", shown(write_skipped(out, images.skipped)))
-    return replace(images, listing=with_fingerprints(images.listing, track))
+            log.warning("all are listed in %s", shown(write_skipped(out, found.skipped)))
+    return found
 
 
 def run(config: EvaluateConfig) -> dict[str, Scores]:
@@ -136,7 +128,7 @@ def run(config: EvaluateConfig) -> dict[str, Scores]:
 
 
 def evaluate(
-    encoder: Encoder, images: ImageSet, *, max_images: int = 20_000, seed: int = 0
+    encoder: Network, images: Dataset, *, max_images: int = 20_000, seed: int = 0
 ) -> Iterator[tuple[str, Scores]]:
     """Yield (name, scores) for the encoder and each baseline, on the images held out.
 
@@ -160,19 +152,22 @@ def evaluate(
         if network is not None:
             x = embed(network, images, both, track=track).cpu().numpy()
             representations[name] = (x[: len(train)], x[len(train) :])
-    squares = _pictures(images, both)
-    representations |= pixel_baselines(squares[: len(train)], squares[len(train) :])
-    ordered = {name: representations[name] for name in NAMES if name in representations}
+    kind = modality_of_encoder(encoder)
+    plain = kind.read.raw(images, both)
+    raw = kind.read.WORDS.raw
+    representations |= raw_baselines(plain[: len(train)], plain[len(train) :], raw)
+    order = ("encoder", "untrained", "pca", raw)
+    ordered = {name: representations[name] for name in order if name in representations}
     y = images.labels
     with bar(len(ordered), "scoring") as advance:
         for name, scores in evaluate_representations(ordered, y[train], y[test], seed=seed):
-            advance(1, NAMES[name])
+            advance(1, NAMES.get(name, name))
             yield name, scores
 
 
 def split(
-    config: EvaluateConfig, images: ImageSet, made: RunSplit, record: HeldOut | None
-) -> ImageSet:
+    config: EvaluateConfig, images: Dataset, made: RunSplit, record: HeldOut | None
+) -> Dataset:
     """Mark the held-out images: as in the run, if these are its images, else by `holdout`."""
     share, seed = config.holdout, config.seed
     asked = config.data is not None
@@ -205,7 +200,7 @@ def print_scores(scores: dict[str, Scores]) -> None:
         probes = (row.linear, row.knn, row.kernel)
         cells = ["–" if x is None else f"{100 * x:.1f}" for x in probes]
         cells += [_few(row.shots.get(s)) for s in shots]
-        table.add_row(NAMES[name], *cells, style="bold" if name == "encoder" else "")
+        table.add_row(NAMES.get(name, name), *cells, style="bold" if name == "encoder" else "")
     console.print(table)
 
 
@@ -222,26 +217,17 @@ def _choose(indices: np.ndarray, most: int, seed: int) -> np.ndarray:
     return np.sort(indices[epoch_order(len(indices), seed=seed, epoch=0).numpy()[:most]])
 
 
-def _untrained(encoder: Encoder) -> Encoder | None:
+def _untrained(encoder: Network) -> Network | None:
     """The same network with its initial weights; a module passed from Python has no recipe."""
     if encoder.spec.model == "custom":
         return None
     torch.manual_seed(seed_from(0, UNTRAINED_SEED))
-    fresh = Encoder(encoder.spec).to(next(encoder.parameters()).device)
+    networks = modality_of_encoder(encoder).network
+    fresh: Network = networks.network(encoder.spec, None, pretrained=False)
+    fresh.to(next(encoder.parameters()).device)
     return fresh.eval()
 
 
-def _pictures(images: ImageSet, indices: np.ndarray) -> np.ndarray:
-    """The central squares at 32 px at most, (n, h, w, c) uint8, for the baselines on pixels."""
-    size = min(32, images.side)
-    parts = []
-    for part in torch.from_numpy(indices).split(512):
-        squares, aspects = images.read(part)
-        view = render_views(squares, centre_parameters(aspects), size)[0]
-        parts.append((view * 255).round().byte().permute(0, 2, 3, 1).numpy())
-    return np.concatenate(parts)
-
-
-def load_on(run: Path, device: torch.device) -> Encoder:
+def load_on(run: Path, device: torch.device) -> Network:
     """The run's encoder, in eval mode, on the device."""
     return load_encoder(run).to(device)

@@ -1,4 +1,4 @@
-"""A frozen encoder over images: one embedding per image."""
+"""A frozen encoder over samples: one embedding per sample."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -7,23 +7,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from isojepa.encoders.modalities.images.encoder import Encoder
-from isojepa.encoders.modalities.images.images import ImageSet
+from isojepa.encoders.modalities.modality import Dataset, Network
 
 
 @torch.no_grad()
 def embed(
-    encoder: Encoder,
-    images: ImageSet,
+    encoder: Network,
+    data: Dataset,
     indices: Sequence[int] | np.ndarray | Tensor,
     *,
     batch_size: int = 256,
     track: Callable[[Iterator, int, str], Iterator] = lambda items, _total, _what: items,
 ) -> Float[Tensor, "n d"]:
-    """Embed the central view of each image, in eval mode, on the encoder's device.
+    """Embed the one view that each sample is prepared as, in eval mode, on the encoder's device.
 
     Args:
-        indices: positions in `images`.
+        indices: positions in `data`.
         track: wraps the iterator over batches to show progress.
 
     Returns:
@@ -35,7 +34,7 @@ def embed(
     chosen = torch.as_tensor(indices)
     parts = []
     for part in track(iter(chosen.split(batch_size)), -(-len(chosen) // batch_size), "embedding"):
-        samples = (x.to(device, non_blocking=True) for x in images.read(part))
+        samples = (x.to(device, non_blocking=True) for x in data.read(part))
         parts.append(encoder(encoder.prepare(*samples)).float())
     encoder.train(training)
     return torch.cat(parts)

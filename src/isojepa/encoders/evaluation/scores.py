@@ -3,11 +3,8 @@
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from sklearn.decomposition import PCA
-from sklearn.utils import gen_batches
-from torch.nn.functional import adaptive_avg_pool2d
 
 from isojepa.encoders.evaluation.few_shot import few_shot
 from isojepa.encoders.evaluation.kernel import kernel_probe
@@ -52,25 +49,11 @@ def evaluate_representations(
 
 
 @half_the_cores()
-def pixel_baselines(
-    train_images: UInt8[np.ndarray, "n h w c"], test_images: UInt8[np.ndarray, "m h w c"]
+def raw_baselines(
+    train: Float[np.ndarray, "n d"], test: Float[np.ndarray, "m d"], name: str = "pixels"
 ) -> dict[str, Features]:
-    """What needs no learning: `pixels`, and `pca`, their first 64 principal components or fewer.
-
-    Images larger than 32 x 32 are first shrunk to that by area averaging.
-    """
-    train, test = flat_pixels(train_images), flat_pixels(test_images)
+    """What needs no learning: the samples as they are, by `name`, and `pca`, their first 64
+    principal components or fewer."""
     components = min(64, train.shape[1], train.shape[0] - 1)
     pca = PCA(components, random_state=0).fit(train)
-    return {"pixels": (train, test), "pca": (pca.transform(train), pca.transform(test))}
-
-
-def flat_pixels(images: UInt8[np.ndarray, "n h w c"], side: int = 32) -> Float[np.ndarray, "n d"]:
-    """Flattened pixels in [0, 1], of images shrunk to at most side x side by area averaging."""
-    height, width = images.shape[1:3]
-    blocks = []
-    for block in gen_batches(len(images), 256):
-        x = torch.from_numpy(images[block]).permute(0, 3, 1, 2).float() / 255
-        small = adaptive_avg_pool2d(x, (min(height, side), min(width, side)))
-        blocks.append(small.flatten(1).numpy())
-    return np.concatenate(blocks)
+    return {name: (train, test), "pca": (pca.transform(train), pca.transform(test))}

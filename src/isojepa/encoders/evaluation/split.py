@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from isojepa.boundaries import shown
-from isojepa.encoders.modalities.images.images import ImageSet
+from isojepa.encoders.modalities.modality import Dataset
 from isojepa.encoders.sources.folder import UNLABELLED, hold_out, indexed
 from isojepa.encoders.sources.held_out import HeldOut, Recognised, recognise
 from isojepa.encoders.sources.inputs import Data, as_sources, is_there
@@ -57,8 +57,8 @@ class RunSplit:
 
 
 def as_in_run(
-    images: ImageSet, record: HeldOut, *, asked: bool, holdout: float, seed: int
-) -> ImageSet:
+    images: Dataset, record: HeldOut, *, asked: bool, holdout: float, seed: int
+) -> Dataset:
     """Mark the held-out images by the run's record.
 
     The run's own images, known by their contents wherever they lie, are learnt from or tested on
@@ -119,7 +119,7 @@ def is_own(found: Recognised, record: HeldOut) -> bool:
     return known > 0 and (2 * known >= len(found.places) or 2 * known >= len(record.names))
 
 
-def with_run_labels(images: ImageSet, record: HeldOut) -> ImageSet:
+def with_run_labels(images: Dataset, record: HeldOut) -> Dataset:
     """Give the run's own images the labels of its record, where its table is not at hand."""
     found = recognise(record, images.listing)
     if not is_own(found, record):
@@ -131,7 +131,7 @@ def with_run_labels(images: ImageSet, record: HeldOut) -> ImageSet:
     return replace(images, listing=listing)
 
 
-def repeated_tests(images: ImageSet, record: HeldOut | None) -> int:
+def repeated_tests(images: Dataset, record: HeldOut | None) -> int:
     """Labelled held-out images that are, byte for byte, images learnt from or trained on."""
     prints = images.listing.prints
     if prints is None or images.labels is None:
@@ -144,8 +144,8 @@ def repeated_tests(images: ImageSet, record: HeldOut | None) -> int:
 
 
 def as_recomputed(
-    images: ImageSet, made: RunSplit, *, own: bool, holdout: float, seed: int
-) -> ImageSet:
+    images: Dataset, made: RunSplit, *, own: bool, holdout: float, seed: int
+) -> Dataset:
     """Mark the held-out images for a run that did not record them, from names, seed and share.
 
     Args:
@@ -169,8 +169,8 @@ def as_recomputed(
 
 
 def _another(
-    images: ImageSet, trained_on: np.ndarray, held_out: np.ndarray, holdout: float, seed: int
-) -> ImageSet:
+    images: Dataset, trained_on: np.ndarray, held_out: np.ndarray, holdout: float, seed: int
+) -> Dataset:
     held = hold_out(images.listing, holdout, seed)
     held = (held | held_out) & ~trained_on
     if trained_on.any():
@@ -183,14 +183,14 @@ def _another(
     return replace(images, held_out=held)
 
 
-def _unheld(images: ImageSet, holdout: float, seed: int) -> ImageSet:
+def _unheld(images: Dataset, holdout: float, seed: int) -> Dataset:
     images = replace(images, held_out=hold_out(images.listing, holdout, seed))
     if images.held_out.any():
         log.warning("the encoder has seen the held-out images, though not their labels")
     return images
 
 
-def _without_labels(images: ImageSet, which: np.ndarray) -> ImageSet:
+def _without_labels(images: Dataset, which: np.ndarray) -> Dataset:
     if images.labels is None:
         return images
     labels = np.where(which, UNLABELLED, images.labels)

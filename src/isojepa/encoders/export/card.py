@@ -99,7 +99,7 @@ def _data(record: RunRecord, run: Path) -> Iterator[str]:
     if data.classes is not None:
         names = ", ".join(data.classes[:12]) + (", ..." if len(data.classes) > 12 else "")
         rows.append((f"{len(data.classes)} classes, for scores alone", names))
-    rows.append(("channels", str(data.channels)))
+    rows.append(("channels", str(data.form.get("channels", "?"))))
     yield _table(("", ""), rows)
 
 

@@ -16,7 +16,9 @@ from isojepa.encoders.export.pictures import jpegs
 from isojepa.encoders.export.push import check_repository, push
 from isojepa.encoders.export.round_trip import LIMIT, difference, embed_here, round_trip
 from isojepa.encoders.export.timm_names import timm_config, timm_transform
-from isojepa.encoders.modalities.images.encoder import Encoder, load_encoder
+from isojepa.encoders.modalities.images.encoder import Encoder
+from isojepa.encoders.modalities.registry import modality_of_encoder
+from isojepa.encoders.modalities.stored import load_encoder
 from isojepa.errors import UserError
 from isojepa.files import Json
 from isojepa.progress import console
@@ -66,6 +68,13 @@ def run(config: ExportConfig, backbone: nn.Module | None = None) -> Path:
             what was written differs from the encoder by more than 1e-4.
     """
     encoder = load_encoder(config.run, backbone)
+    if not isinstance(encoder, Encoder):
+        kind = modality_of_encoder(encoder)
+        raise UserError(
+            f"{shown(config.run)}: an encoder of {kind.read.WORDS.many}: --format has none for it "
+            "yet; its folder encoder/ is weights in safetensors and settings in JSON, which "
+            "isojepa.load_encoder reads"
+        )
     out = config.out or config.run / f"export-{config.format}"
     _check_place(out, overwrite=config.overwrite)
     home = _home(config.run)

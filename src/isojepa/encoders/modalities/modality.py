@@ -1,20 +1,30 @@
 """What a kind of data brings along: how it is read, viewed and embedded.
 
-A modality is one folder here whose module `modality` has the three functions of `Modality`. The
-objective, the projector, the loop, probes, scores and reports know no modality: they see a
-`Dataset`, a `Batch` of it, `Views` of that, and the embeddings of these.
+A modality is one folder here with three files, `read`, `views` and `network`, that have the names
+listed in `Reading`, `Viewing` and `Networks`. The objective, the projector, the loop, probes,
+scores and reports know no modality: they see a `Dataset`, a `Batch` of it, `Views` of that, and
+the embeddings of these. `docs/howto/modality.md` walks through adding one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
+from pathlib import Path
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64
+import torch
+from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor, nn
+
+from isojepa.encoders.config import PretrainConfig
+from isojepa.encoders.sources.folder import Listing
+from isojepa.encoders.sources.inputs import Data
+from isojepa.runs.record import RunRecord
 
 Samples = TypeVar("Samples", bound=tuple, covariant=True)
 """What samples are as tensors: a NamedTuple, the samples on the first axis of each field."""
+Track = Callable[[Iterator, int, str], Iterator]
+"""Wraps an iterator over so many things to show progress."""
 
 
 class Statistics(NamedTuple):
@@ -26,9 +36,15 @@ class Statistics(NamedTuple):
 
 @runtime_checkable
 class Dataset(Protocol[Samples]):
-    """The samples of one source, in an order that stays."""
+    """The samples of one source, in an order that stays: a frozen dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def __len__(self) -> int: ...
+
+    @property
+    def listing(self) -> Listing:
+        """Names, labels and fingerprints of the samples."""
 
     @property
     def labels(self) -> Int64[np.ndarray, " n"] | None:
@@ -37,6 +53,14 @@ class Dataset(Protocol[Samples]):
     @property
     def held_out(self) -> Bool[np.ndarray, " n"]:
         """True for the samples that are kept out of training."""
+
+    @property
+    def skipped(self) -> list[tuple[str, str]]:
+        """(name, reason) of what holds no usable sample."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What may surprise about the source as a whole, a line each."""
 
     def read(self, indices: Sequence[int] | Tensor) -> Samples:
         """The samples at the given positions, on the CPU, before any view is made.
@@ -70,22 +94,161 @@ class Views(NamedTuple):
     """Local views, of another size; None without any."""
 
 
+class Network(nn.Module):
+    """An encoder: views, or prepared samples, in; one embedding per sample out."""
+
+    embedding_dim: int
+    spec: Any
+    """A dataclass that holds all that is needed to rebuild it, its weights apart. It has `model`,
+    which is "custom" for a module passed from Python."""
+    prepare: Callable[..., Tensor]
+    """The fields of samples, on the network's device -> the one view they are embedded by."""
+
+
+class Words(NamedTuple):
+    """What samples are called."""
+
+    one: str
+    many: str
+    short: str
+    """For the bar."""
+    raw: str
+    """What `raw` gives: the key and the name of that baseline."""
+
+
+class Columns(NamedTuple):
+    """Which columns of a table hold what; None where that is to be found out."""
+
+    id: str | None = None
+    time: str | None = None
+    label: str | None = None
+
+
+class Source(NamedTuple):
+    """What lies at a path, before it is settled how it is read."""
+
+    listing: Listing
+    """With fingerprints. Samples may be left out or reordered before they are read."""
+    contents: Any = None
+    """What was read on the way, for `read` to look the listing's names up in."""
+
+
 @runtime_checkable
-class Modality(Protocol):
-    """A kind of data. Settings beyond those named are its own, keyword-only, and bound by the
-    product: `partial(modality.views, recipe=..., seed=...)` is what the loop calls.
+class Choices(Protocol):
+    """The settings that depend on the kind of data: a NamedTuple, its names those of the fields of
+    `PretrainConfig` that may be left open. Those below are in each; others are the modality's own.
     """
 
     @property
-    def read(self) -> Callable[..., Dataset]:
-        """(source) -> the data set; unreadable samples are left out and named."""
-
+    def model(self) -> str: ...
     @property
-    def views(self) -> Callable[..., Views]:
-        """(batch, step) -> random views, a function of the seed, the step and the samples'
-        positions in the global batch: the same on any number of ranks and after any resume."""
-
+    def recipe(self) -> str: ...
     @property
-    def network(self) -> Callable[..., nn.Module]:
-        """(spec) -> the encoder: `forward`, one of the views' sizes -> (n, d); `prepare`, the
-        fields of samples -> the one view they are embedded by; `embedding_dim`, d."""
+    def global_views(self) -> int: ...
+    @property
+    def local_views(self) -> int: ...
+    @property
+    def projector_hidden(self) -> int: ...
+    @property
+    def lr(self) -> float: ...
+    def _asdict(self) -> dict[str, Any]: ...
+    def _replace(self, **changes: Any) -> "Choices": ...
+
+
+class Reading(Protocol):
+    """What `read.py` of a modality has. A form is a modality's own record of how samples are read,
+    such as a size or the order of columns: the same for all that one encoder sees.
+    """
+
+    WORDS: Words
+
+    def recognises(self, path: Path) -> bool:
+        """Whether a path is likely to hold samples of this kind; at a glance."""
+
+    def find(
+        self,
+        data: Data,
+        labels: Path | None,
+        leave_out: Sequence[Path],
+        columns: Columns,
+        track: Track,
+    ) -> Source:
+        """What lies at the path; raises UserError where nothing does."""
+
+    def choose(
+        self,
+        config: PretrainConfig,
+        source: Source,
+        stored: RunRecord | None,
+        *,
+        gpu: bool,
+        backbone: nn.Module | None,
+        tell: Callable[[str], object],
+    ) -> tuple[Choices, Any]:
+        """Settle what the data and the machine decide: the choices, and the form.
+
+        Args:
+            stored: the record of the run that is gone on with, whose form stays.
+            backbone: a module to train in place of a named one.
+            tell: gets a line for each setting that is not what the data alone would give.
+        """
+
+    def form_of(self, spec: Any) -> Any:
+        """How to read for a trained encoder."""
+
+    def read(self, source: Source, form: Any, track: Track) -> Dataset:
+        """The data set; samples that cannot be used are left out and named."""
+
+    def recorded(self, data: Any) -> dict[str, Any]:
+        """The form as plain JSON values, for the run's record."""
+
+    def raw(self, data: Any, indices: np.ndarray) -> Float[np.ndarray, "n d"]:
+        """Samples as plain numbers, for the baselines that learn nothing."""
+
+    def pictures(self, data: Any, indices: Tensor) -> UInt8[np.ndarray, "n h w c"]:
+        """A small picture of each sample, for the report."""
+
+
+class Viewing(Protocol):
+    """What `views.py` of a modality has."""
+
+    def recipe(self, config: PretrainConfig, choices: Any) -> Any:
+        """What varies between the views of a sample."""
+
+    def views(
+        self, batch: Batch, step: int, *, recipe: Any, spec: Any, seed: int, device: torch.device
+    ) -> Views:
+        """Random views, a function of the seed, the step and the samples' positions in the global
+        batch: the same on any number of ranks and after any resume."""
+
+    def write_preview(
+        self, path: Path, data: Any, indices: Tensor, recipe: Any, *, seed: int
+    ) -> None:
+        """Write a PNG of some samples and their views."""
+
+
+class Networks(Protocol):
+    """What `network.py` of a modality has."""
+
+    Spec: type
+
+    def check(self, config: PretrainConfig, *, pretrained: bool) -> None:
+        """Raise UserError for a model that does not exist, before anything is read."""
+
+    def spec(self, config: PretrainConfig, choices: Any, data: Any, statistics: Statistics) -> Any:
+        """What to build for these data."""
+
+    def network(self, spec: Any, backbone: nn.Module | None, *, pretrained: bool) -> Network:
+        """The encoder with initial weights drawn from torch's generator."""
+
+    def in_words(self, spec: Any) -> str:
+        """The network and what it reads, in a phrase."""
+
+
+class Modality(NamedTuple):
+    """A kind of data."""
+
+    name: str
+    read: Any  # Reading; modules are matched to protocols where they are loaded
+    views: Any
+    network: Any

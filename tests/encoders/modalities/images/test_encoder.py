@@ -14,9 +14,10 @@ from torch import nn
 from isojepa import load_encoder
 from isojepa.encoders.evaluation.features import embed
 from isojepa.encoders.jepa import JEPA
-from isojepa.encoders.modalities.images.encoder import Encoder, EncoderSpec, export_encoder
+from isojepa.encoders.modalities.images.encoder import Encoder, EncoderSpec
 from isojepa.encoders.modalities.images.images import read_images
 from isojepa.encoders.modalities.modality import Views
+from isojepa.encoders.modalities.stored import export_encoder
 from isojepa.encoders.sources.folder import list_folder
 from isojepa.errors import UserError
 

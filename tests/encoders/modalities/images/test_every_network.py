@@ -17,8 +17,8 @@ from PIL import Image
 
 from isojepa.encoders import pretrain
 from isojepa.encoders.config import PretrainConfig
-from isojepa.encoders.modalities.images.encoder import load_encoder
 from isojepa.encoders.modalities.images.sizes import reader
+from isojepa.encoders.modalities.stored import load_encoder
 from isojepa.errors import UserError
 
 LARGEST = 150e6  # weights of networks that are trained; of larger ones only the shapes are tried

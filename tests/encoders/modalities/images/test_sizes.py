@@ -11,21 +11,19 @@ import torch
 from torch import nn
 
 from isojepa.encoders.config import PretrainConfig
+from isojepa.encoders.modalities.images.choices import ImageChoices, choose_sizes, local_size_before
 from isojepa.encoders.modalities.images.encoder import Encoder
 from isojepa.encoders.modalities.images.images import Headers
 from isojepa.encoders.modalities.images.recipes import photo
 from isojepa.encoders.modalities.images.sizes import Reader, reader
-from isojepa.encoders.plan import PretrainPlan, local_size_before, settle, view_recipe
+from isojepa.encoders.modalities.images.views import recipe as view_recipe
 from isojepa.errors import UserError
 
 CONFIG = PretrainConfig(data=Path("photos"), out=Path("run"))
 
 
-def plan(side: int, gpu: bool = True, backbone: nn.Module | None = None, **said) -> PretrainPlan:
-    return settle(
-        replace(CONFIG, **said), Headers(side, 3), n_train=99, labelled=False, gpu=gpu,
-        backbone=backbone,
-    )  # fmt: skip
+def plan(side: int, gpu: bool = True, backbone: nn.Module | None = None, **said) -> ImageChoices:
+    return choose_sizes(replace(CONFIG, **said), Headers(side, 3), gpu=gpu, backbone=backbone)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +54,7 @@ def test_rounded_sizes_cost_what_was_meant() -> None:
 def test_one_size_only_has_no_local_views_unless_asked(model: str) -> None:
     told: list[str] = []
     config = replace(CONFIG, model=model)
-    settled = settle(config, Headers(96, 3), n_train=9, labelled=False, gpu=True, tell=told.append)
+    settled = choose_sizes(config, Headers(96, 3), gpu=True, tell=told.append)
     assert (settled.global_views, settled.local_views) == (4, 0)
     if "vit" in model:  # of other networks local views are not the default
         assert "no local views" in told[0]
@@ -91,7 +89,7 @@ def test_a_local_size_asked_for_is_never_changed() -> None:
 def test_networks_of_one_size_get_it() -> None:
     told: list[str] = []
     config = replace(CONFIG, model="levit_128s")
-    settled = settle(config, Headers(60, 3), n_train=9, labelled=False, gpu=False, tell=told.append)
+    settled = choose_sizes(config, Headers(60, 3), gpu=False, tell=told.append)
     assert settled.image_size % 16 == 0
     assert told == [] or str(settled.image_size) in told[0]
 

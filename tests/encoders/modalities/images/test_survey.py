@@ -11,8 +11,8 @@ from PIL import Image
 from isojepa import machine
 from isojepa.encoders.modalities.images import images as reading
 from isojepa.encoders.modalities.images.images import read_headers, read_images
-from isojepa.encoders.modalities.images.survey import warn_once
 from isojepa.encoders.sources.folder import list_folder
+from isojepa.encoders.sources.notes import warn_once
 from isojepa.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pytest takes ours off

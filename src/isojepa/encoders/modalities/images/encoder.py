@@ -1,27 +1,22 @@
 """Encoder: a timm backbone, or anyone's module, with the preprocessing it was trained for."""
 
-import json
 import logging
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from PIL import Image
-from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from isojepa.backbones.micro import MICRO_NAMES, SMALL_IMAGE, keep_resolution
 from isojepa.backbones.networks import architecture_of, build_network, output_of, refused
-from isojepa.boundaries import reason, writing
-from isojepa.encoders.modalities.images.views import centre_view
+from isojepa.boundaries import reason
+from isojepa.encoders.modalities.images.normalised import centre_view
+from isojepa.encoders.modalities.modality import Network
 from isojepa.errors import UserError
-from isojepa.files import write_atomically
 from isojepa.pixels.square import to_square
-from isojepa.runs.checkpoints import contiguous
-from isojepa.runs.typed import read_result
 
 log = logging.getLogger(__name__)
 Stem = Literal["auto", "own", "small"]
@@ -55,7 +50,7 @@ class EncoderSpec:
     auto: the former where timm's network hands out its class tokens. Settled when it is built."""
 
 
-class Encoder(nn.Module):
+class Encoder(Network):
     """Images in, one embedding per image out.
 
     The embedding of a vision transformer with a class token is that token after the last two
@@ -138,40 +133,6 @@ class Encoder(nn.Module):
         if len(shape) != 2:
             raise UserError(f"the backbone must return (n, d) embeddings, not {tuple(shape)}")
         return shape[1]
-
-
-def load_encoder(path: str | Path, backbone: nn.Module | None = None) -> Encoder:
-    """Load a trained encoder, in eval mode, on the CPU.
-
-    Args:
-        path: a run folder, its `encoder` folder, or a copy of the latter.
-        backbone: the module that was trained, if it was passed from Python rather than named.
-
-    Raises:
-        UserError: if there is no encoder, or its files are damaged.
-    """
-    folder = Path(path)
-    if (folder / "encoder" / "config.json").is_file():
-        folder = folder / "encoder"
-    if not (folder / "config.json").is_file() or not (folder / "model.safetensors").is_file():
-        raise UserError(f"{path}: no trained encoder here (encoder/config.json is missing)")
-    spec = read_result(EncoderSpec, folder / "config.json")
-    if spec.model == "custom" and backbone is None:
-        raise UserError(f"{path}: trained from a module of your own; pass it as backbone=...")
-    encoder = Encoder(spec, backbone)
-    try:
-        encoder.load_state_dict(load((folder / "model.safetensors").read_bytes()))
-    except Exception as error:  # safetensors raises its own, undocumented, exception type
-        raise UserError(f"{folder / 'model.safetensors'}: damaged ({error})") from error
-    return encoder.eval()
-
-
-def export_encoder(folder: Path, encoder: Encoder) -> None:
-    """Write the encoder so that `load_encoder(folder)` rebuilds it."""
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "model.safetensors", save(contiguous(encoder.state_dict())))
-    write_atomically(folder / "config.json", json.dumps(asdict(encoder.spec), indent=2))
 
 
 def class_tokens(backbone: nn.Module, images: Tensor) -> Float[Tensor, "n d"]:

@@ -1,25 +1,13 @@
 """What the images of a folder are like, taken together: said aloud where it may surprise."""
 
-import logging
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from isojepa.boundaries import shown
 from isojepa.pixels.deep import DEEPEST, depth
 from isojepa.pixels.square import Square
 
-log = logging.getLogger(__name__)
-_warned: set[tuple[Path, str]] = set()
 DARK = 16  # deep pixels below a 16th of white keep four of eight bits
-
-
-def warn_once(root: Path, note: str) -> None:
-    """Warn of something about a folder, once per process: scores read again what was trained on."""
-    what = (root.resolve(), note)
-    if what not in _warned:
-        _warned.add(what)
-        log.warning("%s", note)
 
 
 class Kind(NamedTuple):

@@ -1,47 +1,42 @@
-"""The views of a batch of images, normalised as the network reads them."""
+"""Images' views: what varies between them, how they are made, and a picture of some."""
+
+from dataclasses import replace
 
 import torch
-from jaxtyping import Float, UInt8
-from torch import Tensor
 
-from isojepa.encoders.modalities.images.parameters import ViewParameters, centre_parameters
-from isojepa.encoders.modalities.images.recipes import ViewRecipe
-from isojepa.encoders.modalities.images.rendering import Effects, render_views
-from isojepa.encoders.modalities.modality import Views
+from isojepa.encoders.config import PretrainConfig
+from isojepa.encoders.modalities.images.choices import ImageChoices
+from isojepa.encoders.modalities.images.encoder import EncoderSpec
+from isojepa.encoders.modalities.images.images import Squares
+from isojepa.encoders.modalities.images.normalised import make_views
+from isojepa.encoders.modalities.images.parameters import draw_parameters
+from isojepa.encoders.modalities.images.preview import write_preview
+from isojepa.encoders.modalities.images.recipes import RECIPES, ViewRecipe
+from isojepa.encoders.modalities.modality import Batch, Views
+
+__all__ = ["recipe", "views", "write_preview"]
 
 
-def make_views(
-    images: UInt8[Tensor, "n c s s"],
-    parameters: ViewParameters,
+def recipe(config: PretrainConfig, choices: ImageChoices) -> ViewRecipe:
+    """The recipe that was chosen, with the configuration's own changes."""
+    named = RECIPES[choices.recipe](choices.image_size, choices.global_views, choices.local_views)
+    named = replace(named, local_size=choices.local_size)
+    return replace(named, global_scale=config.global_scale) if config.global_scale else named
+
+
+def views(
+    batch: Batch[Squares],
+    step: int,
+    *,
     recipe: ViewRecipe,
-    mean: list[float],
-    std: list[float],
+    spec: EncoderSpec,
+    seed: int,
+    device: torch.device,
 ) -> Views:
-    """Render the recipe's global and local views and normalise them per channel."""
-    large = ViewParameters(*(x[: recipe.n_global] for x in parameters))
-    views = [normalise(render_views(images, large, recipe.global_size), mean, std)]
-    if not recipe.n_local:
-        return Views(views[0], None)
-    local = ViewParameters(*(x[recipe.n_global :] for x in parameters))
-    return Views(views[0], normalise(render_views(images, local, recipe.local_size), mean, std))
-
-
-def centre_view(
-    images: UInt8[Tensor, "n c s s"],
-    aspects: Float[Tensor, " n"],
-    size: int,
-    mean: list[float],
-    std: list[float],
-) -> Float[Tensor, "n c h w"]:
-    """The normalised evaluation view of each image."""
-    plain = Effects(blur=False, warp=False, solarise=False)  # no look at values: it can be exported
-    return normalise(render_views(images, centre_parameters(aspects), size, plain), mean, std)[0]
-
-
-def normalise(
-    x: Float[Tensor, "... c h w"], mean: list[float], std: list[float]
-) -> Float[Tensor, "... c h w"]:
-    """Subtract the mean and divide by the standard deviation of each channel."""
-    shift = torch.tensor(mean, dtype=x.dtype)[:, None, None].to(x.device, non_blocking=True)
-    scale = torch.tensor(std, dtype=x.dtype)[:, None, None].to(x.device, non_blocking=True)
-    return (x - shift) / scale
+    """Random views of a batch, a function of the seed, the step and places in the global batch."""
+    squares, aspects = batch.samples
+    parameters = draw_parameters(
+        recipe, aspects, seed=seed, step=step, first=batch.first, total=batch.total
+    )
+    squares = squares.to(device, non_blocking=True)
+    return make_views(squares, parameters, recipe, spec.mean, spec.std)

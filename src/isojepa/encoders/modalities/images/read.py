@@ -1,0 +1,134 @@
+"""Images' reading: the files of a folder, and how one encoder sees them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from sklearn.utils import gen_batches
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
+
+from isojepa.backbones.networks import check_network
+from isojepa.encoders.config import PretrainConfig
+from isojepa.encoders.modalities.images.choices import ImageChoices, choose_sizes, local_size_before
+from isojepa.encoders.modalities.images.encoder import EncoderSpec
+from isojepa.encoders.modalities.images.images import ImageSet, read_headers, read_images
+from isojepa.encoders.modalities.images.parameters import centre_parameters
+from isojepa.encoders.modalities.images.rendering import render_views
+from isojepa.encoders.modalities.modality import Columns, Source, Track, Words
+from isojepa.encoders.sources.fingerprints import with_fingerprints
+from isojepa.encoders.sources.inputs import Data, list_images
+from isojepa.encoders.sources.notes import warn_once
+from isojepa.runs.record import CONFIG, RunRecord
+from isojepa.runs.typed import from_json
+
+WORDS = Words("image", "images", "img", "pixels")
+THUMBNAIL = 48
+BASELINE = 32  # side of the images whose pixels are a baseline
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """How images are read for one encoder."""
+
+    side: int
+    """Of the squares to which they are resized, in pixels."""
+    channels: int
+    bits: int | None = 16
+    """Depth that is scaled to 8; None for the fewest that hold all values."""
+
+
+def recognises(path: Path) -> bool:
+    """Any folder: it is asked for last."""
+    return path.is_dir()
+
+
+def find(
+    data: Data, labels: Path | None, leave_out: Sequence[Path], _columns: Columns, track: Track
+) -> Source:
+    """The images below a folder, with the fingerprints of their files."""
+    listing = list_images(data, labels, leave_out)
+    for note in listing.notes:
+        warn_once(listing.root, note)
+    return Source(with_fingerprints(listing, track))
+
+
+def choose(
+    config: PretrainConfig,
+    source: Source,
+    stored: RunRecord | None,
+    *,
+    gpu: bool,
+    backbone: nn.Module | None,
+    tell: Callable[[str], object],
+) -> tuple[ImageChoices, Form]:
+    """Settle sizes, network and views from the files' headers.
+
+    Squares are a quarter larger than the views; a run that is gone on with has its own.
+    """
+    headers = read_headers(source.listing)
+    if stored is not None and "local_size" not in stored.config:
+        config = replace(config, local_size=local_size_before(config))
+    choices = choose_sizes(config, headers, gpu=gpu, backbone=backbone, tell=tell)
+    if backbone is None and config.pretrained and config.model is None:
+        check_network(choices.model, pretrained=True)
+    if stored is not None:
+        form = from_json(Form, stored.data, config.out / CONFIG)
+        return choices, replace(form, channels=choices.channels)
+    side = min(round(1.25 * choices.image_size), max(8, headers.short_side))
+    return choices, Form(side=side, channels=choices.channels, bits=None)
+
+
+def form_of(spec: EncoderSpec) -> Form:
+    """How a trained encoder's images are read."""
+    return Form(side=spec.side, channels=spec.channels, bits=spec.bits)
+
+
+def read(source: Source, form: Form, track: Track) -> ImageSet:
+    """Decode the files."""
+    return read_images(
+        source.listing, side=form.side, channels=form.channels, bits=form.bits, track=track
+    )
+
+
+def recorded(data: ImageSet) -> dict[str, Any]:
+    """The form, with the depth that was found."""
+    return {"side": data.side, "channels": data.channels, "bits": data.bits}
+
+
+def raw(data: ImageSet, indices: np.ndarray) -> Float[np.ndarray, "n d"]:
+    """Pixels in [0, 1] of the central squares, at 32 x 32 at most."""
+    return flat_pixels(_squares(data, torch.from_numpy(indices), min(BASELINE, data.side), 512))
+
+
+def pictures(data: ImageSet, indices: Tensor) -> UInt8[np.ndarray, "n h w c"]:
+    """The central square of each image, at most 48 pixels a side."""
+    return _squares(data, indices, min(THUMBNAIL, data.side), 256)
+
+
+def _squares(
+    data: ImageSet, indices: Tensor, size: int, at_a_time: int
+) -> UInt8[np.ndarray, "n h w c"]:
+    parts = []
+    for part in indices.split(at_a_time):
+        squares, aspects = data.read(part)
+        views = render_views(squares, centre_parameters(aspects), size)[0]
+        parts.append((views * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy())
+    return np.concatenate(parts)
+
+
+def flat_pixels(
+    images: UInt8[np.ndarray, "n h w c"], side: int = BASELINE
+) -> Float[np.ndarray, "n d"]:
+    """Flattened pixels in [0, 1], of images shrunk to at most side x side by area averaging."""
+    height, width = images.shape[1:3]
+    blocks = []
+    for block in gen_batches(len(images), 256):
+        x = torch.from_numpy(images[block]).permute(0, 3, 1, 2).float() / 255
+        small = adaptive_avg_pool2d(x, (min(height, side), min(width, side)))
+        blocks.append(small.flatten(1).numpy())
+    return np.concatenate(blocks)

@@ -1,0 +1,32 @@
+"""Which modalities there are, and which of them a path or an encoder is of."""
+
+from functools import cache
+from importlib import import_module
+
+from isojepa.encoders.modalities.modality import Modality, Network
+from isojepa.encoders.sources.inputs import Data, as_sources
+
+MODALITIES = ("images",)
+"""The folders beside this file, in the order in which a path is tried on them."""
+FIRST = "images"
+"""That of runs and encoders that do not say which, and of a path that none recognises."""
+
+
+@cache
+def modality(name: str) -> Modality:
+    """A modality by its name; only then are its files imported."""
+    home = f"{__package__}.{name}"
+    parts = (import_module(f"{home}.{part}") for part in ("read", "views", "network"))
+    return Modality(name, *parts)
+
+
+def modality_of(data: Data) -> Modality:
+    """The kind of data that a path, or the first of several, is likely to hold."""
+    path = as_sources(data)[0]
+    kinds = (modality(name) for name in MODALITIES)
+    return next((kind for kind in kinds if kind.read.recognises(path)), modality(FIRST))
+
+
+def modality_of_encoder(encoder: Network) -> Modality:
+    """The kind of data that an encoder was made for."""
+    return modality(getattr(encoder.spec, "modality", FIRST))

@@ -1,0 +1,55 @@
+"""A trained encoder in a folder: what rebuilds it, and its weights."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from safetensors.torch import load, save
+from torch import nn
+
+from isojepa.boundaries import shown, writing
+from isojepa.encoders.modalities.modality import Network
+from isojepa.encoders.modalities.registry import FIRST, MODALITIES, modality
+from isojepa.errors import UserError
+from isojepa.files import write_atomically
+from isojepa.runs.checkpoints import contiguous
+from isojepa.runs.typed import from_json, read_json
+
+
+def load_encoder(path: str | Path, backbone: nn.Module | None = None) -> Network:
+    """Load a trained encoder, in eval mode, on the CPU.
+
+    Args:
+        path: a run folder, its `encoder` folder, or a copy of the latter.
+        backbone: the module that was trained, if it was passed from Python rather than named.
+
+    Raises:
+        UserError: if there is no encoder, or its files are damaged.
+    """
+    folder = Path(path)
+    if (folder / "encoder" / "config.json").is_file():
+        folder = folder / "encoder"
+    if not (folder / "config.json").is_file() or not (folder / "model.safetensors").is_file():
+        raise UserError(f"{path}: no trained encoder here (encoder/config.json is missing)")
+    content = read_json(folder / "config.json")
+    name = content.get("modality", FIRST) if isinstance(content, dict) else FIRST
+    if name not in MODALITIES:
+        raise UserError(f"{shown(folder / 'config.json')}: damaged (modality is {name!r})")
+    kind = modality(name)
+    spec = from_json(kind.network.Spec, content, folder / "config.json")
+    if spec.model == "custom" and backbone is None:
+        raise UserError(f"{path}: trained from a module of your own; pass it as backbone=...")
+    encoder: Network = kind.network.network(spec, backbone, pretrained=False)
+    try:
+        encoder.load_state_dict(load((folder / "model.safetensors").read_bytes()))
+    except Exception as error:  # safetensors raises its own, undocumented, exception type
+        raise UserError(f"{folder / 'model.safetensors'}: damaged ({error})") from error
+    return encoder.eval()
+
+
+def export_encoder(folder: Path, encoder: Network) -> None:
+    """Write the encoder so that `load_encoder(folder)` rebuilds it."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "model.safetensors", save(contiguous(encoder.state_dict())))
+    write_atomically(folder / "config.json", json.dumps(asdict(encoder.spec), indent=2))
