@@ -73,7 +73,7 @@ def test_what_is_said_is_kept() -> None:
 
 def test_json_round_trip_for_resuming() -> None:
     asked = replace(CONFIG, lambd=0.02, global_scale=(0.2, 0.9))
-    stored = as_json(asked, plan(32).settled())
+    stored = as_json(asked, plan(32, lambd=0.02).settled())
     merged = merge_for_resume(replace(CONFIG, resume=True, device="cpu"), stored)
     assert merged.lambd == 0.02
     assert merged.steps == plan(32).steps
@@ -108,3 +108,11 @@ def test_values_out_of_range_are_named(wrong: dict) -> None:
     name = next(iter(wrong)).replace("_", "-")
     with pytest.raises(UserError, match=f"--{name}"):
         replace(CONFIG, **wrong)
+
+
+def test_the_weight_follows_the_regulariser() -> None:
+    assert plan(32).lambd == 0.05
+    assert plan(32, regulariser="visreg").lambd == 0.6
+    assert plan(32, regulariser="visreg", lambd=0.2).lambd == 0.2
+    with pytest.raises(UserError, match="--directions cannot be exact"):
+        replace(CONFIG, regulariser="decoupled", directions="exact")

@@ -21,6 +21,7 @@ from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.modalities.images import views as image_views
 from isojepa.encoders.modalities.modality import Batch, Views
 from isojepa.errors import UserError
+from isojepa.objective.regularisers import WEIGHTS, RegulariserName
 from isojepa.runs.checkpoints import list_checkpoints, load_checkpoint, newest_intact
 from isojepa.runs.metrics import read_metrics
 from isojepa.training.interrupted import Interrupted
@@ -59,7 +60,9 @@ def test_a_run_folder_holds_everything(quick: PretrainConfig) -> None:
         assert picture.width > 400
 
 
-@pytest.mark.parametrize("options", [{}, {"micro_batch": 5, "directions": "exact"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"micro_batch": 5, "directions": "exact"}, {"regulariser": "visreg"}], ids=str
+)
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     quick: PretrainConfig, options: dict
 ) -> None:
@@ -96,6 +99,17 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(quick: Pretra
     other = final(pretrain.run(replace(quick, out=quick.out.with_name("other"), seed=1)))
     assert same(first, again)
     assert not same(first, other)
+
+
+@pytest.mark.parametrize("name", ["exact", "decoupled", "visreg", "vicreg", "ksd"])
+def test_regularisers_by_name(quick: PretrainConfig, name: RegulariserName) -> None:
+    out = pretrain.run(replace(quick, regulariser=name, steps=2))
+    made = json.loads((out / "config.json").read_text())["config"]
+    assert (made["regulariser"], made["lambd"]) == (name, WEIGHTS[name])
+    line = read_metrics(out)[-1]
+    mixed = (1 - WEIGHTS[name]) * line["invariance"] + WEIGHTS[name] * line["sigreg"]
+    assert line["loss"] == pytest.approx(mixed, rel=1e-5)
+    assert "lambda" in (out / "log.txt").read_text()
 
 
 def test_lambda_zero_collapses_the_spread(quick: PretrainConfig) -> None:

@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from isojepa import LeJEPALoss, LeWMLoss, SIGReg, backward_in_parts
 from isojepa.objective.lewm import LeWMTerms
+from isojepa.objective.regularisers import make_regulariser
 
 SIZES = [(10, 6), (5, 8, 3), (9, 0, 7)]
 FAULTS = ["out of step", "other settings", "missing", "missing, exact"]
@@ -41,6 +42,9 @@ OBJECTIVES: dict[str, Callable[[], nn.Module]] = {
     "lejepa": lambda: LeJEPALoss(n_global=2, lambd=0.3, slices=16, seed=5),
     "lewm": lambda: OfClips("sigreg"),
     "lewm vicreg": lambda: OfClips("vicreg"),
+    "visreg": lambda: make_regulariser("visreg", slices=16, seed=5),
+    "vicreg": lambda: make_regulariser("vicreg"),
+    "ksd": lambda: make_regulariser("ksd"),
     "lejepa exact": lambda: LeJEPALoss(n_global=2, lambd=0.3, directions="exact"),
 }
 

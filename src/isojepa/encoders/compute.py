@@ -9,9 +9,11 @@ from jaxtyping import Float
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.modalities.modality import Batch, Views
 from isojepa.objective.accumulation import backward_in_parts
 from isojepa.objective.lejepa import LeJEPALoss, LeJEPATerms
+from isojepa.objective.regularisers import make_regulariser
 
 
 class PretrainTerms(NamedTuple):
@@ -20,8 +22,21 @@ class PretrainTerms(NamedTuple):
     loss: Float[Tensor, ""]
     invariance: Float[Tensor, ""]
     sigreg: Float[Tensor, ""]
+    """The regulariser before its weight: SIGReg, unless another was chosen."""
     embeddings: Float[Tensor, "v n d"]
     projections: Float[Tensor, "v n k"]
+
+
+def build_regulariser(config: PretrainConfig) -> nn.Module:
+    """The `Regulariser` that a configuration names."""
+    return make_regulariser(
+        config.regulariser,
+        slices=config.slices,
+        knots=config.knots,
+        t_max=config.t_max,
+        seed=config.seed,
+        directions=config.directions,
+    )
 
 
 def lejepa(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from isojepa.objective.directions import Directions
+from isojepa.objective.regularisers import RegulariserName
 from isojepa.runs.config import RunConfig
 from isojepa.runs.settings import (
     Said,
@@ -79,8 +80,14 @@ class PretrainConfig(RunConfig):
     global_scale: tuple[float, float] | None = None
     """Smallest and largest share of an image's area in a global view. Default: by the recipe."""
 
-    lambd: float = 0.05
-    """Weight of SIGReg in [0, 1]; good from 0.01 to 0.1. 0 lets the embeddings collapse."""
+    regulariser: RegulariserName = "sigreg"
+    """What keeps the embeddings from collapsing: sigreg; exact, its closed form; decoupled, scale
+    and shape apart; visreg; vicreg, its variance and covariance; ksd, the kernel Stein
+    discrepancy."""
+    lambd: float | None = None
+    """Weight of the regulariser in [0, 1]; 0 lets the embeddings collapse. Default: 0.05 for
+    sigreg, exact and decoupled, good from 0.01 to 0.1; 0.6 for visreg, 0.3 for vicreg, 0.01 for
+    ksd."""
     slices: int = 1024
     """Random directions per step."""
     knots: int = 17
@@ -125,7 +132,11 @@ class PretrainConfig(RunConfig):
         require_at_most(self, AT_MOST)
         require(0 <= self.max_skipped <= 1, "--max-skipped must lie in [0, 1]")
         require(self.holdout is None or 0 <= self.holdout < 1, "--holdout must lie in [0, 1)")
-        require(0 <= self.lambd <= 1, "--lambd must lie in [0, 1]")
+        require(self.lambd is None or 0 <= self.lambd <= 1, "--lambd must lie in [0, 1]")
+        require(
+            self.regulariser != "decoupled" or self.directions != "exact",
+            "--regulariser decoupled works along slices: --directions cannot be exact",
+        )
         require(self.knots >= 2, "--knots must be at least 2")
         require(self.t_max > 0, "--t-max must be positive")
         require(self.clip > 0, "--clip must be positive")

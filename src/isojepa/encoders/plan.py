@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.modalities.modality import Choices
 from isojepa.errors import UserError
+from isojepa.objective.regularisers import WEIGHTS
 from isojepa.training.optimise import cosine_schedule
 
 
@@ -15,6 +16,7 @@ class PretrainPlan(NamedTuple):
     choices: Choices
     """Those that depend on the kind of data."""
     holdout: float
+    lambd: float
     steps: int
     batch_size: int
     warmup: int
@@ -51,6 +53,7 @@ def settle(
         modality=modality,
         choices=choices,
         holdout=holdout,
+        lambd=WEIGHTS[config.regulariser] if config.lambd is None else config.lambd,
         steps=steps,
         batch_size=batch,
         warmup=min(1000, max(1, steps // 10)) if config.warmup is None else config.warmup,

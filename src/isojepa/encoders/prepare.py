@@ -24,6 +24,7 @@ from isojepa.encoders.sources.inputs import absolute, as_sources
 from isojepa.encoders.sources.listing import is_left_by_programs
 from isojepa.encoders.sources.notes import warn_once
 from isojepa.errors import UserError
+from isojepa.objective.regularisers import TITLES
 from isojepa.progress import track
 from isojepa.randomness import Stream, seed_from
 from isojepa.runs.record import RunRecord
@@ -194,7 +195,7 @@ def announce(prepared: Prepared, encoder: Network) -> None:
         log.warning("there will be no scores: %s", missing)
     log.info(
         "%s; recipe %s, %d global and %d local views; "
-        "%d updates of %d %s, peak learning rate %g, lambda %g",
+        "%d updates of %d %s, peak learning rate %g, %s with lambda %g",
         kind.network.in_words(encoder.spec),
         choices.recipe,
         choices.global_views,
@@ -203,5 +204,6 @@ def announce(prepared: Prepared, encoder: Network) -> None:
         plan.batch_size,
         words.many,
         choices.lr,
-        config.lambd,
+        TITLES[config.regulariser],
+        plan.lambd,
     )

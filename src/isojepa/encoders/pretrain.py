@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from isojepa.embeddings.label_free import effective_rank
-from isojepa.encoders.compute import PretrainTerms, lejepa
+from isojepa.encoders.compute import PretrainTerms, build_regulariser, lejepa
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.images_record import describe_images
 from isojepa.encoders.jepa import JEPA
@@ -23,9 +23,8 @@ from isojepa.encoders.prepare import Prepared, announce, build_encoder, kind_of,
 from isojepa.encoders.probes import online_probe, probe_accuracies
 from isojepa.encoders.sample import write_sample
 from isojepa.files import Json
-from isojepa.normality.univariate import epps_pulley_floor
-from isojepa.objective.exact import EXACT_FLOOR
 from isojepa.objective.lejepa import LeJEPALoss
+from isojepa.objective.regularisers import SHORT, floor_of
 from isojepa.runs.record import RunRecord
 from isojepa.runs.resume import resumed
 from isojepa.runs.settings import as_json
@@ -160,15 +159,8 @@ def build_compute(
     """What an update computes: the views that the recipe asks for, and LeJEPA's loss of them."""
     config, plan, _, kind = prepared
     recipe, spec = kind.views.recipe(config, plan.choices), encoder.spec
-    objective = LeJEPALoss(
-        plan.choices.global_views,
-        config.lambd,
-        slices=config.slices,
-        knots=config.knots,
-        t_max=config.t_max,
-        seed=config.seed,
-        directions=config.directions,
-    )
+    views, regulariser = plan.choices.global_views, build_regulariser(config)
+    objective = LeJEPALoss(views, plan.lambd, regulariser=regulariser)
 
     make_views = partial(
         kind.views.views, recipe=recipe, spec=spec, seed=config.seed, device=fabric.device
@@ -194,16 +186,23 @@ def batches(prepared: Prepared, train_on: Tensor, fabric: Fabric, start: int) ->
 
 def in_words(line: Json, config: PretrainConfig, words: Words) -> str:
     """A metrics line for the progress bar."""
-    exact = config.directions == "exact"
-    floor = EXACT_FLOOR if exact else epps_pulley_floor(config.knots, config.t_max)
+    exact = config.directions == "exact" and config.regulariser == "sigreg"
+    floor = floor_of("exact" if exact else config.regulariser, config.knots, config.t_max)
     said = (
-        "{speed:.0f} {unit}/s  loss {loss:.3f}  inv {invariance:.3f}  SIGReg {sigreg:.2f} "
-        "(floor {floor:.2f})  rank {effective_rank:.1f}/{dim}"
+        "{speed:.0f} {unit}/s  loss {loss:.3f}  inv {invariance:.3f}  {regulariser} {sigreg:.2f}"
+        "{floor}  rank {effective_rank:.1f}/{dim}"
     )
     if "probe_accuracy" in line:
         said += "  probe {probe_accuracy:.1%}"
     speed, dim = line[f"{words.many}_per_second"], config.projection_dim
-    return said.format(**line, floor=floor, dim=dim, speed=speed, unit=words.short)
+    return said.format(
+        **line,
+        regulariser=SHORT[config.regulariser],
+        floor=f" (floor {floor:.2f})" if math.isfinite(floor) else "",
+        dim=dim,
+        speed=speed,
+        unit=words.short,
+    )
 
 
 def finish(prepared: Prepared, jepa: JEPA, recorder: Recorder) -> None:

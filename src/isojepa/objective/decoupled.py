@@ -69,7 +69,7 @@ def decoupled_statistic(
     divisor = moments.std.detach().clamp_min(SMALLEST_SCALE)
     y = moments.centred / divisor.unsqueeze(-2)
     if shape == "wasserstein":
-        return scale + _wasserstein(y, _quantiles_by_rank(z, directions))
+        return scale + _wasserstein(y, quantiles_by_rank(z, directions))
     sums = torch.stack(cos_sin_sums(y, knots, t_max / (knots - 1)))
     cos_sums, sin_sums = sum_over_ranks(sums)
     rule = trapezoid(knots, t_max, dtype=y.dtype, device=y.device)
@@ -92,7 +92,7 @@ def _wasserstein(y: Tensor, quantiles: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _quantiles_by_rank(z: Tensor, directions: Tensor) -> Tensor:
+def quantiles_by_rank(z: Tensor, directions: Tensor) -> Tensor:
     """For each of this rank's projections the normal quantile at its rank among all ranks'."""
     sample, start = gather_over_ranks(z)
     n = sample.shape[-2]

@@ -18,6 +18,7 @@ class LeJEPATerms(NamedTuple):
     loss: Float[Tensor, ""]
     invariance: Float[Tensor, ""]
     sigreg: Float[Tensor, ""]
+    """The regulariser before its weight: SIGReg, unless another was chosen."""
 
 
 def view_disagreement(z: Float[Tensor, "v n d"], n_global: int) -> Float[Tensor, ""]:
@@ -39,6 +40,7 @@ class LeJEPALoss(nn.Module):
             None means all of them.
         lambd: weight of SIGReg in [0, 1]; 0.05 is the paper's default, 0.01 to 0.1 its good range.
         slices, knots, t_max, seed, directions, scale, shape: see `SIGReg`.
+        regulariser: in place of SIGReg, whose settings are then without effect.
 
     Shape:
         (v, n, d) -> `LeJEPATerms` of scalars. SIGReg is computed per view and averaged; `step`, if
@@ -60,6 +62,7 @@ class LeJEPALoss(nn.Module):
         directions: Directions = "random",
         scale: Scale = "joint",
         shape: Shape = "epps_pulley",
+        regulariser: nn.Module | None = None,
     ) -> None:
         super().__init__()
         if not 0 <= lambd <= 1:
@@ -67,7 +70,7 @@ class LeJEPALoss(nn.Module):
         if n_global is not None and n_global < 1:
             raise ValueError(f"n_global must be at least 1, got {n_global}")
         self.n_global, self.lambd = n_global, lambd
-        self.sigreg = SIGReg(
+        self.sigreg = regulariser or SIGReg(
             slices, knots, t_max, seed, directions=directions, scale=scale, shape=shape
         )
 

@@ -174,6 +174,9 @@ def test_settings_out_of_range(config: WorldTrainConfig, settings: dict, message
     "settings",
     [
         {"regulariser": "vicreg"},
+        {"regulariser": "visreg"},
+        {"regulariser": "ksd"},
+        {"regulariser": "decoupled"},
         {"regulariser": "none"},
         {"directions": "exact"},
         {"scale": "decoupled"},

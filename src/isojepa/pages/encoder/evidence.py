@@ -14,7 +14,7 @@ from isojepa.embeddings.samples import from_array
 from isojepa.embeddings.slices import SliceTest, sigreg_at_a_point, slice_test
 from isojepa.embeddings.spectrum import Spectrum, spectrum_of
 from isojepa.encoders.evaluation.results import Scores
-from isojepa.normality.characteristic_function import epps_pulley_floor
+from isojepa.objective.regularisers import TESTS, TITLES, floor_of
 from isojepa.pages.encoder.recorded import TrainingImages, TrainingSettings
 from isojepa.pages.run import Run
 from isojepa.theme import wording
@@ -67,14 +67,22 @@ class Evidence:
         return self.settings.knots, self.settings.t_max
 
     @property
+    def regulariser(self) -> str:
+        """What kept the embeddings apart, in words."""
+        return TITLES.get(self.settings.regulariser, self.settings.regulariser)
+
+    @property
     def floor(self) -> float:
-        """SIGReg of a perfect Gaussian."""
-        return epps_pulley_floor(*self.knots)
+        """The regulariser of a perfect Gaussian; NaN if that is no one number."""
+        return floor_of(self.settings.regulariser, *self.knots)
 
     @property
     def point(self) -> float | None:
-        """SIGReg of a batch that has collapsed to a point; None if the batch size is unknown."""
-        return sigreg_at_a_point(self.batch_size, *self.knots) if self.batch_size else None
+        """SIGReg of a batch that has collapsed to a point; None if the batch size is unknown, or
+        something else kept the embeddings apart."""
+        if not self.batch_size or self.settings.regulariser not in TESTS:
+            return None
+        return sigreg_at_a_point(self.batch_size, *self.knots)
 
     @property
     def sigreg_share(self) -> float | None:
@@ -179,7 +187,8 @@ def improvements(evidence: Evidence) -> list[str]:
     loss = trend(evidence.run.curve("loss"))
     if loss is not None:
         # Only the part above what a perfect Gaussian would still pay can fall.
-        excess = loss.end - (evidence.lambd or 0.0) * evidence.floor
+        least = (evidence.lambd or 0.0) * evidence.floor
+        excess = loss.end - (least if math.isfinite(least) else 0.0)
         if excess > 0 and -loss.change > max(3 * loss.error, 0.05 * excess):
             fall = f"by {wording.number(-loss.change)} to {wording.number(loss.end)}"
             found.append(f"the loss was falling ({fall} over the last {loss.steps:,} steps)")

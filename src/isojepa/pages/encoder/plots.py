@@ -36,7 +36,7 @@ from isojepa.theme.wording import number
 PANELS = {
     "loss": "Loss",
     "invariance": "Invariance: how far views disagree",
-    "sigreg": "SIGReg: how far from Gaussian",
+    "sigreg": "Regulariser",
     "effective_rank": "Effective rank of a batch of projections",
     "accuracy": "Accuracy while training, %",
     "lr": "Learning rate",
@@ -75,10 +75,11 @@ def comparison_curves(cases: Sequence[Evidence]) -> dict[str, figure]:
 
 
 def _panel(key: str, curves: Sequence[Curve], evidence: Evidence) -> figure:
-    if key == "sigreg":
+    if key == "sigreg" and evidence.floor > 0:  # not NaN
         return _sigreg_panel(curves, evidence)
     span = None if key == "lr" else _log_span(curves)
-    panel = _steps_panel(key, log=span is not None)
+    title = f"{evidence.regulariser}: how far from Gaussian" if key == "sigreg" else None
+    panel = _steps_panel(key, log=span is not None, title=title)
     if span is not None:
         log_ticks(panel, *span)
     elif key == "lr":
@@ -86,9 +87,11 @@ def _panel(key: str, curves: Sequence[Curve], evidence: Evidence) -> figure:
     return panel
 
 
-def _steps_panel(key: str, *, log: bool = False, legend: bool = False) -> figure:
+def _steps_panel(
+    key: str, *, log: bool = False, legend: bool = False, title: str | None = None
+) -> figure:
     scale = "log" if log else "linear"
-    panel = new_figure(PANELS[key], x_axis_label="step", y_axis_type=scale, legend=legend)
+    panel = new_figure(title or PANELS[key], x_axis_label="step", y_axis_type=scale, legend=legend)
     panel.xaxis.formatter = NumeralTickFormatter(format="0,0")
     return panel
 
@@ -107,7 +110,8 @@ def _sigreg_panel(curves: Sequence[Curve], evidence: Evidence) -> figure:
     top = float(values[np.isfinite(values)].max(initial=2 * evidence.floor))
     point = evidence.point if evidence.point is not None and top > 0.3 * evidence.point else None
     low, high = 0.5 * evidence.floor, 1.8 * max(top, point or 0.0)
-    panel = _steps_panel("sigreg", log=True)
+    title = f"{evidence.regulariser}: how far from Gaussian"
+    panel = _steps_panel("sigreg", log=True, title=title)
     panel.y_range = Range1d(start=low, end=high)
     log_ticks(panel, low, high)
     level_line(

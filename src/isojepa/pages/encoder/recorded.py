@@ -17,6 +17,7 @@ class TrainingSettings:
     """How a run was trained; None where it does not say."""
 
     model: str | None = None
+    regulariser: str = "sigreg"
     lambd: float | None = None
     batch_size: int | None = None
     knots: int = 17

@@ -159,10 +159,11 @@ def run_rows(cases: Sequence[Evidence]) -> list[tuple[str, list[str]]]:
     shapes = [case.projections for case in cases]
     scores = [case.run.scores.get("encoder", Scores()) for case in cases]
     rows = [
+        ("Regulariser", [case.regulariser for case in cases]),
         ("λ", ["–" if case.lambd is None else f"{case.lambd:g}" for case in cases]),
         ("Loss at the end", [number(case.last("loss")) for case in cases]),
         ("Invariance", [number(case.last("invariance")) for case in cases]),
-        ("SIGReg", [number(case.last("sigreg")) for case in cases]),
+        ("Its value", [number(case.last("sigreg")) for case in cases]),
         ("Standard deviation of projections", [number(s and s.deviation) for s in shapes]),
         (
             "Effective rank of projections",

@@ -12,6 +12,7 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
+from isojepa.objective.regularisers import TESTS, TITLES
 from isojepa.pages.world.world_run import WorldRun
 from isojepa.theme.curves import Curve, draw_curve, hover
 from isojepa.theme.style import BLUE, GREEN, GREY, ORANGE, PURPLE, level_line, log_ticks, new_figure
@@ -35,16 +36,16 @@ def training_plots(world: WorldRun) -> dict[str, figure]:
             _draw(plot, curve, name, colour, smooth=name == "training")
         figures["prediction"] = plot
     if len((curve := run.curve("sigreg"))[0]) and run.settings.get("regulariser") != "none":
-        joint = run.settings.get("scale", "joint") == "joint"
-        sigreg = run.settings.get("regulariser", "sigreg") == "sigreg"
+        name = run.settings.get("regulariser", "sigreg")
+        tests = name in TESTS and run.settings.get("scale", "joint") == "joint"
         plot = _plot_over_updates(
-            "SIGReg: how far from Gaussian" if sigreg else "Regulariser",
+            f"{TITLES.get(name, name)}: how far from Gaussian",
             [curve],
             legend=False,
-            least=0.5 * SIGREG_FLOOR if sigreg and joint else None,
+            least=0.5 * SIGREG_FLOOR if tests else None,
         )
         _draw(plot, curve, "", BLUE)
-        if sigreg and joint:
+        if tests:
             level_line(plot, SIGREG_FLOOR, "1.06: a perfect Gaussian", GREEN, below=True)
         figures["sigreg"] = plot
     if len((curve := run.curve("effective_rank"))[0]):

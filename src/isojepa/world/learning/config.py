@@ -18,7 +18,7 @@ from isojepa.runs.settings import (
 from isojepa.world.model.encoders import Features
 from isojepa.world.model.presets import preset
 
-Regulariser = Literal["sigreg", "vicreg", "none"]
+Regulariser = Literal["sigreg", "exact", "decoupled", "visreg", "vicreg", "ksd", "none"]
 AT_LEAST_ONE = (
     "embedding_dim", "history", "frame_skip", "frame_size", "rollout_steps", "slices",
     "batch_size", "steps", "epochs", "evaluate_every",
@@ -64,10 +64,12 @@ class WorldTrainConfig(RunConfig):
     """Environment steps, and actions, between two frames of a clip."""
 
     regulariser: Regulariser = "sigreg"
-    """What keeps the embeddings from collapsing: sigreg; vicreg, its variance and covariance
-    terms; or none, which lets them collapse."""
+    """What keeps the embeddings from collapsing: sigreg; exact, its closed form; decoupled, scale
+    and shape apart; visreg; vicreg, its variance and covariance terms; ksd, the kernel Stein
+    discrepancy; or none, which lets them collapse."""
     lambd: float | None = None
-    """Weight of the regulariser. Default: 0.09 for sigreg, 1 for vicreg."""
+    """Weight of the regulariser. Default: 0.09 for sigreg, exact and decoupled, 1.5 for visreg, 1
+    for vicreg, 0.01 for ksd."""
     slices: int | None = None
     """Random directions of SIGReg per update and time step."""
     directions: Directions = "random"
@@ -117,8 +119,13 @@ class WorldTrainConfig(RunConfig):
             self.regulariser != "none" or not self.lambd,
             "--regulariser none has no weight: leave out --lambd",
         )
+        decoupled = self.scale == "decoupled" or self.regulariser == "decoupled"
         require(
-            self.directions != "exact" or self.scale == "joint",
-            "--scale decoupled works along slices: --directions cannot be exact",
+            self.directions != "exact" or not decoupled,
+            "--scale and --regulariser decoupled work along slices: --directions cannot be exact",
+        )
+        require(
+            self.regulariser != "exact" or self.scale == "joint",
+            "--scale decoupled works along slices: --regulariser cannot be exact",
         )
         require_at_least_one(self, AT_LEAST_ONE)

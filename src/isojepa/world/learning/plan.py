@@ -7,6 +7,12 @@ from isojepa.training.optimise import cosine_schedule
 from isojepa.world.learning.config import WorldTrainConfig
 from isojepa.world.model.presets import WorldModelSpec, preset
 
+WEIGHTS: dict[str, float] = {
+    "sigreg": 0.09, "exact": 0.09, "decoupled": 0.09, "visreg": 1.5, "vicreg": 1.0, "ksd": 0.01,
+    "none": 0.0,
+}  # fmt: skip
+"""Of each regulariser beside the prediction error; LeWM's for SIGReg."""
+
 
 def clip_frames(history: int, rollout_steps: int) -> int:
     """Frames of a training clip: the published four, or more if the predictions reach further."""
@@ -64,7 +70,7 @@ def settle_world(
     batch_size = config.batch_size or min(usual.batch_size, max(2, windows // 4))
     epochs = config.epochs or usual.epochs
     steps = config.steps or max(1, epochs * (windows // batch_size))
-    weight = {"sigreg": 0.09, "vicreg": 1.0, "none": 0.0}[config.regulariser]
+    weight = WEIGHTS[config.regulariser]
     if config.frozen is not None:
         weight = 0.0  # nothing to regularise
     return WorldPlan(

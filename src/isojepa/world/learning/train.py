@@ -149,7 +149,7 @@ def build_compute(begun: Begun, model: nn.Module) -> Callable[[Clips, int], LeWM
     config, plan = begun.config, begun.plan
     objective = LeWMLoss(
         plan.lambd,
-        regulariser="vicreg" if config.regulariser == "vicreg" else "sigreg",
+        regulariser="sigreg" if config.regulariser == "none" else config.regulariser,
         slices=plan.slices,
         seed=config.seed,
         directions=config.directions,
