@@ -10,9 +10,9 @@ from timm.models import register_model
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from isojepa.backbones.class_tokens import class_token, is_plain
 from isojepa.backbones.networks import Embed, build_network, output_of, refused
 from isojepa.errors import UserError
-from isojepa.world.model.class_token import class_token, is_plain
 
 Features = Literal["pooled", "grid"]
 Options = dict[str, Any]  # arguments of a network's constructor

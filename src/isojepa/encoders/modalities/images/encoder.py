@@ -10,6 +10,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
 
+from isojepa.backbones.class_tokens import has_plain_blocks, last_class_tokens
 from isojepa.backbones.micro import MICRO_NAMES, SMALL_IMAGE, keep_resolution
 from isojepa.backbones.networks import architecture_of, build_network, output_of, refused
 from isojepa.boundaries import reason
@@ -137,6 +138,8 @@ class Encoder(Network):
 
 def class_tokens(backbone: nn.Module, images: Tensor) -> Float[Tensor, "n d"]:
     """The class tokens after the last two blocks of one of timm's transformers, concatenated."""
+    if has_plain_blocks(backbone):
+        return last_class_tokens(backbone, images)
     layers = backbone.forward_intermediates(  # type: ignore[operator]
         images,
         indices=2,
