@@ -8,10 +8,9 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from io import SEEK_END
+from io import SEEK_END, BufferedReader, BytesIO
 from pathlib import Path
 from threading import Lock
-from typing import IO
 
 from PIL import Image, UnidentifiedImageError
 
@@ -79,7 +78,7 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in Image.ID if name not in SHUT)
 
 
-def _open(path: Path | Blob, file: IO[bytes]) -> Image.Image:
+def _open(path: Path | Blob, file: BufferedReader | BytesIO) -> Image.Image:
     try:
         return Image.open(file, formats=formats())
     except Image.DecompressionBombError as error:
@@ -88,7 +87,7 @@ def _open(path: Path | Blob, file: IO[bytes]) -> Image.Image:
         raise Unreadable(_why_not(path, file, error)) from error
 
 
-def _why_not(path: Path | Blob, file: IO[bytes], error: Exception) -> str:
+def _why_not(path: Path | Blob, file: BufferedReader | BytesIO, error: Exception) -> str:
     known = contents(path) or what_it_is(path)
     if known is not None and not (known == HEIC and "HEIF" in formats()):
         return known
@@ -100,7 +99,7 @@ def _why_not(path: Path | Blob, file: IO[bytes], error: Exception) -> str:
     return _decoders_words(file) or "not an image that Pillow can read"
 
 
-def _decoders_words(file: IO[bytes]) -> str | None:
+def _decoders_words(file: BufferedReader | BytesIO) -> str | None:
     """Why the decoder whose mark a file bears refuses it: `Image.open` keeps that to itself."""
     file.seek(0)
     start = file.read(SHORTEST)

@@ -12,7 +12,7 @@ from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.sources.fingerprints import with_fingerprints
 from isojepa.encoders.sources.folder import list_folder
 from isojepa.encoders.sources.inputs import list_images
-from isojepa.encoders.sources.joined import distinct
+from isojepa.encoders.sources.named_parts import distinct
 from isojepa.errors import UserError
 from isojepa.runs.resume import merge_for_resume
 from isojepa.runs.settings import as_json

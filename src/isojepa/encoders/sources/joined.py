@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Bool
 
-from isojepa.boundaries import shown
 from isojepa.encoders.sources.folder import Listing, indexed
 from isojepa.encoders.sources.held_out import label_names
 from isojepa.encoders.sources.items import Joined
-from isojepa.encoders.sources.roles import role
+from isojepa.encoders.sources.named_parts import distinct, held_out_by_name
 
 
 def joined(found: Sequence[tuple[Path, Listing]]) -> Listing:
@@ -45,16 +45,6 @@ def joined(found: Sequence[tuple[Path, Listing]]) -> Listing:
     )
 
 
-def distinct(paths: Sequence[Path]) -> list[str]:
-    """The shortest ends of the paths that tell them apart, with forward slashes."""
-    parts = [path.absolute().parts for path in paths]
-    for depth in range(1, max(map(len, parts)) + 1):
-        names = ["/".join(one[-depth:]) for one in parts]
-        if len(set(names)) == len(names):
-            return names
-    return [path.as_posix() for path in paths]
-
-
 def _prefixed(prefixes: Sequence[str], names: Sequence[Sequence[str]]) -> Iterator[str]:
     for prefix, inner in zip(prefixes, names, strict=True):
         yield from (f"{prefix}/{name}" for name in inner)
@@ -66,19 +56,13 @@ def _common(paths: Sequence[Path]) -> Path:
 
 def _test(
     prefixes: Sequence[str], listings: Sequence[Listing]
-) -> tuple[np.ndarray | None, list[str]]:
-    """What is held out, and what to say of it."""
-    parts = [r.kind if (r := role(Path(prefix).stem)) else None for prefix in prefixes]
-    by_name = [part == "test" and listing.test is None for part, listing in zip(parts, listings)]
-    if all(by_name):
-        by_name = [False] * len(listings)
+) -> tuple[Bool[np.ndarray, " n"] | None, list[str]]:
+    """What is held out, and what to say of it: a split of its own counts more than a name."""
+    counts = [len(x.names) for x in listings]
+    test, said = held_out_by_name([Path(prefix).name for prefix in prefixes], counts)
     own = [x.test for x in listings]
-    if not any(by_name) and all(test is None for test in own):
-        return None, []
-    test = [
-        np.full(len(x.names), named) if x.test is None else x.test
-        for x, named in zip(listings, by_name)
-    ]
-    tests = [shown(prefix) for prefix, named in zip(prefixes, by_name) if named]
-    notes = [f"{', '.join(tests)}: held out, being a test part by name"] if tests else []
-    return np.concatenate(test), notes
+    if all(one is None for one in own):
+        return test, said
+    named = np.zeros(sum(counts), bool) if test is None else test
+    parts = np.split(named, np.cumsum(counts)[:-1])
+    return np.concatenate([b if a is None else a for a, b in zip(own, parts)]), said

@@ -1,6 +1,7 @@
 """A text file with the path of an image on each line -> a listing."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 from isojepa.boundaries import reading, shown
 from isojepa.encoders.sources.folder import Listing, indexed
 from isojepa.encoders.sources.items import Files
+from isojepa.encoders.sources.joined import joined
 from isojepa.encoders.sources.layout import read_layout
 from isojepa.errors import UserError
 
@@ -20,7 +22,13 @@ class Line(NamedTuple):
     path: str
 
 
-def list_paths(file: Path) -> Listing:
+def list_paths(files: Sequence[Path]) -> Listing:
+    """List the files that text files name, as `list_of` does."""
+    found = [(file, list_of(file)) for file in files]
+    return found[0][1] if len(found) == 1 else joined(found)
+
+
+def list_of(file: Path) -> Listing:
     """List the files that a text file names, one per line, relative to its own folder.
 
     Blank lines and those that begin with # are passed over. The folders give labels and split as

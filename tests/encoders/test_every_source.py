@@ -1,0 +1,139 @@
+"""From every kind of source the same run: interrupted, gone on with, scored and embedded."""
+
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from isojepa import machine
+from isojepa.encoders import embed, pretrain
+from isojepa.encoders.config import PretrainConfig
+from isojepa.encoders.evaluation import evaluate
+from isojepa.encoders.sources.held_out import read_held_out
+from isojepa.runs.checkpoints import newest_intact
+from isojepa.training.interrupted import Interrupted
+from isojepa.training.optimise import Update
+from isojepa.training.recorder import Recorder
+from tests.encoders.sources.pictures import encoded, parquet, shards, table
+
+N = 40
+
+
+def folder(place: Path) -> Path:
+    place.mkdir()
+    for i in range(N):
+        (place / f"{i:06}.png").write_bytes(encoded(i))
+    return place
+
+
+def two_folders(place: Path) -> tuple[Path, ...]:
+    folder(place)
+    for i in range(N // 2, N):
+        (place / "b").mkdir(exist_ok=True)
+        (place / f"{i:06}.png").rename(place / "b" / f"{i:06}.png")
+    (place / "a").mkdir()
+    for path in place.glob("*.png"):
+        path.rename(place / "a" / path.name)
+    return place / "a", place / "b"
+
+
+def paths(place: Path) -> Path:
+    names = [f"{path}\n" for path in folder(place).iterdir()]
+    (place.parent / "list.txt").write_text("".join(names))
+    return place.parent / "list.txt"
+
+
+def arrow(place: Path) -> Path:
+    import datasets
+
+    datasets.disable_progress_bars()
+    datasets.Dataset(table(N)).save_to_disk(place, num_shards=3)
+    return place
+
+
+SOURCES: dict[str, Callable[[Path], Path | tuple[Path, ...]]] = {
+    "two folders": two_folders,
+    "list": paths,
+    "tar": lambda place: shards(place, N),
+    "parquet": lambda place: parquet(place / "x.parquet", N),
+    "saved by datasets": arrow,
+}
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> PretrainConfig:
+    """Six updates, all pictures decoded anew at each use."""
+    return PretrainConfig(
+        data=Path(), out=tmp_path_factory.mktemp("runs") / "run", model="resnet_nano",
+        image_size=16, batch_size=16, steps=6, save_every=6, log_every=3, projector_hidden=16,
+        projection_dim=4, slices=8, holdout=0.0, device="cpu", tensorboard=False, evaluate=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _nothing_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 1)
+
+
+def final(out: Path) -> dict[str, torch.Tensor]:
+    return newest_intact(out / "checkpoints")[0].weights
+
+
+@pytest.fixture(scope="module")
+def expected(settings: PretrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted run on the folder."""
+    data = folder(tmp_path_factory.mktemp("data") / "folder")
+    return pretrain.run(replace(settings, data=data))
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_an_interrupted_run_ends_as_one_on_a_folder_bit_for_bit(
+    kind: str, settings: PretrainConfig, expected: Path, tmp_path: Path
+) -> None:
+    data = SOURCES[kind](tmp_path / "data")
+    config = replace(settings, data=data, out=tmp_path / "run")
+    remember = Recorder.remember
+
+    def stop_at_3(self: Recorder, update: Update) -> None:  # two batches make an epoch here
+        remember(self, update)
+        if update.step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Recorder, "remember", stop_at_3)
+        with pytest.raises(Interrupted):
+            pretrain.run(config)
+    assert newest_intact(config.out / "checkpoints")[0].step == 3
+    pretrain.run(replace(config, resume=True))
+    whole, cut = final(expected), final(config.out)
+    assert whole.keys() == cut.keys()
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+
+    made = embed.EmbedConfig(run=expected, data=data, out=tmp_path / "x.npz", device="cpu")
+    with np.load(embed.run(made)) as found:
+        assert found["embeddings"].shape == (N, 128)
+        assert set(found["split"]) == {"train"}  # known by their contents
+        assert len(set(found["paths"].tolist())) == N
+
+
+def test_what_was_held_out_is_known_in_another_kind_of_source(
+    settings: PretrainConfig, tmp_path: Path
+) -> None:
+    data = shards(tmp_path / "data", N)
+    config = replace(settings, data=data, out=tmp_path / "run", holdout=0.25, steps=2)
+    run = pretrain.run(config)
+    record = read_held_out(run)
+    assert record.held_out.sum() == N // 4
+    scores = evaluate.run(evaluate.EvaluateConfig(run=run, device="cpu"))
+    assert scores["encoder"].n_test == N // 4
+    shutil.rmtree(tmp_path / "data")
+    other = parquet(tmp_path / "x.parquet", N)
+    moved = evaluate.run(evaluate.EvaluateConfig(run=run, data=other, device="cpu"))
+    assert moved["encoder"].n_test == N // 4
+    assert moved["encoder"].linear == scores["encoder"].linear
