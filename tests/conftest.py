@@ -3,13 +3,16 @@ browser for the tests of pages."""
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+_caches = tempfile.TemporaryDirectory(prefix="isojepa-tests-")
+os.environ["ISOJEPA_CACHE"] = _caches.name  # nothing of the user's own is read or written
 
-from jaxtyping import install_import_hook
+from jaxtyping import install_import_hook  # noqa: E402
 
 install_import_hook("isojepa", "beartype.beartype")
 

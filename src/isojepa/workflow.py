@@ -33,15 +33,20 @@ def pretrain(config: PretrainConfig, backbone: nn.Module | None = None) -> Path:
         return run
     asked = read_run(run).config["evaluate"]  # as the run has it, where it was resumed
     if asked and backbone is None and _can_be_scored(run):
-        score_run(run)
+        score_run(run, config)
     write_report(run)
     return run
 
 
-def score_run(run: Path) -> dict[str, Scores]:
-    """Score a trained run; without scores, and the reason said, where that is not possible."""
+def score_run(run: Path, config: PretrainConfig) -> dict[str, Scores]:
+    """Score a trained run; without scores, and the reason said, where that is not possible.
+
+    Args:
+        config: by which it was trained; scores use the same cache.
+    """
+    settings = evaluate.EvaluateConfig(run=run, cache=config.cache, no_cache=config.no_cache)
     try:
-        return evaluate.run(evaluate.EvaluateConfig(run=run))
+        return evaluate.run(settings)
     except UserError as error:
         log.warning("no scores: %s", error)
         return {}

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import tyro
+
 from isojepa.objective.directions import Directions
 from isojepa.objective.regularisers import RegulariserName
 from isojepa.runs.config import RunConfig
@@ -120,15 +122,23 @@ class PretrainConfig(RunConfig):
     evaluate: bool = True
     """With labels, score the encoder against its baselines after training."""
 
+    cache: Path | None = None
+    """Folder in which decoded images are kept for the next run, whatever its model. Default:
+    ISOJEPA_CACHE, else isojepa/ in the user's cache folder."""
+    no_cache: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Keep no decoded images and use none that were kept."""
+
     preview: Path | None = None
     """Write a picture of a batch of views to this PNG file and stop: look before you train."""
 
     replay = "isojepa replay"
-    may_differ = RunConfig.may_differ | {"labels", "preview", "evaluate", "probe_every"}
+    may_differ = RunConfig.may_differ | {
+        "labels", "preview", "evaluate", "probe_every", "cache", "no_cache",
+    }  # fmt: skip
 
     def __post_init__(self, said: Said) -> None:
         super().__post_init__(said)
-        as_paths(self, "labels", "preview")
+        as_paths(self, "labels", "preview", "cache")
         require_at_most(self, AT_MOST)
         require(0 <= self.max_skipped <= 1, "--max-skipped must lie in [0, 1]")
         require(self.holdout is None or 0 <= self.holdout < 1, "--holdout must lie in [0, 1)")

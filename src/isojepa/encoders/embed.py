@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import tyro
 
 from isojepa.boundaries import shown
+from isojepa.caches.folder import caching
 from isojepa.devices import Device, choose_device
 from isojepa.encoders.evaluation.evaluate import load_on, read_for
 from isojepa.encoders.evaluation.features import embed
@@ -44,9 +45,14 @@ class EmbedConfig:
     """Where to compute the embeddings."""
     overwrite: bool = False
     """Replace the file if it exists."""
+    cache: Path | None = None
+    """Folder in which decoded images are kept for the next time. Default: ISOJEPA_CACHE, else
+    isojepa/ in the user's cache folder."""
+    no_cache: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Keep no decoded images and use none that were kept."""
 
     def __post_init__(self) -> None:
-        as_paths(self, "run", "data", "out", "labels")
+        as_paths(self, "run", "data", "out", "labels", "cache")
         if self.out.suffix not in {".npz", ".parquet"}:
             raise UserError(f"--out {self.out}: the name must end in .npz or .parquet")
         if self.batch_size < 1:
@@ -63,6 +69,11 @@ def run(config: EmbedConfig) -> Path:
         raise UserError(f"--out {config.out}: already there; give --overwrite to replace it")
     if not config.out.parent.is_dir():
         raise UserError(f"--out {config.out}: the folder {config.out.parent} does not exist")
+    with caching(config.cache, off=config.no_cache):
+        return _run(config)
+
+
+def _run(config: EmbedConfig) -> Path:
     encoder = load_on(config.run, choose_device(config.device))
     images = read_for(encoder, config.data, config.labels, config.out, (config.run,))
     record = read_held_out(config.run)

@@ -11,6 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from isojepa.caches.folder import caching
 from isojepa.embeddings.label_free import effective_rank
 from isojepa.encoders.compute import PretrainTerms, build_regulariser, lejepa
 from isojepa.encoders.config import PretrainConfig
@@ -52,6 +53,11 @@ def run(config: PretrainConfig, backbone: nn.Module | None = None) -> Path:
         Interrupted: after Ctrl-C or SIGTERM, once the run is saved.
     """
     config, stored = resumed(config)
+    with caching(config.cache, off=config.no_cache):
+        return _run(config, stored, backbone)
+
+
+def _run(config: PretrainConfig, stored: RunRecord | None, backbone: nn.Module | None) -> Path:
     if backbone is None:
         networks = kind_of(config, stored).network
         networks.check(config, pretrained=config.pretrained and stored is None)

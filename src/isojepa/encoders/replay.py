@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from isojepa.boundaries import reading, shown
+from isojepa.caches.folder import caching
 from isojepa.devices import Device
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.prepare import Prepared, build_encoder, prepare
@@ -88,7 +89,8 @@ def run(config: ReplayConfig) -> ReplayResult:
     )
     settings, stored = resumed(asked)
     fabric = start_fabric(settings.device, 1, settings.precision)
-    prepared = prepare(settings, stored, gpu=fabric.device.type == "cuda")
+    with caching(settings.cache, off=settings.no_cache):
+        prepared = prepare(settings, stored, gpu=fabric.device.type == "cuda")
     if step > prepared.plan.steps:
         raise UserError(f"--step {step}: the run has {prepared.plan.steps} updates")
     result = replayed(prepared, fabric, step, checkpoint_before(config.run, step))

@@ -14,6 +14,7 @@ from rich import box
 from rich.table import Table
 
 from isojepa.boundaries import shown, trying
+from isojepa.caches.folder import caching
 from isojepa.devices import Device, choose_device
 from isojepa.encoders.evaluation.features import embed
 from isojepa.encoders.evaluation.results import FewShot, Scores, write_scores
@@ -65,9 +66,14 @@ class EvaluateConfig:
     """Of the choice of images, the validation splits and the few-shot draws."""
     out: Path | None = None
     """JSON file for the scores. Default: RUN/scores.json."""
+    cache: Path | None = None
+    """Folder in which decoded images are kept for the next time. Default: ISOJEPA_CACHE, else
+    isojepa/ in the user's cache folder."""
+    no_cache: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Keep no decoded images and use none that were kept."""
 
     def __post_init__(self) -> None:
-        as_paths(self, "run", "data", "labels", "out")
+        as_paths(self, "run", "data", "labels", "out", "cache")
         if not 0 < self.holdout < 1:
             raise UserError("--holdout must lie in (0, 1)")
         if self.max_images < 1:
@@ -101,6 +107,11 @@ def read_for(
 
 def run(config: EvaluateConfig) -> dict[str, Scores]:
     """Score the run's encoder and its baselines, print the table and write the JSON file."""
+    with caching(config.cache, off=config.no_cache):
+        return _run(config)
+
+
+def _run(config: EvaluateConfig) -> dict[str, Scores]:
     made = RunSplit.of(read_run(config.run), config.run)
     out = config.out or config.run / "scores.json"
     encoder, record = load_on(config.run, choose_device(config.device)), read_held_out(config.run)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Int64, UInt64
 
 from isojepa.boundaries import shown
-from isojepa.encoders.sources.items import Files, Item, Source
+from isojepa.encoders.sources.items import Files, Item, Source, home_of
 from isojepa.encoders.sources.label_table import read_label_table
 from isojepa.encoders.sources.layout import read_layout
 from isojepa.encoders.sources.listing import remarks, walk
@@ -33,6 +33,8 @@ class Listing(NamedTuple):
     """True below a test or validation folder; None when the folder makes no such split."""
     prints: UInt64[np.ndarray, " n"] | None = None
     """Fingerprints of the contents (`fingerprints.py`); None before they are taken."""
+    changed: Int64[np.ndarray, " n"] | None = None
+    """When files changed of which fingerprints do not see all (in ns since 1970), 0 of others."""
     notes: tuple[str, ...] = ()
     """What a user should know of the folder and of the table, a line each."""
     unreachable: tuple[tuple[str, str], ...] = ()
@@ -68,6 +70,7 @@ class Listing(NamedTuple):
             test=None if self.test is None else self.test[keep],
             prints=None if self.prints is None else self.prints[keep],
             places=np.array(keep, np.int64) if self.places is None else self.places[keep],
+            changed=None if self.changed is None else self.changed[keep],
         )
 
 
@@ -79,6 +82,9 @@ class Chosen:
 
     def item(self, place: int) -> Item:
         return self.source.item(int(self.places[place]))
+
+    def home(self, place: int) -> Path | None:
+        return home_of(self.source, int(self.places[place]))
 
 
 def list_folder(

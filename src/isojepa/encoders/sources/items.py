@@ -28,6 +28,13 @@ class Source(Protocol):
         """
 
 
+def home_of(source: Source, place: int) -> Path | None:
+    """The file on the disk with which an item changes, by the source's own method `home`; None
+    where it has none: such an item is read anew to know whether it has changed."""
+    home = getattr(source, "home", None)
+    return None if home is None else home(place)
+
+
 class Files:
     """Files of their own, wherever they lie."""
 
@@ -35,6 +42,9 @@ class Files:
         self.paths = paths
 
     def item(self, place: int) -> Item:
+        return self.paths[place]
+
+    def home(self, place: int) -> Path | None:
         return self.paths[place]
 
 
@@ -52,3 +62,7 @@ class Joined:
     def item(self, place: int) -> Item:
         which = bisect_right(self.starts, place) - 1
         return self.sources[which].item(place - self.starts[which])
+
+    def home(self, place: int) -> Path | None:
+        which = bisect_right(self.starts, place) - 1
+        return home_of(self.sources[which], place - self.starts[which])

@@ -10,7 +10,7 @@ import tifffile
 import torch
 from PIL import Image
 
-from isojepa.encoders.modalities.images import images as reading
+from isojepa.encoders.modalities.images import files
 from isojepa.encoders.modalities.images.encoder import Encoder, EncoderSpec
 from isojepa.encoders.modalities.images.images import (
     ImageSet,
@@ -170,7 +170,7 @@ def folder_of(path: Path, peaks: list[int], **options: int | None) -> ImageSet:
 def test_one_scale_for_the_whole_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory_bytes: int | None
 ) -> None:
-    monkeypatch.setattr(reading, "SAMPLED", 2)  # sees the first and the last file only
+    monkeypatch.setattr(files, "SAMPLED", 2)  # sees the first and the last file only
     peaks = [200, 1000, 4000, 600, 0, 900]
     images = folder_of(tmp_path, peaks, memory_bytes=memory_bytes)
     assert images.bits == 12

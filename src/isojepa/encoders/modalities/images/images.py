@@ -3,10 +3,10 @@
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import NamedTuple, TypeVar
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,13 +15,19 @@ from torch import Tensor
 
 from isojepa import machine
 from isojepa.boundaries import shown
+from isojepa.caches.folder import Uncacheable, chosen_folder
+from isojepa.encoders.modalities.images.cache import Wanted
+from isojepa.encoders.modalities.images.cached import Cached
+from isojepa.encoders.modalities.images.files import each, sampled_depth, square_of
+from isojepa.encoders.modalities.images.from_cache import marks_of, read_stored
+from isojepa.encoders.modalities.images.headers import Headers, read_headers
 from isojepa.encoders.modalities.images.survey import Survey
 from isojepa.encoders.modalities.modality import Statistics
 from isojepa.encoders.sources.folder import Listing
 from isojepa.errors import UserError
-from isojepa.pixels.decoding import formats, opened, read_square
-from isojepa.pixels.deep import depth, is_deep
-from isojepa.pixels.square import Square, is_grey, to_square
+from isojepa.pixels.decoding import read_square
+from isojepa.pixels.deep import depth
+from isojepa.pixels.square import Square, to_square
 from isojepa.pixels.unreadable import Unreadable
 
 __all__ = [
@@ -30,42 +36,7 @@ __all__ = [
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
-SAMPLED = 32  # files read to guess the depth of the pixels before all are
-BLOCK = 1024  # files whose squares may wait in memory at once
-
-
-class Headers(NamedTuple):
-    """What the files' headers say, before any pixel is decoded."""
-
-    short_side: int
-    """Median of the shorter side, in pixels."""
-    channels: int
-    """1 when every image is grey, else 3."""
-
-
-def read_headers(listing: Listing, sample: int = 20_000) -> Headers:
-    """Read the headers of the files, of an even sample where there are more than `sample`.
-
-    Raises:
-        UserError: if none of them is an image.
-    """
-    chosen = np.unique(np.linspace(0, len(listing.names) - 1, sample).astype(int)).tolist()
-    found = [x for x in _each(partial(_header, listing), chosen) if not isinstance(x, Unreadable)]
-    if not found:
-        first = listing.names[chosen[0]]
-        why = next(_each(partial(_header, listing), chosen[:1]))
-        raise UserError(
-            f"--data {listing.root}: none of the files is an image that can be read; the first, "
-            f"{shown(first)!r}: {why}"
-        )
-    sides, grey = zip(*found)
-    return Headers(int(np.median(sides)), 1 if all(grey) else 3)
-
-
-def _header(listing: Listing, i: int) -> tuple[int, bool]:
-    with opened(listing.item(i)) as image:
-        return min(image.size), is_grey(image)
+BLOCK = 128  # squares that are looked at together
 
 
 class Squares(NamedTuple):
@@ -85,7 +56,7 @@ class ImageSet:
     channels: int
     aspects: Float[Tensor, " n"]
     pixels: UInt8[Tensor, "n c s s"] | None
-    """All squares, or None when they do not fit in memory and are decoded at each use."""
+    """All squares in memory; None where they are in the cache, or are decoded at each use."""
     held_out: Bool[np.ndarray, " n"]
     skipped: list[tuple[str, str]]
     """(name, reason) of the files that hold no usable image."""
@@ -93,6 +64,8 @@ class ImageSet:
     """Depth from which integers of more than 8 bits were scaled to 8; None where there are none."""
     notes: list[str] = field(default_factory=list)
     """What may surprise about the folder as a whole, a line each."""
+    cached: Cached | None = None
+    """All squares in the cache; None where they are in memory, or are decoded at each use."""
 
     def __len__(self) -> int:
         return len(self.listing.names)
@@ -108,35 +81,54 @@ class ImageSet:
             UserError: if a file that was read before cannot be read any more.
         """
         chosen = torch.as_tensor(indices)
-        pixels = self._decode(indices) if self.pixels is None else self.pixels[chosen]
-        return Squares(pixels, self.aspects[chosen])
+        if self.pixels is not None:
+            return Squares(self.pixels[chosen], self.aspects[chosen])
+        if self.cached is not None:
+            pixels = self.cached.read(chosen.tolist())
+        else:
+            pixels = np.stack([x.pixels for x in self.from_files(chosen.tolist())])
+        return Squares(torch.from_numpy(pixels), self.aspects[chosen])
+
+    def from_files(self, positions: Sequence[int]) -> Iterator[Square]:
+        """Decode the files at the given positions, whatever is in memory or in the cache.
+
+        Raises:
+            UserError: if a file that was read before cannot be read any more.
+        """
+        read = partial(square_of, self.listing, self.side, self.channels, self.bits)
+        for i, square in zip(positions, each(read, positions)):
+            if isinstance(square, Unreadable):
+                path = shown(self.listing.root / self.listing.names[i])
+                raise UserError(f"{path}: was readable at the start and is not now: {square}")
+            yield square
 
     def statistics(self, indices: Sequence[int], sample: int = 2000) -> Statistics:
         """Mean and deviation of each channel over an even sample, pixels scaled to [0, 1].
 
         The deviation is at least 1/255, so that constant images do not divide by zero.
         """
-        chosen = np.unique(np.linspace(0, len(indices) - 1, sample).astype(int))
-        pixels = self.read([indices[i] for i in chosen]).pixels.double() / 255
-        std = pixels.std((0, 2, 3))
+        even = np.unique(np.linspace(0, len(indices) - 1, sample).astype(int))
+        chosen = torch.as_tensor([indices[i] for i in even])
+        counts = torch.zeros(self.channels, 256, dtype=torch.float64)
+        for part in chosen.split(BLOCK):
+            for channel, values in enumerate(self.read(part).pixels.transpose(0, 1)):
+                counts[channel] += torch.bincount(values.flatten(), minlength=256)
+        mean, std = _moments(counts)
         if bool((std < 1 / 255).any()):
             log.warning(
                 "the images hardly differ: the standard deviation of their pixels is %s of 255 "
                 "grey levels per channel; look at them with --preview",
                 ", ".join(f"{255 * x:.1f}" for x in std.tolist()),
             )
-        return Statistics(pixels.mean((0, 2, 3)).tolist(), std.clamp_min(1 / 255).tolist())
+        return Statistics(mean.tolist(), std.clamp_min(1 / 255).tolist())
 
-    def _decode(self, indices: Sequence[int] | Tensor) -> UInt8[Tensor, "b c s s"]:
-        read = partial(_square, self.listing, self.side, self.channels, self.bits)
-        positions = [int(i) for i in indices]
-        squares = []
-        for i, square in zip(positions, _each(read, positions)):
-            if isinstance(square, Unreadable):
-                path = shown(self.listing.root / self.listing.names[i])
-                raise UserError(f"{path}: was readable at the start and is not now: {square}")
-            squares.append(square.pixels)
-        return torch.from_numpy(np.stack(squares))
+
+def _moments(counts: Float[Tensor, "c 256"]) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"]]:
+    """Mean and deviation of bytes, as shares of 255, by how often each value occurs."""
+    n, values = counts.sum(1), torch.arange(256, dtype=torch.float64) / 255
+    mean = counts @ values / n
+    squares = counts * (values - mean[:, None]) ** 2
+    return mean, (squares.sum(1) / (n - 1)).sqrt()
 
 
 def read_images(
@@ -165,19 +157,21 @@ def read_images(
     Raises:
         UserError: if no file holds an image.
     """
+    guess = bits if bits is not None else sampled_depth(listing)
+    folder = chosen_folder()
+    if folder is not None and listing.prints is not None:
+        wanted = Wanted(marks_of(listing), side, channels, guess, shown(listing.root))
+        try:
+            return _read_cached(listing, wanted, bits, folder, track)
+        except Uncacheable as refusal:
+            log.warning("%s: decoding in memory, for this run alone", str(refusal).rstrip("."))
     total = len(listing.names)
-    guess = bits if bits is not None else _sampled_depth(listing)
     pixels = _room((total, channels, side, side), memory_bytes)
     survey = Survey(side, channels)
-    read = partial(_square, listing, side, channels, guess)
-    squares = track(_each(read, range(total)), total, "reading images")
+    read = partial(square_of, listing, side, channels, guess)
+    squares = track(each(read, range(total)), total, "reading images")
     kept, aspects, skipped = _collect(squares, listing.names, pixels, survey)
-    if not kept:
-        raise UserError(
-            f"--data {listing.root}: none of the {len(skipped)} files is a usable image; "
-            f"the first, {shown(skipped[0][0])!r}: {skipped[0][1]}"
-        )
-    settled = bits if bits is not None else survey.bits()
+    settled = _settled(listing, skipped, survey, bits)
     images = ImageSet(
         listing.subset(kept),
         side,
@@ -193,6 +187,50 @@ def read_images(
         images, [i for i, (peak, _) in survey.deep.items() if (guess or depth(peak)) != settled]
     )
     return images
+
+
+def _read_cached(
+    listing: Listing,
+    wanted: Wanted,
+    bits: int | None,
+    folder: Path,
+    track: Callable[[Iterator, int, str], Iterator],
+) -> ImageSet:
+    """The images with their squares in the cache, the same in all as without one."""
+
+    def decode(positions: Sequence[int], depth: int | None) -> Iterator[Square | Unreadable]:
+        return each(partial(square_of, listing, wanted.side, wanted.channels, depth), positions)
+
+    survey = Survey(wanted.side, wanted.channels)
+    stored = read_stored(folder, wanted, decode, track)
+    kept, aspects, skipped = _collect(stored.squares, listing.names, None, survey)
+    settled = _settled(listing, skipped, survey, bits)
+    if survey.deep and settled != wanted.bits:
+        stored = read_stored(folder, wanted._replace(bits=settled), decode, track)
+    images = ImageSet(
+        listing.subset(kept),
+        wanted.side,
+        wanted.channels,
+        torch.tensor(aspects, dtype=torch.float32),
+        None,
+        np.zeros(len(kept), bool),
+        skipped,
+        settled,
+        survey.notes(settled),
+    )
+    return replace(images, cached=Cached(stored.store, stored.rows[kept], images.from_files))
+
+
+def _settled(
+    listing: Listing, skipped: list[tuple[str, str]], survey: Survey, bits: int | None
+) -> int | None:
+    """The depth of deep pixels, once all images have been seen."""
+    if not survey.total:
+        raise UserError(
+            f"--data {listing.root}: none of the {len(skipped)} files is a usable image; "
+            f"the first, {shown(skipped[0][0])!r}: {skipped[0][1]}"
+        )
+    return bits if bits is not None else survey.bits()
 
 
 def _collect(
@@ -225,24 +263,6 @@ def _read_again(images: ImageSet, indices: list[int]) -> None:
             images.pixels[block] = files.read(block).pixels
 
 
-def _square(listing: Listing, side: int, channels: int, bits: int | None, i: int) -> Square:
-    return read_square(listing.item(i), side, channels, bits)
-
-
-def _sampled_depth(listing: Listing) -> int | None:
-    """Depth of the integers of more than 8 bits in a few of the files; None without any."""
-    chosen = np.unique(np.linspace(0, len(listing.names) - 1, SAMPLED).astype(int)).tolist()
-    found = [x for x in _each(partial(_peak, listing), chosen) if isinstance(x, int)]
-    return depth(max(found)) if found else None
-
-
-def _peak(listing: Listing, i: int) -> int | None:
-    item = listing.item(i)
-    with opened(item) as image:
-        deep = is_deep(image)
-    return read_square(item, 1, 1).info.peak if deep else None
-
-
 def _room(
     shape: tuple[int, int, int, int], budget: int | None
 ) -> UInt8[np.ndarray, "n c s s"] | None:
@@ -254,19 +274,3 @@ def _room(
         return np.empty(shape, np.uint8)
     except MemoryError:
         return None
-
-
-def _each(function: Callable[[int], T], items: Iterable[int]) -> Iterator[T | Unreadable]:
-    """The function of each item, in order, by several threads; `Unreadable` is a result too."""
-
-    def attempt(item: int) -> T | Unreadable:
-        try:
-            return function(item)
-        except Unreadable as error:
-            return error
-
-    formats()  # plugins are registered before there are threads
-    items = list(items)
-    with ThreadPoolExecutor(min(16, machine.cores())) as pool:
-        for start in range(0, len(items), BLOCK):  # bounded: results wait in memory
-            yield from pool.map(attempt, items[start : start + BLOCK])

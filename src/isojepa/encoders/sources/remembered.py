@@ -1,0 +1,79 @@
+"""What was found out about files, in a table from 64-bit keys to 64-bit values on the disk."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+from jaxtyping import Bool, UInt64
+
+from isojepa.boundaries import trying
+from isojepa.caches.folder import touch
+from isojepa.files import write_atomically
+
+ENTRY = np.dtype([("key", "<u8"), ("value", "<u8")])
+CHECK_BYTES = 4
+
+
+def remembered(
+    path: Path | None,
+    keys: UInt64[np.ndarray, " n"],
+    find_out: Callable[[list[int]], Iterator[int]],
+    lasting: Callable[[], Bool[np.ndarray, " n"]] | None = None,
+) -> UInt64[np.ndarray, " n"]:
+    """The value of each key: from the table, else found out and kept there for the next time.
+
+    The table holds afterwards what was asked for, and at most as much of what was known besides.
+
+    Args:
+        path: of the table; None without one.
+        keys: 0 for what has none, and is found out each time.
+        find_out: positions in `keys` -> their values, in order.
+        lasting: which values may be kept, asked after they were found out; by default all.
+    """
+    table = np.zeros(0, ENTRY) if path is None else _read(path)
+    values, known = _looked_up(table, keys)
+    missing = np.flatnonzero(~known)
+    if not len(missing):
+        if path is not None:
+            touch(path)
+        return values
+    values[missing] = np.fromiter(find_out(missing.tolist()), np.uint64, len(missing))
+    if path is not None:
+        keep = keys != 0 if lasting is None else (keys != 0) & lasting()
+        made = np.empty(int(keep.sum()), ENTRY)
+        made["key"], made["value"] = keys[keep], values[keep]
+        others = table[~np.isin(table["key"], keys)]
+        _write(path, np.concatenate([made, others[: len(keys)]]))
+    return values
+
+
+def _looked_up(
+    table: np.ndarray, keys: UInt64[np.ndarray, " n"]
+) -> tuple[UInt64[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
+    values, known = np.zeros(len(keys), np.uint64), np.zeros(len(keys), bool)
+    if len(table):
+        table = table[np.argsort(table["key"], kind="stable")]
+        places = np.searchsorted(table["key"], keys).clip(max=len(table) - 1)
+        known = (table["key"][places] == keys) & (keys != 0)
+        values[known] = table["value"][places[known]]
+    return values, known
+
+
+def _read(path: Path) -> np.ndarray:
+    """The table; an empty one where there is none, or it is damaged."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return np.zeros(0, ENTRY)
+    rows, check = content[:-CHECK_BYTES], content[-CHECK_BYTES:]
+    if len(rows) % ENTRY.itemsize or crc32(rows).to_bytes(CHECK_BYTES, "little") != check:
+        return np.zeros(0, ENTRY)
+    return np.frombuffer(rows, ENTRY)
+
+
+def _write(path: Path, table: np.ndarray) -> None:
+    rows = table.tobytes()
+    with trying("what was found out about files, kept for the next run"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, rows + crc32(rows).to_bytes(CHECK_BYTES, "little"))
