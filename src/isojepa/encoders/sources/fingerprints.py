@@ -95,7 +95,7 @@ def _states(
         if home is None:
             continue
         try:
-            status = os.stat(home)  # noqa: PTH116: a Path of each would be half of the time
+            status = os.stat(home)  # noqa: PTH116
         except OSError:
             continue
         times = status.st_mtime_ns, status.st_ctime_ns
