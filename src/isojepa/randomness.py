@@ -30,6 +30,8 @@ class Stream(IntEnum):
     DECODER_FRAMES = 13
     DECODER_ORDER = 14
     DECODER_EPISODES = 15
+    WALLED_PAIRS = 20
+    BOOTSTRAP = 21  # of intervals over episodes
     EPISODE_RESET = 0  # (seed, episode, .)
     EPISODE_POLICY = 1  # (seed, episode, .)
     NULL = 1  # Gaussian samples of a calibration: (seed, ., counter)

@@ -60,6 +60,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     decoder.run(decoder.DecodeConfig(run=folder, steps=10, frames=100))
     write_control(folder, control())
     write_control(folder, {**control(0.95), "protocol": "published"}, "control-published")
+    walled = {
+        **control(0.68), "strict": share(0.61, 0.5, 0.7), "strict_rule": "within 8 px",
+        "strict_baselines": {"random": share(0.01, 0, 0.1)}, "episodes": 29,
+        "by_episode": [0.52, 0.79], "config": {"goals": "walled", "offset": 25, "budget": 100},
+    }  # fmt: skip
+    write_control(folder, walled, "control-walled")
     write_world_page(folder)
     return folder
 
@@ -78,8 +84,12 @@ def test_everything_is_on_the_page(whole: Path):
     for section in ("control", "imagination", "training", "probes", "geometry", "surprise"):
         assert f'<section id="{section}">' in page
     assert "Not measured yet" not in page
-    assert "reaches 90\N{NO-BREAK SPACE}% of its image goals" in page
-    assert page.count("data:image/gif;base64,") == 3
+    assert "reaches 90\N{NO-BREAK SPACE}% of goals 25 steps ahead" in page
+    assert "It reaches of goals with a wall between 68\N{NO-BREAK SPACE}%." in page
+    assert "Strict protocol, swm/TwoRoom-v1: goals with a wall between, 100 steps allowed" in page
+    assert "come from 29 episodes: with these drawn anew, 52.0 – 79.0" in page
+    assert "Strictly: within 8 px." in page
+    assert page.count("data:image/gif;base64,") == 4
     assert "<b>run</b>" not in page
     assert "<script>alert" not in page
     assert "Published protocol" in page

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from isojepa.errors import UserError
-from isojepa.world.control.pairs import draw_pairs
+from isojepa.world.control.pairs import draw_pairs, draw_walled_pairs
 from isojepa.world.control.recipes import OURS, PUBLISHED, adapted
 from isojepa.world.control.videos import Video, write_video
 from isojepa.world.episodes.trajectories import Trajectories, open_trajectories
@@ -60,6 +60,36 @@ def test_too_few_pairs_are_refused(data: Trajectories) -> None:
         draw_pairs(data, np.array([0]), count=50, offset=10, seed=0)
     with pytest.raises(UserError, match="needs episodes of at least 61 steps"):
         draw_pairs(data, np.arange(8), count=1, offset=60, seed=0)
+
+
+def test_fewer_pairs_are_taken_where_that_is_asked(data: Trajectories) -> None:
+    some = draw_pairs(data, np.array([0]), count=50, offset=10, seed=0, fewer=True)
+    assert len(some.start) == 20
+    none = draw_pairs(data, np.arange(8), count=1, offset=60, seed=0, fewer=True, solved=far)
+    assert len(none.start) == 0
+
+
+def test_walled_pairs_are_of_any_two_frames_with_something_between(data: Trajectories) -> None:
+    def walled(start: Any, goal: Any) -> np.ndarray:
+        return (start["proprio"][:, 0] > 16) != (goal["proprio"][:, 0] > 16)
+
+    asked: dict[str, Any] = {"count": 30, "walled": walled, "distance": far}
+    pairs = draw_walled_pairs(data, np.arange(8), seed=0, **asked)
+    starts, goals = (pairs.states(data, goal=g) for g in (False, True))
+    assert walled(starts, goals).all()
+    assert (pairs.episode != pairs.goal_episode).any()
+    np.testing.assert_allclose(pairs.distance, far(starts, goals))
+    assert len({*zip(*(x.tolist() for x in pairs[:4]))}) == 30
+    again = draw_walled_pairs(data, np.arange(8), seed=0, **asked)
+    np.testing.assert_array_equal(pairs.goal, again.goal)
+    with pytest.raises(UserError, match="too few with something between"):
+        draw_walled_pairs(data, np.arange(8), count=4, seed=0, walled=lambda a, b: far(a, b) < 0)
+
+
+def test_a_pairs_seed_depends_on_the_pair_alone(data: Trajectories) -> None:
+    pairs = draw_pairs(data, np.arange(8), count=20, offset=10, seed=0)
+    assert pairs.take(np.array([7, 3])).keys(5) == [pairs.keys(5)[7], pairs.keys(5)[3]]
+    assert len({*pairs.keys(5), *pairs.keys(6)}) == 40
 
 
 # Recipes

@@ -15,11 +15,13 @@ from tests.world.latent_models import Positions
 
 pytest.importorskip("stable_worldmodel")
 from isojepa.world.collection.collect import CollectConfig, collect
+from isojepa.world.control import evaluation
 from isojepa.world.control.config import PlanConfig, open_control
-from isojepa.world.control.control import plan
+from isojepa.world.control.control import pairs_asked, plan
 from isojepa.world.control.evaluation import success_of
 from isojepa.world.control.goal_seeker import GoalSeeker
 from isojepa.world.control.results import ControlResult
+from isojepa.world.control.suite import run
 from isojepa.world.environments.worlds import make_environments, reset
 from isojepa.world.learning import trained
 
@@ -69,6 +71,81 @@ def test_the_whole_evaluation(config: PlanConfig) -> None:
     assert [part.rate.pairs for part in result.by_distance] == [3, 3, 3, 3]
     assert all(part.least >= 16 for part in result.by_distance)
     assert result.published == {}  # success is counted otherwise there
+    assert result.strict is not None
+    assert result.strict.success <= result.rate.success
+    assert result.strict_rule == "within 8 px, the wall crossed through the door"
+    # Every pair is there, and says the same as the shares
+    assert len(result.played) == len(result.outcomes["plan"]) == 12
+    for name, outcomes in result.outcomes.items():
+        own, strict = result.rates_of(name)
+        assert own is not None
+        assert strict is not None
+        assert own.success == np.mean([one.success for one in outcomes])
+        assert strict.success == np.mean([one.strict for one in outcomes])
+    held_out = set(open_control(config).episodes.tolist())
+    assert {pair.episode for pair in result.played} <= held_out
+    assert not (config.run / "control.json.part").exists()
+
+
+def test_the_suite_tells_near_far_and_walled_goals_apart(config: PlanConfig) -> None:
+    asked = replace(config, suite=True, pairs=3, films=0, candidates=20, iterations=2)
+    results = run(asked)
+    assert list(results) == ["25", "50", "walled"]  # no episode has 101 frames here
+    for name, result in results.items():
+        assert read_result(ControlResult, config.run / f"control-{name}.json") == result
+    assert results["50"].config.budget == 100
+    walled = results["walled"]
+    assert walled.goals == "goals with a wall between"
+    assert {pair.goal_episode for pair in walled.played} != {pair.episode for pair in walled.played}
+    # The same pairs again, for a line; and what they refuse
+    again = run(replace(asked, baselines=False, candidates=10, seed=0))
+    assert [r.played for r in again.values()] == [r.played for r in results.values()]
+    with pytest.raises(UserError, match="pairs of the seeds 0, none of 4"):
+        run(replace(asked, seed=4))
+    with pytest.raises(UserError, match="give --pairs 3"):
+        run(replace(asked, pairs=2))
+    frozen = config.run / "suite-pairs.json"
+    with pytest.raises(UserError, match="no goals 7 ahead, only 25 ahead, 50 ahead, 100 ahead"):
+        plan(replace(config, offset=7, manifest=frozen))
+    with pytest.raises(UserError, match="not among those held out"):
+        _check_held_out(replace(config, goals="walled", pairs=3, manifest=frozen))
+
+
+def _check_held_out(config: PlanConfig) -> None:
+    control = open_control(config)
+    others = np.setdiff1d(np.arange(12), control.episodes)
+    pairs_asked(control._replace(episodes=others), [config], config.manifest)
+
+
+def test_an_interrupted_evaluation_goes_on(
+    config: PlanConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "AT_ONCE", 4)
+    config = replace(config, films=0, candidates=20, iterations=2)
+    whole = plan(config)
+    played: list[int] = []
+    usual = evaluation.run_episodes
+
+    def interrupted(*args: Any, **options: Any) -> Any:
+        played.append(options["b"])
+        if len(played) == 3:
+            raise KeyboardInterrupt
+        return usual(*args, **options)
+
+    monkeypatch.setattr(evaluation, "run_episodes", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        plan(config)
+    assert (config.run / "control.json.part").is_file()
+    again = plan(config)
+    assert len(played) == 3 + 1 + 9  # what was left, and the baselines
+    assert again.outcomes == whole.outcomes
+    # Other settings begin anew
+    played[:] = [0]
+    with pytest.raises(KeyboardInterrupt):
+        plan(config)
+    played[:] = [0] * 10
+    plan(replace(config, candidates=10))
+    assert len(played) == 10 + 12
 
 
 def test_protocols_draw_from_their_episodes(config: PlanConfig) -> None:

@@ -17,8 +17,9 @@ from isojepa.world.control.scripted import ClonedPolicy, RandomPolicy, ScriptedP
 from isojepa.world.control.vector_env import GoalEnv, PlatformEnv, run_episodes
 from isojepa.world.learning.cloning import GoalPolicy
 from isojepa.world.model.presets import preset
-from isojepa.world.planners.cem import CEM
+from isojepa.world.planners.cem import CEM, ICEM
 from isojepa.world.planners.costs import last_step
+from isojepa.world.planners.planners import GradientPlanner, RandomShooting
 from tests.world.episode_files import SPEED, draw
 from tests.world.latent_models import Positions
 from tests.world.studied import studied_run
@@ -34,10 +35,10 @@ def dot_model() -> Positions:
 
 
 class DotEnv:
-    """The dots' world; a goal counts as reached within 1.5 pixels."""
+    """The dots' world; a goal counts as reached within 1.5 pixels, strictly within `near`."""
 
-    def __init__(self, starts: np.ndarray, goals: np.ndarray) -> None:
-        self.at, self.goals = starts.copy(), goals
+    def __init__(self, starts: np.ndarray, goals: np.ndarray, *, near: float | None = None) -> None:
+        self.at, self.goals, self.near = starts.copy(), goals, near
         self.asked: list[list[int]] = []
 
     def observe(self, rows: np.ndarray) -> Observation:
@@ -49,6 +50,11 @@ class DotEnv:
         assert (np.abs(actions) <= 1 + 1e-5).all()
         self.at[rows] = np.clip(self.at[rows] + SPEED * actions, 2, 30)
         return np.linalg.norm(self.at[rows] - self.goals[rows], axis=1) < 1.5
+
+    def strictly(self, rows: np.ndarray) -> np.ndarray | None:
+        if self.near is None:
+            return None
+        return np.linalg.norm(self.at[rows] - self.goals[rows], axis=1) < self.near
 
 
 STARTS = np.array([[6.0, 6], [25, 8], [16, 16], [8, 24]])
@@ -194,6 +200,61 @@ def test_the_same_seed_gives_the_same_episodes() -> None:
     np.testing.assert_array_equal(*ends)
 
 
+def test_episodes_go_on_until_both_rules_hold() -> None:
+    lax, both = DotEnv(STARTS, GOALS), DotEnv(STARTS, GOALS, near=0.7)
+    outcomes = []
+    for env in (lax, both):
+        policy = planning(dot_model())
+        policy.begin(4, goal_frames())
+        outcomes.append(run_episodes(env, policy, b=4, budget=60))
+    one, two = outcomes
+    assert one.strict is None
+    np.testing.assert_array_equal(one.steps, two.steps)  # the first rule's are as they were
+    assert two.strict is not None
+    assert two.success[two.strict].all()
+    assert (two.strict_steps >= two.steps).all()
+    assert two.strict.any()
+    never = DotEnv(STARTS, GOALS, near=0.0)
+    policy = planning(dot_model())
+    policy.begin(4, goal_frames())
+    never_strictly = run_episodes(never, policy, b=4, budget=24)
+    assert never_strictly.success.all()
+    assert (never_strictly.strict_steps == 24).all()
+    assert len(never.asked) == 24
+
+
+@pytest.mark.parametrize(
+    "planner",
+    [
+        CEM(candidates=60, elites=8, iterations=5),
+        ICEM(candidates=32, elites=6, iterations=6, tolerance=0.3, improvement=0.05, block=SKIP),
+        RandomShooting(candidates=50),
+        GradientPlanner(starts=4, iterations=25, improvement=0.01),
+    ],
+    ids=lambda planner: type(planner).__name__,
+)
+def test_an_episode_does_not_depend_on_those_played_beside_it(planner: Any) -> None:
+    seeds, ends = [11, 12, 13, 14], {}
+    for rows in ([0, 1, 2, 3], [2], [3, 1], [1, 0, 3]):
+        env = DotEnv(STARTS[rows], GOALS[rows])
+        policy = PlanningPolicy(
+            dot_model(), planner, lambda goal: [(1.0, last_step(goal))], low=-BOUND, high=BOUND,
+            horizon=3, seed=[seeds[i] for i in rows], at_once=3,
+        )  # fmt: skip
+        policy.begin(len(rows), goal_frames()[rows])
+        outcome = run_episodes(env, policy, b=len(rows), budget=12)
+        for place, row in enumerate(rows):
+            end = (*env.at[place].tolist(), int(outcome.steps[place]))
+            assert ends.setdefault(row, end) == end
+    chance = RandomPolicy(-BOUND, BOUND, seed=[7, 8])
+    chance.begin(2, None)
+    both = chance.actions(Observation(np.arange(2), goal_frames()[:2], {}))
+    chance = RandomPolicy(-BOUND, BOUND, seed=[8])
+    chance.begin(1, None)
+    alone = chance.actions(Observation(np.arange(1), goal_frames()[:1], {}))
+    np.testing.assert_array_equal(both[1], alone[0])
+
+
 def test_episodes_that_are_over_are_left_alone() -> None:
     env = DotEnv(STARTS, GOALS)
     policy = planning(dot_model(), execute=3)
@@ -255,7 +316,8 @@ def test_the_past_is_what_was_executed_where_actions_are_cut() -> None:
 
 def test_actions_that_are_cut_are_counted() -> None:
     env = PlatformEnv.__new__(PlatformEnv)
-    env.low, env.high, env.taken, env.cut = -BOUND, BOUND, 0, 0
+    env.low, env.high, env.taken, env.cut, env.env_id = -BOUND, BOUND, 0, 0, "dots"
+    env._rule = None
     env.frames = np.zeros((4, 8, 8, 3), np.uint8)
     sent = []
 
@@ -267,8 +329,22 @@ def test_actions_that_are_cut_are_counted() -> None:
     env.world = SimpleNamespace(envs=SimpleNamespace(step=step), infos={})
     env.step(np.array([0, 2, 3]), np.array([[0.5, 1.0 + 1e-6], [0.0, -1.5], [9.0, 9.0]]))
     env.step(np.array([2]), np.array([[1.0, -1.0]]))
+    assert env.strictly(np.array([2])) is None
     assert (env.taken, env.cut) == (4, 2)
     np.testing.assert_allclose(sent[0], [[0.5, 1], [0, -1], [1, 1]])
+
+
+def test_an_environment_that_fails_is_named() -> None:
+    env = PlatformEnv.__new__(PlatformEnv)
+    env.low, env.high, env.taken, env.cut, env.env_id = -BOUND, BOUND, 0, 0, "dots/v0"
+    env.frames, env._rule = np.zeros((1, 8, 8, 3), np.uint8), None
+
+    def step(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError("lost its footing")
+
+    env.world = SimpleNamespace(envs=SimpleNamespace(step=step), infos={})
+    with pytest.raises(UserError, match=r"dots/v0: the environment failed at a step.*footing"):
+        env.step(np.zeros(1, int), np.zeros((1, 2)))
 
 
 def test_goal_images_of_another_size_are_resized_and_oblong_ones_refused() -> None:

@@ -4,9 +4,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import bootstrap
 
 from isojepa.world.control.results import ControlResult, print_control, published_beside
-from isojepa.world.control.success import by_distance, paired_difference, success_rate
+from isojepa.world.control.success import (
+    by_distance,
+    cluster_interval,
+    paired_difference,
+    success_rate,
+)
 
 
 def test_rate_is_wilsons() -> None:
@@ -14,6 +20,34 @@ def test_rate_is_wilsons() -> None:
     assert share.success == 0.8
     np.testing.assert_allclose(share.interval, (0.4902, 0.9433), atol=1e-4)  # Wilson 1927
     assert success_rate(np.zeros(5, bool)).interval[0] == 0
+
+
+def test_intervals_over_episodes_are_scipys_where_each_has_one_pair() -> None:
+    values = (np.random.default_rng(0).uniform(size=60) < 0.7).astype(float)
+    found = cluster_interval(values, np.arange(60))
+    theirs = bootstrap(
+        (values,), np.mean, method="percentile", n_resamples=2000, random_state=0
+    ).confidence_interval
+    np.testing.assert_allclose(found, theirs, atol=0.02)
+    assert cluster_interval(values, np.arange(60)) == found
+
+
+def test_intervals_over_episodes_are_wider_where_pairs_of_one_go_alike() -> None:
+    rng, inside, wide = np.random.default_rng(1), [0, 0], 0
+    for _ in range(200):
+        episodes = np.repeat(np.arange(30), 8)
+        success = np.repeat(rng.uniform(size=30) < 0.7, 8)
+        rate = success_rate(success, episodes)
+        assert rate.by_episode is not None
+        wide += np.diff(rate.by_episode)[0] > np.diff(rate.interval)[0]
+        for k, (low, high) in enumerate((rate.interval, rate.by_episode)):
+            inside[k] += low <= 0.7 <= high
+    assert rate.episodes == 30
+    assert wide > 190
+    assert inside[0] < 140  # of 200: Wilson's takes 240 pairs for independent
+    assert inside[1] > 175
+    same = paired_difference(success, success, episodes)
+    assert same.by_episode == (0.0, 0.0)
 
 
 def test_bins_hold_about_as_many_pairs_each() -> None:

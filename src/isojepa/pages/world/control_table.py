@@ -56,10 +56,15 @@ def _bars(result: ControlResult, frame_size: int | None) -> Iterator[Bar]:
     yield _bar("Planning with this model", "ours", result.rate)
     for name, rate in result.baselines.items():
         yield _bar(BASELINES.get(name, name), "baseline", rate)
+    if result.strict:
+        yield Bar("The same by the strict rule", "heading")
+        yield _bar("Planning with this model", "part", result.strict)
+        for name, rate in result.strict_baselines.items():
+            yield _bar(BASELINES.get(name, name), "part", rate)
     published = published_beside(  # not as recorded: older versions recorded it beside anything
         result.environment,
         protocol=result.protocol,
-        offset=result.config.offset,
+        offset=result.config.offset if result.config.goals == "ahead" else None,
         budget=result.config.budget,
         frame_size=frame_size,
     )

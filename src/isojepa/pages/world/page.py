@@ -103,9 +103,11 @@ class Fact(NamedTuple):
 
 def _facts(world: WorldRun) -> list[Fact]:
     facts = []
-    for control in world.controls[:1]:
-        success = percentage(control.result.rate.success)
-        facts.append(Fact("Goals reached", success, f"{control.result.protocol} protocol"))
+    for control in world.controls:
+        if control.result.protocol == world.controls[0].result.protocol:
+            success = percentage(control.result.rate.success)
+            scale = f"{control.result.goals}, {control.result.protocol} protocol"
+            facts.append(Fact("Goals reached", success, scale))
     errors, still = world.ahead("rollout"), world.ahead("persistence")
     if errors and still:
         ratio = percentage(errors[0] / max(still[0], 1e-12))

@@ -37,7 +37,7 @@ def _state(world: WorldRun) -> tuple[str, Level, str]:
             f"{world.last('effective_rank'):.1f} of {world.embedding_dim}.",
         )
     if world.controls:
-        return _control_state(world.controls[0])
+        return _control_state(world.controls)
     ratio = _over_copy(world)
     if ratio is None:
         return "not judged", "note", "Nothing was measured on held-out episodes yet."
@@ -51,21 +51,26 @@ def _state(world: WorldRun) -> tuple[str, Level, str]:
     return "predicts its world", "note", untested
 
 
-def _control_state(control: FilmedControl) -> tuple[str, Level, str]:
-    result = control.result
+def _control_state(controls: tuple[FilmedControl, ...]) -> tuple[str, Level, str]:
+    result = controls[0].result
     low, high = result.rate.interval
     against = [f"{name} {percentage(other.success)}" for name, other in result.baselines.items()]
     summary = (
         f"95 % interval {_range(low, high)}, over {result.rate.pairs:,} pairs of "
         f"the {result.protocol} protocol" + (f"; beside it, {listed(against)}." if against else ".")
     )
+    others = [one.result for one in controls[1:] if one.result.protocol == result.protocol]
+    if others:
+        each = [f"of {one.goals} {percentage(one.rate.success)}" for one in others]
+        summary += f" It reaches {listed(each)}."
     level: Level = "good"
     if random := result.baselines.get("random"):
         random_low, random_high = random.interval
         level = "good" if low > random_high else "problem" if high < random_low else "warning"
     elif low < 0.5:
         level = "note"
-    return f"reaches {percentage(result.rate.success)} of its image goals", level, summary
+    asked = "its image goals" if result.config.offset is None else result.goals
+    return f"reaches {percentage(result.rate.success)} of {asked}", level, summary
 
 
 def _why(world: WorldRun) -> str:

@@ -109,7 +109,14 @@ def _controls(path: Path) -> tuple[FilmedControl, ...]:
         if not isinstance(content, dict) or "success" in content:  # else of another kind
             result = from_json(ControlResult, content, file)
             found.append(FilmedControl(file.stem, result, _film(file.with_suffix(".gif"))))
-    return tuple(sorted(found, key=lambda c: (c.result.protocol != "strict", c.name)))
+    return tuple(sorted(found, key=_near_first))
+
+
+def _near_first(control: FilmedControl) -> tuple[bool, bool, int, str]:
+    """Strict before published, ahead before walled, near before far."""
+    result = control.result
+    walled = result.config.goals == "walled"
+    return result.protocol != "strict", walled, result.config.offset or 0, control.name
 
 
 def _film(path: Path) -> bytes | None:

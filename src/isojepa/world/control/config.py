@@ -1,5 +1,6 @@
 """What a user may say about planning, and what evaluation needs, read and checked."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -11,7 +12,7 @@ from jaxtyping import Int64
 from isojepa.devices import Device
 from isojepa.errors import UserError
 from isojepa.runs.settings import require_at_least_one
-from isojepa.world.control.pairs import Protocol
+from isojepa.world.control.pairs import Goals, Protocol
 from isojepa.world.control.planning import PlanningPolicy, planning_policy
 from isojepa.world.control.recipes import (
     RECIPES,
@@ -47,8 +48,16 @@ class PlanConfig:
     protocol: Protocol = "strict"
     """strict: from episodes the model has not seen, and no pair solved at the start. published: any
     episode, any pair; a random policy then succeeds on a quarter of TwoRoom's."""
+    suite: bool = False
+    """Goals 25, 50 and 100 steps ahead, twice as many allowed, and goals behind walls where the
+    environment has some, in place of --goals, --offset and --budget."""
+    goals: Goals = "ahead"
+    """ahead: a later frame of the start's episode. walled: any frame, with a wall between."""
+    manifest: Path | None = None
+    """File of frozen pairs: read if it exists, else written. Default: none, and
+    RUN/suite-pairs.json with --suite."""
     pairs: int = 200
-    """Start and goal pairs, per seed."""
+    """Start and goal pairs, per seed and kind of goal."""
     offset: int = 25
     """Environment steps from start to goal in the data set."""
     budget: int = 50
@@ -93,7 +102,8 @@ class PlanConfig:
     device: Device = "auto"
     """Where to plan."""
     out: Path | None = None
-    """JSON file for the result. Default: RUN/control.json."""
+    """JSON file for the result, with every pair. Default: RUN/control.json; the parts of a suite
+    add their names."""
 
     def __post_init__(self) -> None:
         require_at_least_one(
@@ -105,6 +115,11 @@ class PlanConfig:
             given = getattr(self, name)
             if given is not None and given < 0:
                 raise UserError(f"--{name.replace('_', '-')} must not be negative")
+
+    @property
+    def asked(self) -> str:
+        """What is asked of the pairs, as manifests and results name it."""
+        return "walled" if self.goals == "walled" else f"{self.offset} ahead"
 
 
 class Control(NamedTuple):
@@ -120,7 +135,9 @@ class Control(NamedTuple):
     recipe: ControlRecipe
     graph: EmbeddingGraph | None
 
-    def policy(self, low: np.ndarray, high: np.ndarray, *, seed: int) -> PlanningPolicy:
+    def policy(
+        self, low: np.ndarray, high: np.ndarray, *, seed: int | Sequence[int]
+    ) -> PlanningPolicy:
         """The policy that plans by the recipe within an environment's action bounds."""
         return planning_policy(self.model, self.recipe, low, high, graph=self.graph, seed=seed)
 

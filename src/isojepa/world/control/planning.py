@@ -12,15 +12,14 @@ from torch import Tensor
 
 from isojepa.devices import Device, choose_device
 from isojepa.errors import UserError
-from isojepa.randomness import seed_from
 from isojepa.world.control.frames import encode_frames
-from isojepa.world.control.policy import Observation, VectorPolicy
+from isojepa.world.control.policy import Observation, VectorPolicy, seeds_for
 from isojepa.world.control.recipes import OURS, ControlRecipe, adapted, objective
 from isojepa.world.model.latent import LatentModel
 from isojepa.world.model.world_model import load_world_model
 from isojepa.world.planners.costs import ModelRollout, Terms, WeightedCost
 from isojepa.world.planners.distances import EmbeddingGraph
-from isojepa.world.planners.problem import Planner, Problem, shifted
+from isojepa.world.planners.problem import EpisodeGenerators, Planner, Problem, shifted
 
 AT_ONCE = 50  # episodes planned for together
 
@@ -41,7 +40,7 @@ class PlanningPolicy(VectorPolicy):
         history: most frames, a block apart, that a plan starts from.
         warm_start: begin the search at what is left of the last plan.
         at_once: episodes planned for together.
-        seed: of the planner's draws.
+        seed: of the planner's draws, which are apart for each episode; or one for each.
     """
 
     def __init__(
@@ -58,7 +57,7 @@ class PlanningPolicy(VectorPolicy):
         history: int = 1,
         warm_start: bool = True,
         at_once: int = AT_ONCE,
-        seed: int = 0,
+        seed: int | Sequence[int] = 0,
     ) -> None:
         self.model, self.planner, self.objective = model, planner, objective
         self.horizon, self.execute, self.history = horizon, execute, history
@@ -72,12 +71,6 @@ class PlanningPolicy(VectorPolicy):
         )
         free = torch.full_like(self.low, torch.inf)
         self.within = (self.low, self.high) if bounded else (-free, free)
-        self.total_seconds = 0.0
-        """Spent planning, looking at frames left out."""
-        self.total_plans = 0
-        """Plans made, counted per episode."""
-        self.total_evaluations = 0
-        """Sequences tried."""
 
     def begin(self, b: int, goals: UInt8[np.ndarray, "b y x c"] | None) -> None:
         """See `VectorPolicy`.
@@ -93,7 +86,7 @@ class PlanningPolicy(VectorPolicy):
         self._actions = goal.new_zeros(b, 0, self.model.action_dim)
         self._plan = goal.new_zeros(b, self.horizon, self.model.action_dim)
         self._blocks = 0
-        self._generator = torch.Generator().manual_seed(seed_from(self.seed, b))
+        self._generators = EpisodeGenerators.seeded(seeds_for(self.seed, b))
 
     def actions(self, observation: Observation) -> Float[np.ndarray, "n k a"]:
         """The next block of every episode."""
@@ -128,7 +121,9 @@ class PlanningPolicy(VectorPolicy):
             )
             last = self._plan[part]
             start = shifted(last, self.execute) if self.warm_start else torch.zeros_like(last)
-            plan = self.planner.plan(cost, Problem(start, *self.within), self._generator)
+            plan = self.planner.plan(
+                cost, Problem(start, *self.within), self._generators.select(part)
+            )
             self._plan[part] = plan.actions.detach()
             self.total_evaluations += int(plan.evaluations.sum())
         self.total_seconds += time.perf_counter() - clock
@@ -142,7 +137,7 @@ def planning_policy(
     high: Float[np.ndarray, " a"],
     *,
     graph: EmbeddingGraph | None = None,
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
 ) -> PlanningPolicy:
     """The policy that plans by a recipe within an environment's action bounds.
 

@@ -1,11 +1,13 @@
 """What a robot's loop calls, and the same for many environments at once."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
+
+from isojepa.randomness import seed_from
 
 State = Mapping[str, np.ndarray]
 
@@ -40,6 +42,15 @@ class Observation(NamedTuple):
     """The environment's own quantities, (n, ...): for scripted policies, never for a model."""
 
 
+def seeds_for(seed: int | Sequence[int], b: int) -> list[int]:
+    """A seed for each of b episodes: those given, or made of one."""
+    if isinstance(seed, int):
+        return [seed_from(seed, i) for i in range(b)]
+    if len(seed) != b:
+        raise ValueError(f"{len(seed)} seeds for {b} episodes")
+    return list(seed)
+
+
 class VectorPolicy(ABC):
     """A `Policy` that is made to act in a vector environment.
 
@@ -48,6 +59,12 @@ class VectorPolicy(ABC):
 
     bounds: tuple[np.ndarray, np.ndarray] | None = None
     """Least and greatest value of each action dimension, to which `act` cuts actions."""
+    total_plans = 0
+    """Plans made so far, counted per episode, by a policy that plans."""
+    total_seconds = 0.0
+    """Spent planning, looking at frames left out."""
+    total_evaluations = 0
+    """Sequences tried."""
     sense: Callable[[], State] = dict
     """The state of the one environment of `act`, (1, ...): for scripted policies."""
     _goal: np.ndarray | None = None

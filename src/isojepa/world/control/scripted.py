@@ -7,9 +7,8 @@ import torch
 from jaxtyping import Float, UInt8
 
 from isojepa.errors import UserError
-from isojepa.randomness import seed_from
 from isojepa.world.control.frames import model_frames
-from isojepa.world.control.policy import Observation, State, VectorPolicy
+from isojepa.world.control.policy import Observation, State, VectorPolicy, seeds_for
 from isojepa.world.environments.environment import Row
 from isojepa.world.learning.cloning import GoalPolicy
 
@@ -50,7 +49,11 @@ class RandomPolicy(VectorPolicy):
     """Uniform within the action bounds, anew at every step."""
 
     def __init__(
-        self, low: Float[np.ndarray, " a"], high: Float[np.ndarray, " a"], *, seed: int = 0
+        self,
+        low: Float[np.ndarray, " a"],
+        high: Float[np.ndarray, " a"],
+        *,
+        seed: int | Sequence[int] = 0,
     ) -> None:
         self.low, self.high, self.seed = low, high, seed
         self.bounds = low, high
@@ -58,12 +61,13 @@ class RandomPolicy(VectorPolicy):
     def begin(self, b: int, goals: UInt8[np.ndarray, "b y x c"] | None) -> None:
         """See `VectorPolicy`."""
         del goals
-        self._random = np.random.default_rng(seed_from(self.seed, b))
+        self._random = [np.random.default_rng(seed) for seed in seeds_for(self.seed, b)]
 
     def actions(self, observation: Observation) -> Float[np.ndarray, "n k a"]:
         """One action each."""
-        shape = (len(observation.rows), 1, len(self.low))
-        return self._random.uniform(self.low, self.high, shape).astype(np.float32)
+        own = [self._random[i] for i in observation.rows]
+        drawn = [random.uniform(self.low, self.high, (1, len(self.low))) for random in own]
+        return np.stack(drawn).astype(np.float32)
 
 
 class ScriptedPolicy(VectorPolicy):

@@ -1,7 +1,9 @@
 """Vector environments set to pairs of a start and a goal, and episodes run in them."""
 
+import re
 import time
 from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -9,8 +11,9 @@ from jaxtyping import Bool, Int64, Shaped
 
 from isojepa.randomness import seed_from
 from isojepa.world.control.policy import Observation, VectorPolicy
-from isojepa.world.environments.environment import PIXELS, Row, World
-from isojepa.world.environments.platform import quiet
+from isojepa.world.environments.environment import PIXELS, Row, StrictRule, World
+from isojepa.world.environments.platform import acting, quiet
+from isojepa.world.environments.registry import environment
 from isojepa.world.environments.worlds import close, make_environments, reset, set_pairs
 
 
@@ -26,6 +29,10 @@ class GoalEnv(Protocol):
         self, rows: Int64[np.ndarray, " n"], actions: Shaped[np.ndarray, "n a"]
     ) -> Bool[np.ndarray, " n"]:
         """Act in some of them; whether each has reached its goal by the environment's rule."""
+        ...
+
+    def strictly(self, rows: Int64[np.ndarray, " n"]) -> Bool[np.ndarray, " n"] | None:
+        """Whether each has reached its goal by the strict rule too; None where there is none."""
         ...
 
 
@@ -44,6 +51,7 @@ class PlatformEnv:
         self, world: World, starts: Sequence[Row], goals: Sequence[Row], *, seeds: list[int]
     ) -> None:
         self.world, self.starts, self.goals = world, starts, goals
+        self.env_id = str(world.envs.envs[0].spec.id)
         reset(world, seeds)
         self.frames, self.goal_frames = set_pairs(world, starts, goals)
         space = world.envs.single_action_space
@@ -53,6 +61,9 @@ class PlatformEnv:
         self.cut = 0
         """Those of them that were cut."""
         self._write_states()
+        self._held = np.zeros(len(starts), np.int64)
+        self._legal = np.ones(len(starts), bool)
+        self._rule = self._strict_rule()
 
     def observe(self, rows: Int64[np.ndarray, " n"]) -> Observation:
         """See `GoalEnv`."""
@@ -62,6 +73,12 @@ class PlatformEnv:
             if isinstance(values, np.ndarray) and name != PIXELS
         }
         return Observation(rows, self.frames[rows], state)
+
+    def strictly(self, rows: Int64[np.ndarray, " n"]) -> Bool[np.ndarray, " n"] | None:
+        """See `GoalEnv`."""
+        if self._rule is None:
+            return None
+        return self._legal[rows] & (self._held[rows] >= self._rule.hold)
 
     def step(
         self, rows: Int64[np.ndarray, " n"], actions: Shaped[np.ndarray, "n a"]
@@ -73,10 +90,44 @@ class PlatformEnv:
         self.taken, self.cut = self.taken + len(rows), self.cut + int(beyond.sum())
         mask = np.zeros(len(self.frames), bool)
         mask[rows] = True
-        with quiet():
+        before = self._needed(rows)
+        with quiet(), acting(self.env_id):
             _, _, terminated, _, self.world.infos = self.world.envs.step(every, mask=mask)
         self.frames[rows] = self.world.infos[PIXELS][rows, 0]
+        self._follow(rows, before, self._needed(rows))
         return terminated[rows]
+
+    def _strict_rule(self) -> StrictRule | None:
+        """The environment's, where its states and the goals say all that it needs."""
+        rule = environment(self.env_id).strict
+        if rule is None or any(name not in goal for goal in self.goals for name in rule.needs):
+            return None
+        self._rule = rule
+        return rule if all(name in self._columns() for name in rule.needs) else None
+
+    def _columns(self) -> dict[str, str]:
+        """Names of the platform's quantities by those of a data set's columns."""
+        return {re.sub(r"[./]", "_", name): name for name in self.world.infos}
+
+    def _needed(self, rows: Int64[np.ndarray, " n"]) -> Row:
+        """What the strict rule asks of the present states, (n, ...)."""
+        if self._rule is None:
+            return {}
+        names = self._columns()
+        return {name: self.world.infos[names[name]][rows, 0].copy() for name in self._rule.needs}
+
+    def _follow(self, rows: Int64[np.ndarray, " n"], before: Row, after: Row) -> None:
+        """Count the steps at which the strict rule holds, and note those that may not be taken."""
+        if self._rule is None:
+            return
+        goals = {name: np.stack([self.goals[i][name] for i in rows]) for name in self._rule.needs}
+        near = np.asarray(self._rule.near(after, goals), bool)
+        self._held[rows] = np.where(near, self._held[rows] + 1, 0)
+        if self._rule.legal is not None:
+            for k, i in enumerate(rows):
+                inner = self.world.envs.envs[i].unwrapped
+                was, now = ({name: x[k] for name, x in state.items()} for state in (before, after))
+                self._legal[i] &= self._rule.legal(inner, was, now)
 
     def _write_states(self) -> None:
         """Set the platform's record of each state, which is of the reset until the first step."""
@@ -86,6 +137,31 @@ class PlatformEnv:
                     held = self.world.infos.get(prefix + name)
                     if isinstance(held, np.ndarray) and held[i, 0].shape == np.shape(value):
                         held[i, 0] = value
+
+
+class Stage:
+    """Environments of one id, made when they are needed and put into one pair after another."""
+
+    def __init__(self, env_id: str, *, frame_size: int) -> None:
+        self.env_id, self.frame_size = env_id, frame_size
+        self._world: World | None = None
+
+    def set_up(
+        self, starts: Sequence[Row], goals: Sequence[Row], *, seeds: Sequence[int]
+    ) -> PlatformEnv:
+        """The environments of these pairs; those set up before are no longer of use."""
+        b = len(starts)
+        if self._world is None or self._world.num_envs != b:
+            self.close()
+            self._world = make_environments(self.env_id, b, frame_size=self.frame_size)
+        own = [seed % 2**31 for seed in seeds]
+        return PlatformEnv(self._world, starts, goals, seeds=own)
+
+    def close(self) -> None:
+        """Close the environments."""
+        if self._world is not None:
+            close(self._world)
+        self._world = None
 
 
 def platform_envs(
@@ -101,20 +177,11 @@ def platform_envs(
 
     They are closed once they are through.
     """
-    world: World | None = None
-    try:
+    with closing(Stage(env_id, frame_size=frame_size)) as stage:
         for first in range(0, len(starts), at_once):
-            part = slice(first, min(first + at_once, len(starts)))
-            b = part.stop - part.start
-            if world is None or world.num_envs != b:
-                if world is not None:
-                    close(world)
-                world = make_environments(env_id, b, frame_size=frame_size)
-            seeds = [seed_from(seed, i) % 2**31 for i in range(part.start, part.stop)]
-            yield first, PlatformEnv(world, starts[part], goals[part], seeds=seeds)
-    finally:
-        if world is not None:
-            close(world)
+            part = slice(first, first + at_once)
+            seeds = [seed_from(seed, i) for i in range(len(starts))[part]]
+            yield first, stage.set_up(starts[part], goals[part], seeds=seeds)
 
 
 class Outcome(NamedTuple):
@@ -123,6 +190,10 @@ class Outcome(NamedTuple):
     success: Bool[np.ndarray, " b"]
     steps: Int64[np.ndarray, " b"]
     """Environment steps until the goal was reached, or the budget."""
+    strict: Bool[np.ndarray, " b"] | None
+    """Whether it was reached by the strict rule; None where there is none."""
+    strict_steps: Int64[np.ndarray, " b"]
+    """Environment steps until then, or the budget."""
     decisions: int
     """Calls of the policy, counted per episode."""
     seconds: float
@@ -142,13 +213,16 @@ def run_episodes(
 ) -> Outcome:
     """Let a policy that has begun act in b episodes for at most `budget` environment steps each.
 
-    An episode ends at the step at which its goal is reached; the others go on without it.
+    An episode ends at the step at which its goal is reached by both rules, where there are two; the
+    others go on without it.
 
     Args:
         record: keep the frames of this many of the first episodes.
         advance: told of every environment step of the whole batch.
     """
     success, steps = np.zeros(b, bool), np.full(b, budget)
+    strict, strict_steps = np.zeros(b, bool), np.full(b, budget)
+    two_rules = env.strictly(np.arange(b)) is not None
     rows, taken, decisions, seconds = np.arange(b), 0, 0, 0.0
     recorded: list[list[np.ndarray]] = [[] for _ in range(min(record, b))]
 
@@ -172,11 +246,19 @@ def run_episodes(
             taken += 1
             advance(1)
             keep_frames(rows[left])
-            success[rows[left[reached]]] = True
-            steps[rows[left[reached]]] = taken
-            running[left[reached]] = False
+            for now, ever, when in (
+                (reached, success, steps),
+                (env.strictly(rows[left]), strict, strict_steps),
+            ):
+                if now is not None:
+                    new = rows[left[now & ~ever[rows[left]]]]
+                    ever[new], when[new] = True, taken
+            over = success[rows] & (strict[rows] if two_rules else True)
+            running[over] = False
             if not running.any():
                 break
         rows = rows[running]
     advance(budget - taken)
-    return Outcome(success, steps, decisions, seconds, recorded)
+    return Outcome(
+        success, steps, strict if two_rules else None, strict_steps, decisions, seconds, recorded
+    )

@@ -59,6 +59,23 @@ class Quantity:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StrictRule:
+    """Success as CLEAR-LeWM counts it, beside the environment's own rule."""
+
+    words: str
+    """The rule, for people."""
+    needs: tuple[str, ...]
+    """Columns that `near` reads."""
+    near: Callable[[Row, Row], np.ndarray]
+    """Whether a state is as near to a goal as asked, (state, goal)."""
+    hold: int = 1
+    """Steps one after the other at which that has to hold."""
+    legal: Callable[[Any, Row, Row], bool] | None = None
+    """Whether a step may be taken, (unwrapped environment, state before, state after): an episode
+    with one that may not does not count."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Environment:
     """What the platform's environments do not say of themselves."""
 
@@ -80,6 +97,9 @@ class Environment:
     unit: str = ""
     solved: Callable[[Row, Row], np.ndarray] | None = None
     """Whether the environment would call a state a success under a goal, (state, goal)."""
+    strict: StrictRule | None = None
+    walled: Callable[[Row, Row], np.ndarray] | None = None
+    """Whether something stands between a state and a goal, (state, goal)."""
     quantities: tuple[Quantity, ...] = ()
     scripted: Callable[[float | None, int], PlatformPolicy] | None = None
     """The platform's scripted policy, of (action noise or None for its usual one, seed)."""

@@ -3,10 +3,18 @@
 import numpy as np
 
 from isojepa.errors import UserError
-from isojepa.world.environments.environment import Environment, PlatformPolicy, Quantity, Row
+from isojepa.world.environments.environment import (
+    Environment,
+    PlatformPolicy,
+    Quantity,
+    Row,
+    StrictRule,
+)
+from isojepa.world.environments.rooms import crosses_legally, in_other_room
 
 POSITION, STATE, QPOS, QVEL = "proprio", "state", "qpos", "qvel"
 BLOCK, TURN = "privileged_block_0_pos", "privileged_block_0_quat"
+FINGER = "finger_pos"
 
 
 def two_room_policy(noise: float | None, seed: int) -> PlatformPolicy:
@@ -16,6 +24,13 @@ def two_room_policy(noise: float | None, seed: int) -> PlatformPolicy:
     return ExpertPolicy(
         action_noise=2.0 if noise is None else noise, action_repeat_prob=0.05, seed=seed
     )
+
+
+def two_room_oracle(seed: int) -> PlatformPolicy:
+    """The same without anything random."""
+    from stable_worldmodel.envs.two_room import ExpertPolicy
+
+    return ExpertPolicy(seed=seed)
 
 
 def push_t_policy(noise: float | None, seed: int) -> PlatformPolicy:
@@ -51,6 +66,12 @@ def push_t_angle(state: Row, goal: Row) -> np.ndarray:
     return np.asarray(np.minimum(turn, 2 * np.pi - turn))
 
 
+def cube_angle(state: Row, goal: Row) -> np.ndarray:
+    """Of the turn between two unit quaternions."""
+    cosine = np.abs((values(state, TURN) * values(goal, TURN)).sum(-1))
+    return np.asarray(2 * np.arccos(np.minimum(1.0, cosine)))
+
+
 def reacher_distance(state: Row, goal: Row) -> np.ndarray:
     """Of the joint further off."""
     return np.asarray(np.abs(np.asarray(state[QPOS]) - np.asarray(goal[QPOS])).max(-1))
@@ -65,9 +86,16 @@ TWO_ROOM = Environment(
     distance=lambda state, goal: apart(POSITION, state, goal),
     unit="pixels of 224",
     solved=lambda state, goal: apart(POSITION, state, goal) < 16.0,
+    strict=StrictRule(
+        words="within 8 px, the wall crossed through the door",
+        needs=(POSITION,),
+        near=lambda state, goal: apart(POSITION, state, goal) < 8.0,
+        legal=lambda env, before, after: crosses_legally(env, before[POSITION], after[POSITION]),
+    ),
+    walled=lambda state, goal: in_other_room(state[POSITION], goal[POSITION]),
     quantities=(Quantity("x", POSITION, 0), Quantity("y", POSITION, 1)),
     scripted=two_room_policy,
-    oracle=lambda seed: two_room_policy(0.0, seed),
+    oracle=two_room_oracle,
 )
 PUSH_T = Environment(
     id="swm/PushT-v1",
@@ -79,6 +107,14 @@ PUSH_T = Environment(
     unit="pixels of 512, agent and block together",
     solved=lambda state, goal: (
         (apart(STATE, state, goal, first=4) < 20) & (push_t_angle(state, goal) < np.pi / 9)
+    ),
+    strict=StrictRule(
+        words="within 10 px and 10 degrees, held for 3 steps",
+        needs=(STATE,),
+        near=lambda state, goal: (
+            (apart(STATE, state, goal, first=4) < 10) & (push_t_angle(state, goal) < np.pi / 18)
+        ),
+        hold=3,
     ),
     quantities=(
         Quantity("agent x", STATE, 0),
@@ -103,6 +139,14 @@ CUBE = Environment(
     distance=lambda state, goal: apart(BLOCK, state, goal),
     unit="metres",
     solved=lambda state, goal: apart(BLOCK, state, goal) <= 0.04,
+    strict=StrictRule(
+        words="within 3 cm and 15 degrees, held for 3 steps",
+        needs=(BLOCK, TURN),
+        near=lambda state, goal: (
+            (apart(BLOCK, state, goal) < 0.03) & (cube_angle(state, goal) < np.pi / 12)
+        ),
+        hold=3,
+    ),
     quantities=tuple(
         Quantity(f"{what} {axis}", column, i)
         for what, column in (("block", BLOCK), ("gripper", "proprio_effector_pos"))
@@ -120,6 +164,12 @@ REACHER = Environment(
     distance=reacher_distance,
     unit="radians, the joint further off",
     solved=lambda state, goal: reacher_distance(state, goal) < 0.05,
+    strict=StrictRule(
+        words="the fingertip within 1 cm, held for 2 steps",
+        needs=(FINGER,),
+        near=lambda state, goal: apart(FINGER, state, goal) < 0.01,
+        hold=2,
+    ),
     quantities=(
         Quantity("shoulder", QPOS, 0, angle=True),
         Quantity("wrist", QPOS, 1, angle=True),

@@ -85,6 +85,24 @@ def explained(env_id: str) -> Iterator[None]:
 
 
 @contextmanager
+def acting(env_id: str) -> Iterator[None]:
+    """Turn whatever an environment raises at a step into a line for the user.
+
+    Raises:
+        UserError: naming the environment.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        why = f"{type(error).__name__}: {reason(error)}"
+        raise UserError(
+            f"{env_id}: the environment failed at a step ({why}); what was done before is kept"
+        ) from error
+
+
+@contextmanager
 def quiet() -> Iterator[None]:
     """Hold back the warnings that Gymnasium's checks raise at the platform's environments."""
     with warnings.catch_warnings():

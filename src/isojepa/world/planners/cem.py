@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isojepa.errors import UserError
-from isojepa.world.planners.problem import Problem, check_positive, normal_noise
+from isojepa.world.planners.problem import Generator, Problem, check_positive, normal_noise
 from isojepa.world.planners.search import Answer, ElitePlanner, State, spread_of
 
 
@@ -62,7 +62,7 @@ class ICEM(ElitePlanner):
         if self.decay < 1 or not 0 <= self.reuse <= 1 or not 0 <= self.momentum < 1:
             raise UserError("iCEM needs decay >= 1, reuse in [0, 1] and momentum in [0, 1)")
 
-    def noise(self, problem: Problem, b: int, i: int, generator: torch.Generator) -> Tensor:
+    def noise(self, problem: Problem, b: int, i: int, generator: Generator) -> Tensor:
         """Coloured noise, for fewer sequences from iteration to iteration."""
         s = max(int(self.candidates * self.decay**-i), min(2 * self.elites, self.candidates))
         h, a = problem.start.shape[1:]
@@ -81,7 +81,7 @@ class ICEM(ElitePlanner):
 
 
 def coloured_noise(
-    shape: tuple[int, int, int, int], generator: torch.Generator, *, colour: float, block: int = 1
+    shape: tuple[int, int, int, int], generator: Generator, *, colour: float, block: int = 1
 ) -> Float[Tensor, "b s h a"]:
     """Gaussian noise of unit variance whose power along the plan falls as 1 / frequency^colour.
 

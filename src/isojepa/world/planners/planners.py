@@ -7,7 +7,16 @@ from torch import Tensor
 
 from isojepa.world.planners.cem import CEM, ICEM
 from isojepa.world.planners.mppi import MPPI
-from isojepa.world.planners.problem import Cost, Plan, Planner, Problem, check_positive, lowest
+from isojepa.world.planners.problem import (
+    Cost,
+    Generator,
+    Plan,
+    Planner,
+    Problem,
+    check_positive,
+    lowest,
+    uniform_noise,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,12 +32,12 @@ class RandomShooting:
         check_positive(self, "candidates", "std")
 
     @torch.no_grad()
-    def plan(self, cost: Cost, problem: Problem, generator: torch.Generator) -> Plan:
+    def plan(self, cost: Cost, problem: Problem, generator: Generator) -> Plan:
         """See `Planner.plan`."""
         mean, (_, low, high) = problem.mean, problem
         shape = (len(mean), self.candidates, *mean.shape[1:])
         bounded = low.isfinite() & high.isfinite()
-        uniform = torch.rand(shape, generator=generator, device=generator.device).to(low)
+        uniform = uniform_noise(shape, generator).to(low)
         width = torch.where(bounded, high - low, torch.ones_like(low))
         normal = self.std * problem.noise(shape, generator)
         floor = torch.where(bounded, low, torch.zeros_like(low))
@@ -56,12 +65,13 @@ class GradientPlanner:
     std: float = 1.0
     """Spread of the starts."""
     improvement: float = 0.0
-    """Stop when no episode's best cost fell by more than this share in ten steps. 0: never."""
+    """An episode is finished once its best cost falls by no more than this share in ten steps.
+    0: never."""
 
     def __post_init__(self) -> None:
         check_positive(self, "starts", "iterations", "learning_rate", "std")
 
-    def plan(self, cost: Cost, problem: Problem, generator: torch.Generator) -> Plan:
+    def plan(self, cost: Cost, problem: Problem, generator: Generator) -> Plan:
         """See `Planner.plan`."""
         mean, (_, low, high) = problem.mean, problem
         noise = self.std * problem.noise((len(mean), self.starts, *mean.shape[1:]), generator)
@@ -70,14 +80,16 @@ class GradientPlanner:
         adam = torch.optim.Adam([actions], lr=self.learning_rate)
         best, best_cost = actions.detach().clone(), torch.full(actions.shape[:2], torch.inf).to(low)
         past: list[Tensor] = []
+        over = torch.zeros(len(mean), dtype=torch.bool, device=low.device)
         for i in range(self.iterations + 1):
             with torch.enable_grad():
                 costs = cost(actions)
-            better = costs.detach() < best_cost
+            better = (costs.detach() < best_cost) & ~over[:, None]
             best = torch.where(better[..., None, None], actions.detach(), best)
             best_cost = torch.where(better, costs.detach(), best_cost)
             past.append(best_cost.amin(1))
-            if i == self.iterations or self._settled(past):
+            over |= self._settled(past)
+            if i == self.iterations or over.all():
                 break
             (actions.grad,) = torch.autograd.grad(costs.sum(), actions)
             adam.step()
@@ -87,10 +99,10 @@ class GradientPlanner:
         steps = torch.full((len(mean),), i, dtype=torch.long, device=low.device)
         return Plan(plan[:, 0], value[:, 0], steps, (steps + 1) * self.starts)
 
-    def _settled(self, past: list[Tensor]) -> bool:
+    def _settled(self, past: list[Tensor]) -> Tensor:
         if self.improvement == 0 or len(past) <= 10:
-            return False
-        return bool(((past[-11] - past[-1]) <= self.improvement * past[-11].abs()).all())
+            return torch.zeros_like(past[-1], dtype=torch.bool)
+        return (past[-11] - past[-1]) <= self.improvement * past[-11].abs()
 
 
 PLANNERS: dict[str, type[Planner]] = {

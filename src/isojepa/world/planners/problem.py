@@ -5,7 +5,7 @@ gives their costs (b, s). One with a method `select(rows)`, the same cost for so
 lets episodes that are finished leave the batch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -16,6 +16,30 @@ from isojepa.errors import UserError
 
 Cost = Callable[[Tensor], Tensor]
 T = TypeVar("T")
+
+
+class EpisodeGenerators:
+    """A source of draws for each of b episodes: what one draws does not depend on the others.
+
+    Args:
+        generators: one per episode, on one device.
+    """
+
+    def __init__(self, generators: Sequence[torch.Generator]) -> None:
+        self.generators = tuple(generators)
+
+    @staticmethod
+    def seeded(seeds: Sequence[int]) -> "EpisodeGenerators":
+        """One for each seed, on the CPU."""
+        return EpisodeGenerators([torch.Generator().manual_seed(seed) for seed in seeds])
+
+    def select(self, rows: Int[Tensor, "n"]) -> "EpisodeGenerators":
+        """The same sources of some of the episodes; their states stay shared."""
+        return EpisodeGenerators([self.generators[i] for i in rows.tolist()])
+
+
+Generator = torch.Generator | EpisodeGenerators
+"""The source of all draws of a plan: one for all episodes, or one for each."""
 
 
 class Problem(NamedTuple):
@@ -33,7 +57,7 @@ class Problem(NamedTuple):
         """The start, within the bounds."""
         return self.start.to(self.low).clamp(self.low, self.high)
 
-    def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    def noise(self, shape: tuple[int, ...], generator: Generator) -> Tensor:
         """White Gaussian noise of unit variance, like the bounds in type and place."""
         return normal_noise(shape, generator).to(self.low)
 
@@ -54,13 +78,14 @@ class Plan(NamedTuple):
 class Planner(Protocol):
     """What all planners have in common."""
 
-    def plan(self, cost: Cost, problem: Problem, generator: torch.Generator) -> Plan:
+    def plan(self, cost: Cost, problem: Problem, generator: Generator) -> Plan:
         """Look for action sequences of low cost.
 
         Args:
             cost: candidates (b, s, h, a) -> (b, s).
             problem: where to begin, and the bounds.
-            generator: the source of all draws: the same state gives the same plan.
+            generator: the source of all draws: the same state gives the same plan. With one for
+                each episode, an episode's plan does not depend on which others are planned for.
         """
         ...
 
@@ -95,9 +120,23 @@ def shifted(actions: Float[Tensor, "b h a"], executed: int) -> Float[Tensor, "b 
     return torch.cat([rest, torch.zeros_like(actions[:, : actions.shape[1] - rest.shape[1]])], 1)
 
 
-def normal_noise(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Standard normal numbers, independent, on the generator's device."""
-    return torch.randn(shape, generator=generator, device=generator.device)
+def normal_noise(shape: tuple[int, ...], generator: Generator) -> Tensor:
+    """Standard normal numbers, independent, on the generator's device; axis 0 is of episodes."""
+    return _drawn(torch.randn, shape, generator)
+
+
+def uniform_noise(shape: tuple[int, ...], generator: Generator) -> Tensor:
+    """Numbers uniform in [0, 1), likewise."""
+    return _drawn(torch.rand, shape, generator)
+
+
+def _drawn(draw: Callable[..., Tensor], shape: tuple[int, ...], generator: Generator) -> Tensor:
+    if isinstance(generator, torch.Generator):
+        return draw(shape, generator=generator, device=generator.device)
+    own = generator.generators
+    if len(own) != shape[0]:
+        raise ValueError(f"{len(own)} generators for {shape[0]} episodes")
+    return torch.stack([draw(shape[1:], generator=one, device=one.device) for one in own])
 
 
 def check_positive(planner: Planner, *names: str) -> None:

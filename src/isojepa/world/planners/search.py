@@ -9,7 +9,16 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from isojepa.errors import UserError
-from isojepa.world.planners.problem import Cost, Plan, Problem, Selectable, check_positive, lowest
+from isojepa.world.planners.problem import (
+    Cost,
+    Generator,
+    Plan,
+    Problem,
+    Selectable,
+    check_positive,
+    lowest,
+    selected,
+)
 
 Answer = Literal["mean", "best"]
 
@@ -86,19 +95,19 @@ class ElitePlanner(ABC):
     def fit(self, state: State, elites: Tensor, costs: Tensor) -> State:
         """Move mean and spread to the elites (b, k, h, a), cheapest of the costs (b, k) first."""
 
-    def noise(self, problem: Problem, b: int, i: int, generator: torch.Generator) -> Tensor:
+    def noise(self, problem: Problem, b: int, i: int, generator: Generator) -> Tensor:
         """Noise (b, s, h, a) of unit variance for iteration i: white, unless told otherwise."""
         del i
         return problem.noise((b, self.candidates, *problem.start.shape[1:]), generator)
 
     @torch.no_grad()
-    def plan(self, cost: Cost, problem: Problem, generator: torch.Generator) -> Plan:
+    def plan(self, cost: Cost, problem: Problem, generator: Generator) -> Plan:
         """Iterate until every episode is finished; those that are leave the batch."""
-        state, running = State.around(problem.mean, self.std), cost
+        state, running, draws = State.around(problem.mean, self.std), cost, generator
         episodes = torch.arange(len(state.mean), device=state.mean.device)
         finished: list[tuple[Tensor, State]] = []
         for i in range(self.iterations):
-            before, state = state, self._iterate(running, state, problem, i, generator)
+            before, state = state, self._iterate(running, state, problem, i, draws)
             over = self._finished(before, state)
             if not over.any():
                 continue
@@ -107,12 +116,13 @@ class ElitePlanner(ABC):
             if not len(episodes):
                 break
             running = for_episodes(cost, episodes, len(problem.start))
+            draws = selected(generator, episodes)
         order, states = zip(*finished, strict=True)
         back = torch.cat(order).argsort()
         return self._answer(cost, State(*(torch.cat(x)[back] for x in zip(*states, strict=True))))
 
     def _iterate(
-        self, cost: Cost, state: State, problem: Problem, i: int, generator: torch.Generator
+        self, cost: Cost, state: State, problem: Problem, i: int, generator: Generator
     ) -> State:
         """Draw candidates around the mean, keep the elites, move mean and spread to them."""
         noise = self.noise(problem, len(state.mean), i, generator)
