@@ -18,18 +18,18 @@ from isojepa.runs.settings import (
     require_at_most,
 )
 
-RecipeName = Literal["photo", "small", "glyph", "none"]
-ModalityName = Literal["images"]
+RecipeName = Literal["photo", "small", "glyph", "none", "series", "table", "masked"]
+ModalityName = Literal["images", "series", "tables"]
 AT_LEAST_ONE = (
     "steps", "batch_size", "image_size", "slices", "probe_every", "projection_dim",
-    "projector_hidden", "global_views", "micro_batch", "local_size",
+    "projector_hidden", "global_views", "micro_batch", "local_size", "length",
 )  # fmt: skip
 
 
 AT_MOST = {
     "t_max": 100, "knots": 10_000, "slices": 2**20, "clip": 1e6, "weight_decay": 1e3,
     "image_size": 4096, "projection_dim": 2**16, "projector_hidden": 2**16, "global_views": 256,
-    "local_views": 256, "local_size": 4096, "steps": 10**9, "warmup": 10**9,
+    "local_views": 256, "local_size": 4096, "length": 2**16, "steps": 10**9, "warmup": 10**9,
 }  # fmt: skip
 """Far beyond sense, and below what no number or memory holds."""
 
@@ -62,6 +62,15 @@ class PretrainConfig(RunConfig):
     image_size: int | None = None
     """Side of the global views in pixels. Default: from the images, 16 to 64 on a CPU, up to 224
     on a GPU."""
+    length: int | None = None
+    """Of series: time steps of the global views. Default: the median length, at most 512."""
+    id_column: str | None = None
+    """Of a table: the column that says which series, or row, it is. Default: one named id,
+    series_id, unique_id and the like."""
+    time_column: str | None = None
+    """Of a table of series: the column of times. Default: one named time, timestamp, ds, ..."""
+    label_column: str | None = None
+    """Of a table: the column of classes, for scores only. Default: one named label, class, ..."""
     channels: Literal[1, 3] | None = None
     """1 for grey, 3 for RGB. Default: 1 if all images are grey."""
     projector_hidden: int | None = None
@@ -71,7 +80,8 @@ class PretrainConfig(RunConfig):
 
     recipe: RecipeName | None = None
     """Augmentations: photo; small (32-64 px); glyph (digits, documents: no flips, no colour);
-    none. Default: glyph for grey images up to 64 px, small for others up to 64 px, else photo."""
+    series; table; masked (nothing but masks); none. Default: glyph for grey images up to 64 px,
+    small for others up to 64 px, else photo; series and table for those."""
     global_views: int | None = None
     """Large views per image. Default: 2 with local views, 4 without."""
     local_views: int | None = None

@@ -64,7 +64,7 @@ def prepare(
     record = None if stored is None else read_held_out(config.out)
     asked = config.labels if stored is None or "labels" in said(config) else None
     table = asked if record is not None else config.labels
-    source = kind.read.find(config.data, table, _outputs(config), Columns(), track)
+    source = kind.read.find(config.data, table, _outputs(config), columns_of(config), track)
     was = None if stored is None else ImagesRecord.of(stored, config.out)
     if was is not None and record is not None:
         own = as_recorded(
@@ -96,7 +96,14 @@ def kind_of(config: PretrainConfig, stored: RunRecord | None) -> Modality:
     """The modality that was asked for, or that the run has, or that the data look like."""
     if config.modality is not None:
         return modality(config.modality)
-    return modality(FIRST) if stored is not None else modality_of(config.data)
+    if stored is not None:
+        return modality(FIRST)
+    return modality_of(config.data, columns_of(config))
+
+
+def columns_of(config: PretrainConfig) -> Columns:
+    """What the user said of a table's columns."""
+    return Columns(config.id_column, config.time_column, config.label_column)
 
 
 def _outputs(config: PretrainConfig) -> list[Path]:

@@ -124,6 +124,9 @@ class Columns(NamedTuple):
     label: str | None = None
 
 
+UNSAID = Columns()
+
+
 class Source(NamedTuple):
     """What lies at a path, before it is settled how it is read."""
 
@@ -162,7 +165,7 @@ class Reading(Protocol):
 
     WORDS: Words
 
-    def recognises(self, path: Path) -> bool:
+    def recognises(self, path: Path, columns: Columns) -> bool:
         """Whether a path is likely to hold samples of this kind; at a glance."""
 
     def find(

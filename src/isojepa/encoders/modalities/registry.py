@@ -3,10 +3,10 @@
 from functools import cache
 from importlib import import_module
 
-from isojepa.encoders.modalities.modality import Modality, Network
+from isojepa.encoders.modalities.modality import UNSAID, Columns, Modality, Network
 from isojepa.encoders.sources.inputs import Data, as_sources
 
-MODALITIES = ("images",)
+MODALITIES = ("series", "tables", "images")
 """The folders beside this file, in the order in which a path is tried on them."""
 FIRST = "images"
 """That of runs and encoders that do not say which, and of a path that none recognises."""
@@ -20,11 +20,11 @@ def modality(name: str) -> Modality:
     return Modality(name, *parts)
 
 
-def modality_of(data: Data) -> Modality:
+def modality_of(data: Data, columns: Columns = UNSAID) -> Modality:
     """The kind of data that a path, or the first of several, is likely to hold."""
     path = as_sources(data)[0]
     kinds = (modality(name) for name in MODALITIES)
-    return next((kind for kind in kinds if kind.read.recognises(path)), modality(FIRST))
+    return next((kind for kind in kinds if kind.read.recognises(path, columns)), modality(FIRST))
 
 
 def modality_of_encoder(encoder: Network) -> Modality:

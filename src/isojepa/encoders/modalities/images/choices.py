@@ -62,6 +62,8 @@ def choose_sizes(
     is_small = size <= SMALL_IMAGE
     is_vit = re.search(r"vit|deit|eva|beit", model) is not None and "convit" not in model
     recipe = config.recipe or (("glyph" if channels == 1 else "small") if is_small else "photo")
+    if recipe not in RECIPES:
+        raise UserError(f"--recipe {recipe}: for images there are {', '.join(RECIPES)}")
     local = config.local_views
     if local is None:
         local = 6 if is_vit and recipe == "photo" else 0

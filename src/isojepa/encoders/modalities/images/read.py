@@ -42,7 +42,7 @@ class Form:
     """Depth that is scaled to 8; None for the fewest that hold all values."""
 
 
-def recognises(path: Path) -> bool:
+def recognises(path: Path, _columns: Columns) -> bool:
     """Any folder: it is asked for last."""
     return path.is_dir()
 

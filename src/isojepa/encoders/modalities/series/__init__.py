@@ -1,0 +1,1 @@
+"""Series: samples of one or several channels over time."""

@@ -1,0 +1,1 @@
+"""Tables: a row a sample, of numbers and of categories."""

@@ -1,0 +1,148 @@
+"""Tables' networks: a residual perceptron, or anyone's module."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from isojepa.encoders.config import PretrainConfig
+from isojepa.encoders.modalities.modality import UNSAID, Columns, Network, Statistics
+from isojepa.encoders.modalities.tables.rows import Column, Rows, TableSet, encoded, known, widths
+from isojepa.errors import UserError
+
+DEFAULT = "mlp_small"
+
+
+class TableChoices(NamedTuple):
+    """The settings that tables decide; named as the configuration's fields."""
+
+    model: str
+    projector_hidden: int
+    recipe: str
+    global_views: int
+    local_views: int
+    lr: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """All that is needed to rebuild an encoder of rows, its weights apart."""
+
+    modality: str = "tables"
+    model: str
+    table: list[Column]
+    """The columns that it reads."""
+    mean: list[float]
+    """Per numeric column; likewise `std`."""
+    std: list[float]
+    columns: Columns = UNSAID
+    """Those of identity and label that were named."""
+
+    @property
+    def inputs(self) -> int:
+        """Numbers that the network reads: the cells, and which of them are known."""
+        return sum(widths(self.table)) + len(self.table)
+
+
+def check(config: PretrainConfig, *, pretrained: bool) -> None:
+    """Raises UserError for a model that there is not."""
+    if config.model is not None and config.model not in MODELS:
+        raise UserError(f"--model {config.model}: for tables there are {', '.join(MODELS)}")
+    if pretrained:
+        raise UserError("--pretrained: there are no published weights for tables")
+
+
+def spec(
+    config: PretrainConfig, choices: TableChoices, data: TableSet, statistics: Statistics
+) -> Spec:
+    """What to build for these rows."""
+    return Spec(
+        model=choices.model,
+        table=list(data.columns),
+        mean=statistics.mean,
+        std=statistics.std,
+        columns=Columns(config.id_column, None, config.label_column),
+    )
+
+
+def network(
+    spec: Spec, backbone: nn.Module | None = None, *, pretrained: bool = False
+) -> "TableEncoder":
+    """The encoder with initial weights from torch's generator."""
+    del pretrained
+    return TableEncoder(spec, backbone)
+
+
+def in_words(spec: Spec) -> str:
+    """Such as "mlp_small, 10 columns, 3 of them categorical"."""
+    categorical = sum(column.categories is not None for column in spec.table)
+    few = f", {categorical} of them categorical" if categorical else ""
+    return f"{spec.model}, {len(spec.table)} column{'s' if len(spec.table) != 1 else ''}{few}"
+
+
+class TableEncoder(Network):
+    """Rows in, one embedding per row out.
+
+    Args:
+        spec: what to build and how rows are prepared for it.
+        backbone: a module (n, f) -> (n, d) to use in place of a named one.
+    """
+
+    def __init__(self, spec: Spec, backbone: nn.Module | None = None) -> None:
+        super().__init__()
+        self.spec = spec
+        if backbone is None:
+            if spec.model not in MODELS:
+                raise UserError(f"--model {spec.model}: for tables there are {', '.join(MODELS)}")
+            backbone = MODELS[spec.model](spec.inputs)
+        self.backbone = backbone
+        with torch.no_grad():
+            training, _ = backbone.training, backbone.eval()
+            shape = backbone(torch.zeros(2, spec.inputs)).shape
+            backbone.train(training)
+        if len(shape) != 2:
+            raise UserError(f"the backbone must return (n, d) embeddings, not {tuple(shape)}")
+        self.embedding_dim = shape[1]
+
+    def forward(self, x: Float[Tensor, "n f"]) -> Float[Tensor, "n d"]:
+        """Embed encoded rows, as `prepare` makes them."""
+        return self.backbone(x)
+
+    def prepare(self, numbers: Tensor, categories: Tensor) -> Float[Tensor, "n f"]:
+        """Rows as the network reads them: cells, and which of them are known."""
+        rows, spec = Rows(numbers, categories), self.spec
+        x = encoded(rows, spec.table, spec.mean, spec.std)
+        return torch.cat([x, known(rows).to(x.dtype)], 1)
+
+
+class Perceptron(nn.Module):
+    """A linear layer and residual blocks of two; the linear way through keeps what is linear."""
+
+    def __init__(self, inputs: int, width: int, depth: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(inputs, width)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.BatchNorm1d(width),
+                nn.GELU(),
+                nn.Linear(width, 2 * width, bias=False),
+                nn.BatchNorm1d(2 * width),
+                nn.GELU(),
+                nn.Linear(2 * width, width),
+            )
+            for _ in range(depth)
+        )
+
+    def forward(self, x: Float[Tensor, "n f"]) -> Float[Tensor, "n d"]:
+        x = self.first(x)
+        for block in self.blocks:
+            x = x + block(x)
+        return x
+
+
+MODELS: dict[str, Any] = {
+    "mlp_small": lambda inputs: Perceptron(inputs, 128, 2),
+    "mlp_base": lambda inputs: Perceptron(inputs, 256, 3),
+}
