@@ -198,7 +198,7 @@ def print_scores(scores: dict[str, Scores]) -> None:
     shots = sorted({s for row in scores.values() for s in row.shots})
     first = next(iter(scores.values()))
     table = Table(
-        title=f"Accuracy in % on {first.n_test} held-out images",
+        title=f"Accuracy in % on {first.n_test} held-out samples",
         caption=f"Learnt from {first.n_train} labels; n-shot: from n per class, with the 95 % "
         "interval of the mean over 100 draws.",
         title_justify="left",

@@ -14,6 +14,8 @@ from isojepa.embeddings.samples import from_array
 from isojepa.embeddings.slices import SliceTest, sigreg_at_a_point, slice_test
 from isojepa.embeddings.spectrum import Spectrum, spectrum_of
 from isojepa.encoders.evaluation.results import Scores
+from isojepa.encoders.modalities.modality import Words
+from isojepa.encoders.modalities.registry import FIRST, MODALITIES, modality
 from isojepa.objective.regularisers import TESTS, TITLES, floor_of
 from isojepa.pages.encoder.recorded import TrainingImages, TrainingSettings
 from isojepa.pages.run import Run
@@ -52,6 +54,15 @@ class Evidence:
     def images(self) -> TrainingImages:
         """On what it was trained."""
         return TrainingImages.of(self.run.record.data, self.run.path)
+
+    @property
+    def words(self) -> Words:
+        """What its samples are called; images are pictures here."""
+        name = self.run.settings.get("modality", FIRST)
+        if name == FIRST or name not in MODALITIES:
+            return Words("picture", "pictures", "img", "pixels")
+        words: Words = modality(str(name)).read.WORDS
+        return words
 
     @property
     def lambd(self) -> float | None:

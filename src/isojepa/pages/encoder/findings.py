@@ -192,7 +192,12 @@ def progress(evidence: Evidence) -> Iterator[Finding]:
 
 # The scores
 
-BASELINES = {"pixels": "raw pixels", "pca": "PCA", "untrained": "the untrained encoder"}
+BASELINES = {
+    "pixels": "raw pixels",
+    "raw": "raw values",
+    "pca": "PCA",
+    "untrained": "the untrained encoder",
+}
 
 
 def score_findings(run: Run) -> Iterator[Finding]:
@@ -241,7 +246,7 @@ def settings(evidence: Evidence) -> Iterator[Finding]:
             "warning",
             "Nothing prevents collapse",
             "λ is 0: the loss only asks that views agree, and its perfect optimum is to put every "
-            "picture on one point.",
+            f"{evidence.words.one} on one point.",
         )
     elif lambd is not None and not 0.001 <= lambd <= 0.5:
         yield Finding(
@@ -274,7 +279,7 @@ def pictures(evidence: Evidence) -> Iterator[Finding]:
 
 def skipped_files(evidence: Evidence) -> Iterator[Finding]:
     """How many files could not be used."""
-    run, data = evidence.run, evidence.images
+    run, data, many = evidence.run, evidence.images, evidence.words.many
     skipped = data.skipped or len(run.skipped)
     if skipped:
         total = skipped + (data.images or 0)
@@ -286,9 +291,9 @@ def skipped_files(evidence: Evidence) -> Iterator[Finding]:
     if data.repeated:
         yield Finding(
             "warning",
-            f"{data.repeated:,} held-out images are trained on too",
-            f"{data.repeated:,} of {data.test or 0:,} held-out images are, byte for byte, images "
-            "that were trained on: scores on them say nothing of new images.",
+            f"{data.repeated:,} held-out {many} are trained on too",
+            f"{data.repeated:,} of {data.test or 0:,} held-out {many} are, byte for byte, {many} "
+            f"that were trained on: scores on them say nothing of new {many}.",
         )
     if data.no_scores and not run.scores and data.classes:
         yield Finding(

@@ -16,8 +16,9 @@ from isojepa.theme.wording import number, percent
 REPRESENTATIONS = {
     "encoder": "This encoder",
     "untrained": "The same encoder, untrained",
-    "pca": "PCA of the pixels",
+    "pca": "PCA",
     "pixels": "Raw pixels",
+    "raw": "Raw values",
 }
 
 

@@ -113,7 +113,7 @@ SUMMARIES: dict[str, str] = {
     "still improving": "The embeddings are spread out, and were still improving at the end.",
     "past its best": "The embeddings are spread out, but were better earlier in training.",
     "partly collapsed": "Part of the embedding space is lost.",
-    "collapsed": "The embeddings have collapsed: all pictures land on nearly the same {place}.",
+    "collapsed": "The embeddings have collapsed: all {many} land on nearly the same {place}.",
     "diverged": "Training produced numbers that are not finite: the embeddings are of no use.",
     "not judged": "This folder holds neither curves nor a sample to judge the run by.",
 }
@@ -122,7 +122,9 @@ SUMMARIES: dict[str, str] = {
 def _summary(state: str, evidence: Evidence, found: list[Finding]) -> str:
     projections = evidence.projections
     on_a_line = projections is not None and projections.deviation >= COLLAPSED_DEVIATION
-    summary = SUMMARIES[state].format(place="line" if on_a_line else "point")
+    summary = SUMMARIES[state].format(
+        place="line" if on_a_line else "point", many=evidence.words.many
+    )
     if state in ALIVE:
         linear = evidence.run.scores.get("encoder", Scores()).linear
         if linear is not None:
@@ -220,8 +222,8 @@ def compare(this: Evidence, other: Evidence) -> str:
     text += "." if ours is None else f", that of {this.run.name} at {number(ours)}."
     if state == "collapsed" and loss < 0.01 * other.run.curve("loss")[1][0]:
         text += (
-            " A loss near zero looks like success and is the opposite: the views of a picture agree"
-            " because all pictures agree."
+            " A loss near zero looks like success and is the opposite: the views of a sample agree"
+            " because all samples agree."
         )
     projections = other.projections
     if projections is not None:
