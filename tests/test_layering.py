@@ -44,7 +44,7 @@ ROOMS = {
 INSIDE = {
     "encoders": ["sources", "config", "modalities", "jepa", "plan", "images_record",
                  "own_images", "prepare", "evaluation", "embed", "export", "probes", "sample",
-                 "compute", "pretrain", "replay"],
+                 "compute", "monitor", "recovery", "pretrain", "replay"],
     "world": ["episodes", "environments", "model", "learning", "planners", "control", "analysis",
               "collection", "comparison"],
     "pages": ["run", "embeddings", "encoder", "world"],

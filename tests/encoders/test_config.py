@@ -115,5 +115,10 @@ def test_the_weight_follows_the_regulariser() -> None:
     assert plan(32).lambd == 0.05
     assert plan(32, regulariser="visreg").lambd == 0.6
     assert plan(32, regulariser="visreg", lambd=0.2).lambd == 0.2
+    assert plan(32, lambd="auto").lambd == "auto"
+    with pytest.raises(UserError, match="--lambd auto: batches of 4 are too small"):
+        plan(32, lambd="auto", batch_size=4)
+    with pytest.raises(UserError, match="not with --regulariser ksd"):
+        replace(CONFIG, lambd="auto", regulariser="ksd")
     with pytest.raises(UserError, match="--directions cannot be exact"):
         replace(CONFIG, regulariser="decoupled", directions="exact")

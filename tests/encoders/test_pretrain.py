@@ -61,7 +61,15 @@ def test_a_run_folder_holds_everything(quick: PretrainConfig) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"micro_batch": 5, "directions": "exact"}, {"regulariser": "visreg"}], ids=str
+    "options",
+    [
+        {},
+        {"micro_batch": 5, "directions": "exact"},
+        {"regulariser": "visreg"},
+        {"lambd": "auto"},
+        {"lambd": "auto", "micro_batch": 5},
+    ],
+    ids=str,
 )
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     quick: PretrainConfig, options: dict

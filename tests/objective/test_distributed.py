@@ -13,6 +13,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from isojepa import LeJEPALoss, LeWMLoss, SIGReg, backward_in_parts
+from isojepa.objective.automatic import AutomaticWeight
 from isojepa.objective.lewm import LeWMTerms
 from isojepa.objective.regularisers import make_regulariser
 
@@ -42,6 +43,7 @@ OBJECTIVES: dict[str, Callable[[], nn.Module]] = {
     "lejepa": lambda: LeJEPALoss(n_global=2, lambd=0.3, slices=16, seed=5),
     "lewm": lambda: OfClips("sigreg"),
     "lewm vicreg": lambda: OfClips("vicreg"),
+    "lejepa auto": lambda: LeJEPALoss(n_global=2, lambd=AutomaticWeight(16, 10), slices=16, seed=5),
     "visreg": lambda: make_regulariser("visreg", slices=16, seed=5),
     "vicreg": lambda: make_regulariser("vicreg"),
     "ksd": lambda: make_regulariser("ksd"),

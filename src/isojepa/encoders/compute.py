@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.modalities.modality import Batch, Views
+from isojepa.encoders.plan import PretrainPlan
 from isojepa.objective.accumulation import backward_in_parts
+from isojepa.objective.automatic import AutomaticWeight
 from isojepa.objective.lejepa import LeJEPALoss, LeJEPATerms
 from isojepa.objective.regularisers import make_regulariser
 
@@ -25,6 +27,8 @@ class PretrainTerms(NamedTuple):
     """The regulariser before its weight: SIGReg, unless another was chosen."""
     embeddings: Float[Tensor, "v n d"]
     projections: Float[Tensor, "v n k"]
+    lambd: Float[Tensor, ""]
+    """Weight of the regulariser in this update."""
 
 
 def build_regulariser(config: PretrainConfig) -> nn.Module:
@@ -36,6 +40,15 @@ def build_regulariser(config: PretrainConfig) -> nn.Module:
         t_max=config.t_max,
         seed=config.seed,
         directions=config.directions,
+    )
+
+
+def build_weight(config: PretrainConfig, plan: PretrainPlan) -> AutomaticWeight | None:
+    """What finds lambda while training; None if it is a number."""
+    if plan.lambd != "auto":
+        return None
+    return AutomaticWeight(
+        plan.batch_size, plan.steps, hold=plan.warmup, knots=config.knots, t_max=config.t_max
     )
 
 
@@ -57,17 +70,22 @@ def lejepa(
 
     def compute(batch: Batch, step: int) -> PretrainTerms:
         views, at_step = make_views(batch, step), partial(objective, step=step)
+        lambd = torch.as_tensor(objective.weight())
         if parts > 1:
-            return _in_parts(fabric, model, at_step, split_views(views, parts))
+            return _in_parts(fabric, model, at_step, lambd, split_views(views, parts))
         embeddings, projections = model(views)
         loss, invariance, sigreg = at_step(projections)
-        return PretrainTerms(loss, invariance, sigreg, embeddings, projections)
+        return PretrainTerms(loss, invariance, sigreg, embeddings, projections, lambd)
 
     return compute
 
 
 def _in_parts(
-    fabric: Fabric, model: nn.Module, objective: Callable[[Tensor], LeJEPATerms], parts: list[Views]
+    fabric: Fabric,
+    model: nn.Module,
+    objective: Callable[[Tensor], LeJEPATerms],
+    lambd: Float[Tensor, ""],
+    parts: list[Views],
 ) -> PretrainTerms:
     """Embed the samples piece by piece, in as many pieces on every rank; leaves the gradients."""
     made: list[tuple[Tensor, Tensor]] = []
@@ -87,7 +105,7 @@ def _in_parts(
         no_sync=partial(no_sync, model, enabled=fabric.world_size > 1),
     )
     embeddings, projections = (torch.cat(x, 1) for x in zip(*made[: len(parts)]))
-    return PretrainTerms(*terms, embeddings, projections)
+    return PretrainTerms(*terms, embeddings, projections, lambd)
 
 
 def split_views(views: Views, parts: int) -> list[Views]:

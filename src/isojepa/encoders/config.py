@@ -7,7 +7,7 @@ from typing import Literal
 import tyro
 
 from isojepa.objective.directions import Directions
-from isojepa.objective.regularisers import RegulariserName
+from isojepa.objective.regularisers import TESTS, RegulariserName
 from isojepa.runs.config import RunConfig
 from isojepa.runs.settings import (
     Said,
@@ -18,6 +18,7 @@ from isojepa.runs.settings import (
     require_at_most,
 )
 
+OnCollapse = Literal["stop", "warn", "recover"]
 RecipeName = Literal["photo", "small", "glyph", "none", "series", "table", "masked"]
 ModalityName = Literal["images", "series", "tables"]
 AT_LEAST_ONE = (
@@ -96,10 +97,11 @@ class PretrainConfig(RunConfig):
     """What keeps the embeddings from collapsing: sigreg; exact, its closed form; decoupled, scale
     and shape apart; visreg; vicreg, its variance and covariance; ksd, the kernel Stein
     discrepancy."""
-    lambd: float | None = None
-    """Weight of the regulariser in [0, 1]; 0 lets the embeddings collapse. Default: 0.05 for
-    sigreg, exact and decoupled, good from 0.01 to 0.1; 0.6 for visreg, 0.3 for vicreg, 0.01 for
-    ksd."""
+    lambd: float | Literal["auto"] | None = None
+    """Weight of the regulariser in [0, 1]; 0 lets the embeddings collapse. auto finds it while
+    training, for sigreg and exact: it rises while SIGReg is further than 6 % on the way from its
+    floor to a single point, and falls while it is nearer. Default: 0.05 for sigreg, exact and
+    decoupled, good from 0.01 to 0.1; 0.6 for visreg, 0.3 for vicreg, 0.01 for ksd."""
     slices: int = 1024
     """Random directions per step."""
     knots: int = 17
@@ -129,6 +131,9 @@ class PretrainConfig(RunConfig):
     """Largest gradient norm."""
     probe_every: int | None = None
     """Updates between two online probes (linear and k-NN), with labels. Default: ten in all."""
+    on_collapse: OnCollapse = "warn"
+    """What to do when training collapses: warn, and go on; stop; or recover, from the last
+    checkpoint at which nothing was wrong, with decoupled SIGReg."""
     evaluate: bool = True
     """With labels, score the encoder against its baselines after training."""
 
@@ -143,7 +148,7 @@ class PretrainConfig(RunConfig):
 
     replay = "isojepa replay"
     may_differ = RunConfig.may_differ | {
-        "labels", "preview", "evaluate", "probe_every", "cache", "no_cache",
+        "labels", "preview", "evaluate", "probe_every", "cache", "no_cache", "on_collapse",
     }  # fmt: skip
 
     def __post_init__(self, said: Said) -> None:
@@ -152,7 +157,12 @@ class PretrainConfig(RunConfig):
         require_at_most(self, AT_MOST)
         require(0 <= self.max_skipped <= 1, "--max-skipped must lie in [0, 1]")
         require(self.holdout is None or 0 <= self.holdout < 1, "--holdout must lie in [0, 1)")
-        require(self.lambd is None or 0 <= self.lambd <= 1, "--lambd must lie in [0, 1]")
+        number = None if self.lambd == "auto" else self.lambd
+        require(number is None or 0 <= number <= 1, "--lambd must lie in [0, 1]")
+        require(
+            self.lambd != "auto" or self.regulariser in TESTS,
+            f"--lambd auto goes by SIGReg's value: not with --regulariser {self.regulariser}",
+        )
         require(
             self.regulariser != "decoupled" or self.directions != "exact",
             "--regulariser decoupled works along slices: --directions cannot be exact",

@@ -1,10 +1,11 @@
 """How what was left open of a run follows from the number of samples, whatever they are."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.modalities.modality import Choices
 from isojepa.errors import UserError
+from isojepa.objective.automatic import LEAST_BATCH
 from isojepa.objective.regularisers import WEIGHTS
 from isojepa.training.optimise import cosine_schedule
 
@@ -16,7 +17,7 @@ class PretrainPlan(NamedTuple):
     choices: Choices
     """Those that depend on the kind of data."""
     holdout: float
-    lambd: float
+    lambd: float | Literal["auto"]
     steps: int
     batch_size: int
     warmup: int
@@ -48,6 +49,11 @@ def settle(
         UserError: if a batch is asked for that the training samples cannot fill.
     """
     batch = _batch_size(config.batch_size, n_train)
+    if config.lambd == "auto" and batch < LEAST_BATCH:
+        raise UserError(
+            f"--lambd auto: batches of {batch} are too small to tell a departure from noise; give "
+            f"a --batch-size of at least {LEAST_BATCH}, or a number"
+        )
     steps = config.steps or min(100_000, max(500, 100 * (n_train // batch)))
     return PretrainPlan(
         modality=modality,

@@ -202,7 +202,7 @@ def announce(prepared: Prepared, encoder: Network) -> None:
         log.warning("there will be no scores: %s", missing)
     log.info(
         "%s; recipe %s, %d global and %d local views; "
-        "%d updates of %d %s, peak learning rate %g, %s with lambda %g",
+        "%d updates of %d %s, peak learning rate %g, %s with lambda %s",
         kind.network.in_words(encoder.spec),
         choices.recipe,
         choices.global_views,
@@ -212,5 +212,5 @@ def announce(prepared: Prepared, encoder: Network) -> None:
         words.many,
         choices.lr,
         TITLES[config.regulariser],
-        plan.lambd,
+        plan.lambd if plan.lambd == "auto" else f"{plan.lambd:g}",
     )

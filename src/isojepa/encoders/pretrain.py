@@ -1,8 +1,10 @@
 """Pre-training: unlabelled data in, a run folder with a trained encoder out."""
 
+import copy
 import logging
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,20 +14,24 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from isojepa.caches.folder import caching
+from isojepa.embeddings.alarm import Course
 from isojepa.embeddings.label_free import effective_rank
-from isojepa.encoders.compute import PretrainTerms, build_regulariser, lejepa
+from isojepa.encoders.compute import PretrainTerms, build_regulariser, build_weight, lejepa
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.images_record import describe_images
 from isojepa.encoders.jepa import JEPA
 from isojepa.encoders.modalities.batches import training_batches
 from isojepa.encoders.modalities.modality import Batch, Network, Words
 from isojepa.encoders.modalities.stored import export_encoder
+from isojepa.encoders.monitor import Monitor
 from isojepa.encoders.prepare import Prepared, announce, build_encoder, kind_of, prepare
 from isojepa.encoders.probes import online_probe, probe_accuracies
+from isojepa.encoders.recovery import act
 from isojepa.encoders.sample import write_sample
 from isojepa.files import Json
+from isojepa.objective.automatic import AutomaticWeight
 from isojepa.objective.lejepa import LeJEPALoss
-from isojepa.objective.regularisers import SHORT, floor_of
+from isojepa.objective.regularisers import SHORT, WEIGHTS, floor_of
 from isojepa.runs.record import RunRecord
 from isojepa.runs.resume import resumed
 from isojepa.runs.settings import as_json
@@ -62,6 +68,19 @@ def _run(config: PretrainConfig, stored: RunRecord | None, backbone: nn.Module |
         networks = kind_of(config, stored).network
         networks.check(config, pretrained=config.pretrained and stored is None)
     fabric = start_fabric(config.device, config.devices, config.precision)
+    place = None
+    while place is None:  # again if it was taken back
+        module = copy.deepcopy(backbone) if config.on_collapse == "recover" else backbone
+        place = begin(config, stored, fabric, module)
+        if place is None:
+            config, stored = resumed(replace(config, resume=True, overwrite=False))
+    return place
+
+
+def begin(
+    config: PretrainConfig, stored: RunRecord | None, fabric: Fabric, backbone: nn.Module | None
+) -> Path | None:
+    """Read the data and train; returns the run's folder, or None to be gone on with again."""
     trackers = Trackers([]) if config.preview is not None else open_run(fabric, config, stored)
     on_gpu = fabric.device.type == "cuda"
     prepared = together(lambda: prepare(config, stored, gpu=on_gpu, backbone=backbone))
@@ -78,8 +97,8 @@ def _run(config: PretrainConfig, stored: RunRecord | None, backbone: nn.Module |
     if config.preview is not None:
         log.info("views written to %s; nothing was trained", picture)
         return picture
-    train(prepared, encoder, train_on, fabric, trackers, stored)
-    return config.out
+    done = train(prepared, encoder, train_on, fabric, trackers, stored)
+    return config.out if done else None
 
 
 def train(
@@ -89,22 +108,29 @@ def train(
     fabric: Fabric,
     trackers: Trackers,
     stored: RunRecord | None,
-) -> None:
-    """Make the updates that are missing, and what happens between them."""
+) -> bool:
+    """Make the updates that are missing, and what happens between them; False if it collapsed and
+    was taken back."""
     config, plan, data, kind = prepared
     jepa = build_jepa(prepared, encoder, fabric)
     optimiser = torch.optim.AdamW(parameter_groups(jepa, config.weight_decay), lr=plan.choices.lr)
     model, optimiser = fabric.setup(jepa, optimiser)
     probe = online_probe(data, encoder.embedding_dim, fabric.device)
-    recorder = Recorder(
-        config, jepa, {"optimiser": optimiser, "probe": probe}, fabric, trackers, plan.learning_rate
-    )
+    usual = WEIGHTS[config.regulariser]
+    course = Course(plan.steps, plan.warmup, usual)
+    monitor = Monitor(config.out, course, plan.choices.global_views)
+    weight = build_weight(config, plan)
+    if weight is not None:
+        weight.to(fabric.device)
+    states = {"optimiser": optimiser, "probe": probe, "monitor": monitor, "lambda": weight}
+    recorder = Recorder(config, jepa, states, fabric, trackers, plan.learning_rate)
     record = RunRecord(
         config=as_json(config, plan.settled()), data=to_json(describe_images(data, kind))
     )
     start = recorder.begin(record, stored)
+    monitor.begin(start)
     on_first(lambda: write_skipped(config.out, data.skipped))
-    compute = build_compute(prepared, encoder, model, fabric)
+    compute = build_compute(prepared, encoder, model, fabric, weight)
     updates = updates_from(prepared, train_on, fabric, model, optimiser, compute, start)
     per_epoch, words = len(train_on) // plan.batch_size, kind.read.WORDS
     with watched(updates, recorder, steps=plan.steps) as each:
@@ -116,15 +142,21 @@ def train(
                 line = recorder.line(update, words.many, plan.batch_size, per_epoch)
                 projections = terms.projections[0].float().cpu().numpy()
                 line["effective_rank"] = effective_rank(projections, centred=False)
+                line |= monitor.look(update)
                 scores = {}
                 if probe and due(step, plan.probe_every, plan.steps, since=config.log_every):
                     scores = probe_accuracies(probe, encoder, data, seed=config.seed)
-                recorder.log(line | scores, in_words(line | scores, config, words))
+                said = in_words(line | scores, config, words) + monitor.in_words()
+                recorder.log(line | scores, said)
+                if monitor.must_act(config.on_collapse):
+                    act(config, monitor, step)
+                    return False
                 recorder.keep_best(step, scores, lambda to: export_encoder(to / "encoder", encoder))
             if due(step, plan.save_every, plan.steps):
                 recorder.save(step)
     on_first(lambda: finish(prepared, jepa, recorder))
     recorder.finish()
+    return True
 
 
 def updates_from(
@@ -160,13 +192,18 @@ def build_jepa(prepared: Prepared, encoder: Network, fabric: Fabric) -> JEPA:
 
 
 def build_compute(
-    prepared: Prepared, encoder: Network, model: nn.Module, fabric: Fabric
+    prepared: Prepared,
+    encoder: Network,
+    model: nn.Module,
+    fabric: Fabric,
+    weight: AutomaticWeight | None,
 ) -> Callable[[Batch, int], PretrainTerms]:
     """What an update computes: the views that the recipe asks for, and LeJEPA's loss of them."""
     config, plan, _, kind = prepared
     recipe, spec = kind.views.recipe(config, plan.choices), encoder.spec
     views, regulariser = plan.choices.global_views, build_regulariser(config)
-    objective = LeJEPALoss(views, plan.lambd, regulariser=regulariser)
+    lambd = WEIGHTS[config.regulariser] if plan.lambd == "auto" else plan.lambd
+    objective = LeJEPALoss(views, weight or lambd, regulariser=regulariser)
 
     make_views = partial(
         kind.views.views, recipe=recipe, spec=spec, seed=config.seed, device=fabric.device
@@ -198,6 +235,8 @@ def in_words(line: Json, config: PretrainConfig, words: Words) -> str:
         "{speed:.0f} {unit}/s  loss {loss:.3f}  inv {invariance:.3f}  {regulariser} {sigreg:.2f}"
         "{floor}  rank {effective_rank:.1f}/{dim}"
     )
+    if config.lambd == "auto":
+        said += "  lambda {lambd:.3g}"
     if "probe_accuracy" in line:
         said += "  probe {probe_accuracy:.1%}"
     speed, dim = line[f"{words.many}_per_second"], config.projection_dim

@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_leaves
 from isojepa.boundaries import reading, shown
 from isojepa.caches.folder import caching
 from isojepa.devices import Device
+from isojepa.encoders.compute import build_weight
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.prepare import Prepared, build_encoder, prepare
 from isojepa.encoders.pretrain import build_compute, build_jepa, updates_from
@@ -115,7 +116,12 @@ def replayed(
         with reading(config.out, "a checkpoint of what config.json describes"):
             jepa.load_state_dict(checkpoint.weights)
             optimiser.load_state_dict(checkpoint.state["optimiser"])
-    compute = build_compute(prepared, encoder, model, fabric)
+    weight = build_weight(config, plan)
+    if weight is not None:
+        weight.to(fabric.device)
+        if checkpoint is not None:
+            weight.load_state_dict(checkpoint.state["lambda"])
+    compute = build_compute(prepared, encoder, model, fabric, weight)
     updates = updates_from(prepared, train_on, fabric, model, optimiser, compute, since)
     with bar(step - since, f"updates from {since}") as advance:
         for _ in islice(updates, step - 1 - since):

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from isojepa.distributed import sum_over_ranks
+from isojepa.objective.automatic import AutomaticWeight
 from isojepa.objective.decoupled import Shape
 from isojepa.objective.directions import Directions
 from isojepa.objective.sigreg import Scale, SIGReg
@@ -39,6 +40,7 @@ class LeJEPALoss(nn.Module):
         n_global: how many leading views are global; their mean is the centre all views approach.
             None means all of them.
         lambd: weight of SIGReg in [0, 1]; 0.05 is the paper's default, 0.01 to 0.1 its good range.
+            An `AutomaticWeight` finds it while training.
         slices, knots, t_max, seed, directions, scale, shape: see `SIGReg`.
         regulariser: in place of SIGReg, whose settings are then without effect.
 
@@ -53,7 +55,7 @@ class LeJEPALoss(nn.Module):
     def __init__(
         self,
         n_global: int | None = None,
-        lambd: float = 0.05,
+        lambd: float | AutomaticWeight = 0.05,
         *,
         slices: int = 1024,
         knots: int = 17,
@@ -65,7 +67,7 @@ class LeJEPALoss(nn.Module):
         regulariser: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        if not 0 <= lambd <= 1:
+        if not isinstance(lambd, AutomaticWeight) and not 0 <= lambd <= 1:
             raise ValueError(f"lambd must lie in [0, 1], got {lambd}")
         if n_global is not None and n_global < 1:
             raise ValueError(f"n_global must be at least 1, got {n_global}")
@@ -82,5 +84,12 @@ class LeJEPALoss(nn.Module):
         with torch.autocast(z.device.type, enabled=False):
             z = z if z.dtype == torch.float64 else z.float()
             invariance = view_disagreement(z, n_global)
-        loss = (1 - self.lambd) * invariance + self.lambd * sigreg
+        lambd = self.weight()
+        loss = (1 - lambd) * invariance + lambd * sigreg
+        if isinstance(self.lambd, AutomaticWeight) and self.training:
+            self.lambd.advance(sigreg.detach())
         return LeJEPATerms(loss, invariance, sigreg)
+
+    def weight(self) -> float | Tensor:
+        """Lambda as it is now."""
+        return self.lambd() if isinstance(self.lambd, AutomaticWeight) else self.lambd

@@ -16,6 +16,7 @@ from isojepa.embeddings.spectrum import Spectrum, spectrum_of
 from isojepa.encoders.evaluation.results import Scores
 from isojepa.encoders.modalities.modality import Words
 from isojepa.encoders.modalities.registry import FIRST, MODALITIES, modality
+from isojepa.encoders.monitor import Alarm, read_alarms
 from isojepa.objective.regularisers import TESTS, TITLES, floor_of
 from isojepa.pages.encoder.recorded import TrainingImages, TrainingSettings
 from isojepa.pages.run import Run
@@ -55,6 +56,11 @@ class Evidence:
         """On what it was trained."""
         return TrainingImages.of(self.run.record.data, self.run.path)
 
+    @cached_property
+    def alarms(self) -> tuple[Alarm, ...]:
+        """What the monitor said while it trained."""
+        return read_alarms(self.run.path)
+
     @property
     def words(self) -> Words:
         """What its samples are called; images are pictures here."""
@@ -66,7 +72,8 @@ class Evidence:
 
     @property
     def lambd(self) -> float | None:
-        return self.settings.lambd
+        """The weight; where it was found while training, that of the last updates."""
+        return self.last("lambd") if self.settings.lambd == "auto" else self.settings.lambd
 
     @property
     def batch_size(self) -> int | None:

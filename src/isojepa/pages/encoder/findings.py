@@ -4,11 +4,13 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
+from isojepa.embeddings.alarm import ADVICE
 from isojepa.embeddings.findings import shape, spread, table
 from isojepa.embeddings.measurement import Measurement
 from isojepa.embeddings.slices import SliceTest
 from isojepa.embeddings.spectrum import Spectrum
 from isojepa.encoders.evaluation.results import Scores
+from isojepa.objective.automatic import TARGET, at_guard_rail
 from isojepa.pages.encoder.evidence import (
     COLLAPSED_DEVIATION,
     GAUSSIAN_SHARE,
@@ -241,7 +243,9 @@ def score_findings(run: Run) -> Iterator[Finding]:
 def settings(evidence: Evidence) -> Iterator[Finding]:
     """Settings that explain what is seen."""
     lambd, batch = evidence.lambd, evidence.batch_size
-    if lambd == 0:
+    if evidence.settings.lambd == "auto":
+        yield from automatic_lambda(evidence)
+    elif lambd == 0:
         yield Finding(
             "warning",
             "Nothing prevents collapse",
@@ -261,6 +265,33 @@ def settings(evidence: Evidence) -> Iterator[Finding]:
             f"SIGReg tests {batch} samples at a time and sees little but noise in them; at least "
             "128 are recommended.",
         )
+
+
+def alarms(evidence: Evidence) -> Iterator[Finding]:
+    """What the monitor said while the run trained."""
+    for alarm in evidence.alarms:
+        acted = "" if alarm.rolled_back_to is None else (
+            f" The run was taken back to update {alarm.rolled_back_to:,} and went on with "
+            "decoupled SIGReg."
+        )  # fmt: skip
+        detail = f"From update {alarm.step:,} on {alarm.what}.{acted}"
+        level: Level = ADVICE[alarm.state].level if alarm.rolled_back_to is None else "note"
+        title = f"Alarm during training: {alarm.state}"
+        yield Finding(level, title, f"{detail} {alarm.remedy[0].upper()}{alarm.remedy[1:]}.")
+
+
+def automatic_lambda(evidence: Evidence) -> Iterator[Finding]:
+    """Where a lambda that was found while training ended."""
+    lambd, share = evidence.lambd, evidence.sigreg_share
+    if lambd is None:
+        return
+    at = "" if share is None else f", where SIGReg is {percent(share)} of the way to a point"
+    detail = f"It ended at {number(lambd)}{at}; {percent(TARGET)} is what it aims at."
+    if at_guard_rail(lambd):
+        detail += " That is as far as it may go: try --lambd with a number beyond."
+        yield Finding("warning", "λ ran into its guard-rail", detail)
+    else:
+        yield Finding("good", "λ was found while training", detail)
 
 
 SAME_PICTURES = "All pictures are the same"

@@ -40,6 +40,7 @@ PANELS = {
     "effective_rank": "Effective rank of a batch of projections",
     "accuracy": "Accuracy while training, %",
     "lr": "Learning rate",
+    "lambd": "λ, found while training",
 }
 ACCURACIES = {"probe_accuracy": ("linear probe", BLUE), "knn_accuracy": ("k-NN", ORANGE)}
 
@@ -52,10 +53,10 @@ def curves(evidence: Evidence) -> dict[str, figure]:
             logged = {name: run.curve(name) for name in ACCURACIES if len(run.curve(name)[0])}
             if logged:
                 figures[key] = _accuracy_panel(logged)
-        elif len(run.curve(key)[0]):
+        elif len(run.curve(key)[0]) and (key != "lambd" or evidence.settings.lambd == "auto"):
             curve = run.curve(key)
             figures[key] = panel = _panel(key, [curve], evidence)
-            draw_curve(panel, curve, key.replace("_", " "), BLUE, smooth=key != "lr")
+            draw_curve(panel, curve, key.replace("_", " "), BLUE, smooth=key not in ("lr", "lambd"))
     _link(list(figures.values()))
     return figures
 

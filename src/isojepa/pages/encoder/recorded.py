@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from isojepa.boundaries import shown
 from isojepa.errors import UserError
@@ -18,7 +19,7 @@ class TrainingSettings:
 
     model: str | None = None
     regulariser: str = "sigreg"
-    lambd: float | None = None
+    lambd: float | Literal["auto"] | None = None
     batch_size: int | None = None
     knots: int = 17
     t_max: float = 3.0

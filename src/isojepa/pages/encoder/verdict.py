@@ -63,6 +63,7 @@ def _findings(state: str, evidence: Evidence) -> list[Finding]:
         fine = probes_are_fine(run)
         found.append(findings.projection_scale(projections, evidence.lags))
         found += findings.projection_rank(projections, fine=fine, lags=evidence.lags)
+    found += findings.alarms(evidence)
     found += findings.settings(evidence)
     found += findings.pictures(evidence)
     if state == "collapsed":  # nothing else that looks good, or could improve, matters then

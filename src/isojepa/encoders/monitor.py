@@ -1,0 +1,212 @@
+"""Looks at a training run between its updates, says what is wrong, and what was done about it."""
+
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from isojepa.distributed import rank
+from isojepa.embeddings.alarm import (
+    ADVICE,
+    COLLAPSES,
+    KEPT,
+    PATIENCE,
+    STATES,
+    Course,
+    State,
+    Vitals,
+    judge,
+)
+from isojepa.embeddings.vitals import Spread, disagreement, spread_of
+from isojepa.encoders.compute import PretrainTerms
+from isojepa.encoders.config import OnCollapse
+from isojepa.encoders.modalities.modality import Batch
+from isojepa.files import Json
+from isojepa.runs.typed import read_result, write_result
+from isojepa.training.optimise import Update
+from isojepa.training.ranks import largest, on_first
+
+log = logging.getLogger(__name__)
+ALARMS = "alarms.json"
+FEW = 64
+SAMPLES_EVERY = 10
+"""Looks between two at the samples themselves, which cost more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alarm:
+    """What was found at an update."""
+
+    step: int
+    state: State
+    what: str
+    remedy: str
+    rolled_back_to: int | None = None
+    """Update from which the run went on with decoupled SIGReg; None if it went on as it was."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alarms:
+    """RUN/alarms.json: what was found to be wrong, in order; no file without any."""
+
+    alarms: tuple[Alarm, ...] = ()
+
+
+def read_alarms(run: Path) -> tuple[Alarm, ...]:
+    """What was found to be wrong in a run while it trained.
+
+    Raises:
+        UserError: if the file is damaged.
+    """
+    path = run / ALARMS
+    return read_result(Alarms, path).alarms if path.is_file() else ()
+
+
+def write_alarms(run: Path, alarms: tuple[Alarm, ...]) -> None:
+    """Write RUN/alarms.json, or remove it if there are none."""
+    if alarms:
+        write_result(run / ALARMS, Alarms(alarms=alarms))
+    else:
+        (run / ALARMS).unlink(missing_ok=True)
+
+
+class Monitor:
+    """Keeps a few looks at a run; saved and restored with it.
+
+    Args:
+        run: the run's folder.
+        n_global: leading views that are global.
+    """
+
+    def __init__(self, run: Path, course: Course, n_global: int) -> None:
+        self.run, self.course, self.n_global = run, course, n_global
+        self.first: list[Vitals] = []
+        self.last: list[Vitals] = []
+        self.peak = 0.0
+        self.looks = 0
+        self.good = 0
+        """Last update at which nothing was wrong."""
+        self.state: State = "healthy"
+        """As it was last told."""
+        self._seen: list[State] = []
+
+    def begin(self, start: int) -> None:
+        """Forget alarms of updates that are made anew."""
+
+        def forget() -> None:
+            kept = (one for one in read_alarms(self.run)
+                    if one.step <= start or one.rolled_back_to is not None)  # fmt: skip
+            write_alarms(self.run, tuple(kept))
+
+        on_first(forget)
+
+    def look(self, update: Update[Batch, PretrainTerms]) -> Json:
+        """Look at an update; every rank must, and the first one's word counts.
+
+        Returns:
+            What there is to log: numbers only.
+        """
+        vitals = self._vitals(update)
+        self.looks += 1
+        self.peak = max(self.peak, vitals.loss)
+        self.first = [*self.first, vitals][:KEPT]
+        self.last = [*self.last, vitals][-KEPT:]
+        here = STATES.index(judge(self.first, self.last, self.peak, self.course))
+        found = STATES[largest(here if rank() == 0 else 0)]
+        self._seen = [*self._seen, found][-PATIENCE:]
+        if found == "healthy":
+            self.good = update.step
+        if set(self._seen) == {found} and len(self._seen) == PATIENCE and found != self.state:
+            self.state = found
+            self._tell(update.step)
+        line = {
+            "deviation": vitals.projections.deviation,
+            "directions": vitals.projections.dimension,
+            "encoder_directions": vitals.embeddings.dimension,
+            "disagreement": vitals.disagreement,
+            "alarm": STATES.index(self.state),
+        }
+        return {key: x for key, x in line.items() if x == x}
+
+    def must_act(self, on_collapse: OnCollapse) -> bool:
+        """Whether what was told is to stop the run, or to take it back."""
+        if on_collapse == "recover":
+            return self.state in COLLAPSES
+        return on_collapse == "stop" and ADVICE[self.state].level == "problem"
+
+    def in_words(self) -> str:
+        """For the bar."""
+        return "" if self.state == "healthy" else f"  ! {self.state}"
+
+    def complaint(self) -> str:
+        """What is wrong and what to do, in a line."""
+        advice = ADVICE[self.state]
+        return f"{self.state}: {advice.what}; {advice.remedy}"
+
+    def _tell(self, step: int) -> None:
+        advice = ADVICE[self.state]
+        if self.state == "healthy":
+            log.info("update %d: healthy again", step)
+            return
+        level = logging.INFO if advice.level == "note" else logging.WARNING
+        log.log(level, "update %d: %s", step, self.complaint())
+        alarm = Alarm(step=step, state=self.state, what=advice.what, remedy=advice.remedy)
+        on_first(lambda: write_alarms(self.run, (*read_alarms(self.run), alarm)))
+
+    def _vitals(self, update: Update[Batch, PretrainTerms]) -> Vitals:
+        terms, faults = update.terms, (0.0, 0.0)
+        if self.looks % SAMPLES_EVERY == 0:
+            faults = sample_faults(next(iter(update.batch.samples)))
+        return Vitals(
+            step=update.step,
+            loss=terms.loss.item(),
+            lambd=terms.lambd.item(),
+            embeddings=spread_of(terms.embeddings[0].float()),
+            projections=spread_of(terms.projections[0].float()),
+            disagreement=disagreement(terms.projections, self.n_global),
+            repeated=faults[0],
+            constant=faults[1],
+        )
+
+    def state_dict(self) -> Json:
+        return {
+            "first": [asdict(v) for v in self.first],
+            "last": [asdict(v) for v in self.last],
+            "peak": self.peak,
+            "looks": self.looks,
+            "good": self.good,
+            "state": self.state,
+            "seen": list(self._seen),
+        }
+
+    def load_state_dict(self, state: Json) -> None:
+        self.first, self.last = ([_restored(v) for v in state[k]] for k in ("first", "last"))
+        self.peak, self.looks, self.good = state["peak"], state["looks"], state["good"]
+        self.state, self._seen = state["state"], list(state["seen"])
+
+
+def _restored(values: Json) -> Vitals:
+    spreads = {name: Spread(**values[name]) for name in ("embeddings", "projections")}
+    return Vitals(**(values | spreads))
+
+
+def sample_faults(samples: Tensor) -> tuple[float, float]:
+    """Shares of a batch's samples that equal an earlier one, and that hold a single value.
+
+    Equality is that of a random projection of all values, drawn once: two that differ have the
+    same with a chance of rounding only.
+
+    Args:
+        samples: one on each position of the first axis, as they were read. Of samples of fewer
+            than `FEW` values, such as a table's rows, copies and constants are no fault.
+    """
+    x = samples.flatten(1).double().nan_to_num()
+    if x.shape[1] < FEW:
+        return 0.0, 0.0
+    generator = torch.Generator().manual_seed(0)
+    marks = x @ torch.randn(x.shape[1], 1, dtype=x.dtype, generator=generator).to(x.device)
+    repeated = 1 - len(marks.unique()) / max(1, len(x))
+    constant = (x.amax(1) == x.amin(1)).double().mean().item()
+    return repeated, constant
