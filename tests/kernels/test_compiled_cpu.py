@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from isojepa.kernels import chosen_kernel, dispatch, use_kernel
+from isojepa.kernels import threads as torch_threads
 
 cpu = pytest.importorskip("isojepa.kernels.cpu", reason="no compiler when installed")
 STEP = 3 / 16
@@ -33,7 +34,7 @@ def test_bit_for_bit_the_same_on_any_number_of_threads(
     dtype: torch.dtype, pool: str, threads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if pool == "own":
-        monkeypatch.setattr(cpu, "_parallel", None)
+        monkeypatch.setattr(torch_threads, "_parallel", None)
     x, *gradients = problem(dtype)
     assert x.numel() > cpu.SERIAL
     threads(1)
@@ -50,7 +51,7 @@ def test_is_the_one_chosen() -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="torch's OpenMP is found on Linux")
 def test_finds_the_threads_of_torch() -> None:
-    assert cpu._parallel is not None
+    assert torch_threads.parallel() is not None
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")

@@ -7,15 +7,14 @@
 // One unit of work is one block of adjacent columns with all of its samples, summed in a fixed
 // order: the result does not depend on the number of threads.
 
-#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <new>
-#include <system_error>
-#include <thread>
 #include <vector>
+
+#include "threads.h"
 
 namespace {
 
@@ -229,35 +228,8 @@ void gradient_coefficients(const T* grad_cos, const T* grad_sin, int columns, in
 
 namespace {
 
-// GOMP_parallel of the OpenMP library that torch has loaded: its threads are awake after a matrix
-// product, and a second pool would compete with them for the cores.
-typedef void (*Parallel)(void (*)(void*), void*, unsigned, unsigned);
-
-template <class Work>
-struct Queue {
-    const Work& work;
-    const long units;
-    std::atomic<long> next{0};
-    static void drain(void* self) {
-        Queue& queue = *static_cast<Queue*>(self);
-        for (long unit; (unit = queue.next.fetch_add(1, std::memory_order_relaxed)) < queue.units;)
-            queue.work(unit);
-    }
-};
-
-template <class Work>
-void for_each_unit(long units, int threads, Parallel parallel, const Work& work) {
-    Queue<Work> queue{work, units};
-    if (threads > units) threads = int(units);
-    if (threads > 1 && parallel) return parallel(Queue<Work>::drain, &queue, unsigned(threads), 0);
-    std::vector<std::thread> helpers;
-    try {
-        for (int i = 1; i < threads; ++i) helpers.emplace_back(Queue<Work>::drain, &queue);
-    } catch (const std::system_error&) {  // fewer threads than asked for will do
-    }
-    Queue<Work>::drain(&queue);
-    for (std::thread& helper : helpers) helper.join();
-}
+using isojepa::Parallel;
+using isojepa::for_each_unit;
 
 template <class T>
 struct Kernel {

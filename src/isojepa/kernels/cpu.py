@@ -6,11 +6,12 @@ C interface and takes pointers to contiguous arrays.
 
 import ctypes
 import importlib.util
-import os
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from isojepa.kernels.threads import parallel
 
 VERSION = 1
 """Of the C interface; a library left behind by an older installation has another."""
@@ -52,7 +53,7 @@ def _call(function: str, x: Tensor, knots: int, step: float, *others: Tensor) ->
     threads = 1 if x.numel() < SERIAL else torch.get_num_threads()
     pointers = (tensor.data_ptr() for tensor in others)
     call = _FUNCTIONS[function, x.dtype]
-    call(x.data_ptr(), batches, n, m, knots, step, *pointers, threads, _parallel)
+    call(x.data_ptr(), batches, n, m, knots, step, *pointers, threads, parallel())
 
 
 def _load() -> ctypes.CDLL:
@@ -75,21 +76,5 @@ def _declare(library: ctypes.CDLL, function: str, pointers: int) -> dict:
     return declared
 
 
-def _torch_parallel() -> int | None:
-    """Address of GOMP_parallel in the OpenMP library that torch has loaded for all to see."""
-    try:
-        return ctypes.cast(ctypes.CDLL(None).GOMP_parallel, _POINTER).value
-    except (AttributeError, OSError):
-        return None  # the library starts threads of its own, per call
-
-
-def _forget_parallel() -> None:
-    """An OpenMP pool does not survive a fork: calling it in the child would wait for ever."""
-    global _parallel
-    _parallel = None
-
-
 _library = _load()
 _FUNCTIONS = {**_declare(_library, "sums", 2), **_declare(_library, "gradient", 3)}
-_parallel = _torch_parallel()
-os.register_at_fork(after_in_child=_forget_parallel)

@@ -29,21 +29,22 @@ def recolour(
         offset = (brightness * (1 - contrast))[:, None] * means.mean(1, keepdim=True)
         return view * gain[:, None, None, None] + offset[:, :, None, None]
     luma = torch.tensor(LUMA, device=view.device, dtype=view.dtype)
-    matrix = gain[:, None, None] * _chroma(luma, saturation, hue)
+    matrix = gain[:, None, None] * chroma(saturation, hue)
     offset = (brightness * (1 - contrast) * (means @ luma))[:, None, None]
     return torch.baddbmm(offset, matrix, view.reshape(n, 3, h * w)).reshape(view.shape)
 
 
-def _chroma(luma: Tensor, saturation: Tensor, hue: Tensor) -> Float[Tensor, "n 3 3"]:
+def chroma(saturation: Float[Tensor, " n"], hue: Float[Tensor, " n"]) -> Float[Tensor, "n 3 3"]:
     """Maps RGB to RGB, keeping the luma, scaling and turning the chroma around the grey axis."""
+    luma = torch.tensor(LUMA, device=hue.device, dtype=hue.dtype)
     eye = torch.eye(3, device=luma.device, dtype=luma.dtype)
     grey = luma.expand(3, 3)  # x -> (Y, Y, Y)
-    chroma = eye - grey
+    off_grey = eye - grey
     # Rotation by 90 degrees in the plane orthogonal to grey, then made to keep the luma at zero.
     ones = torch.ones(3, device=luma.device, dtype=luma.dtype) / math.sqrt(3)
     cross = torch.linalg.cross(ones.expand(3, 3), eye, dim=-1).mT
     plane = eye - torch.outer(ones, ones)
-    quarter = chroma @ cross @ plane
-    along = chroma @ plane
+    quarter = off_grey @ cross @ plane
+    along = off_grey @ plane
     turned = hue.cos()[:, None, None] * along + hue.sin()[:, None, None] * quarter
     return grey + saturation[:, None, None] * turned
