@@ -39,7 +39,7 @@ from isojepa.encoders import (
     pretrain,
 )
 from isojepa.training.memory import kept_memory
-from isojepa.training.optimise import parameter_groups
+from isojepa.training.optimise import adamw
 
 GLOBAL, LOCAL, SIZE, BATCH = 2, 4, 96, 64
 MEAN, STD = [0.5] * 3, [0.25] * 3
@@ -124,7 +124,7 @@ def parts(config: Config, updates: int) -> dict[str, float]:
     """Seconds that the parts of an update take, each timed by itself."""
     jepa, squares, views = ready(config)
     objective = LeJEPALoss(GLOBAL)
-    optimiser = torch.optim.AdamW(parameter_groups(jepa, 0.05), lr=1e-4)
+    optimiser = adamw(jepa, lr=1e-4, weight_decay=0.05)
     n = (GLOBAL + LOCAL) * BATCH
     embeddings = torch.randn(n, jepa.encoder.embedding_dim, requires_grad=True)
     projections = torch.randn(GLOBAL + LOCAL, BATCH, 64, requires_grad=True)

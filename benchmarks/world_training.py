@@ -37,7 +37,7 @@ from torchvision.transforms import v2
 
 from isojepa import LeWMLoss
 from isojepa.training.memory import kept_memory
-from isojepa.training.optimise import parameter_groups
+from isojepa.training.optimise import adamw
 from isojepa.world import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -213,7 +213,7 @@ def platform_step(model: Any, spec: WorldModelSpec, device: str) -> Callable[[di
 def our_step(model: nn.Module, device: str) -> Callable[[Clips, bool], Tensor]:
     """One update of `isojepa.world.train`."""
     objective = LeWMLoss(LAMBD, slices=SLICES)
-    optimiser = torch.optim.AdamW(parameter_groups(model, 1e-3), lr=5e-5, fused=True)
+    optimiser = adamw(model, lr=5e-5, weight_decay=1e-3)
 
     def step(clips: Clips, bf16: bool) -> Tensor:
         with torch.autocast(device, torch.bfloat16, enabled=bf16):

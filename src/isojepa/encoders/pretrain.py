@@ -38,7 +38,7 @@ from isojepa.runs.settings import as_json
 from isojepa.runs.tables import write_skipped
 from isojepa.runs.typed import to_json
 from isojepa.training.launch import open_run, require_shares, start_fabric
-from isojepa.training.optimise import Update, optimise, parameter_groups
+from isojepa.training.optimise import Update, adamw, optimise
 from isojepa.training.ranks import on_first, together
 from isojepa.training.recorder import Recorder, due
 from isojepa.training.trackers import Trackers
@@ -113,7 +113,9 @@ def train(
     was taken back."""
     config, plan, data, kind = prepared
     jepa = build_jepa(prepared, encoder, fabric)
-    optimiser = torch.optim.AdamW(parameter_groups(jepa, config.weight_decay), lr=plan.choices.lr)
+    optimiser = adamw(
+        jepa, lr=plan.choices.lr, weight_decay=config.weight_decay, precision=config.precision
+    )
     model, optimiser = fabric.setup(jepa, optimiser)
     probe = online_probe(data, encoder.embedding_dim, fabric.device)
     usual = WEIGHTS[config.regulariser]

@@ -34,7 +34,7 @@ from isojepa.runs.resume import resumed
 from isojepa.runs.typed import write_result
 from isojepa.training.batches import batch_places
 from isojepa.training.launch import start_fabric
-from isojepa.training.optimise import parameter_groups
+from isojepa.training.optimise import adamw
 
 log = logging.getLogger(__name__)
 SHOWN = 5
@@ -109,7 +109,9 @@ def replayed(
     train_on = torch.from_numpy(np.flatnonzero(~data.held_out))
     encoder = build_encoder(prepared, train_on, None)
     jepa = build_jepa(prepared, encoder, fabric)
-    optimiser = torch.optim.AdamW(parameter_groups(jepa, config.weight_decay), lr=plan.choices.lr)
+    optimiser = adamw(
+        jepa, lr=plan.choices.lr, weight_decay=config.weight_decay, precision=config.precision
+    )
     model, optimiser = fabric.setup(jepa, optimiser)
     since = 0 if checkpoint is None else checkpoint.step
     if checkpoint is not None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from isojepa.randomness import Stream, seed_from
+from isojepa.runs.config import Precision
 
 
 @runtime_checkable
@@ -91,6 +92,17 @@ def cosine_schedule(step: int, *, peak: float, warmup: int, steps: int) -> float
         return peak * (step + 1) / warmup
     progress = (step - warmup) / max(1, steps - warmup)
     return peak * (0.001 + 0.999 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+
+
+def adamw(
+    model: nn.Module, *, lr: float, weight_decay: float, precision: Precision = "auto"
+) -> torch.optim.AdamW:
+    """AdamW on what is trained, in one kernel.
+
+    That kernel scales float16's gradients back by itself, and Fabric could not clip them before.
+    """
+    groups = parameter_groups(model, weight_decay)
+    return torch.optim.AdamW(groups, lr=lr, fused=precision != "16-mixed")
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

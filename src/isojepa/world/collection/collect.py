@@ -209,7 +209,7 @@ def _load(part: Path) -> Steps:
         return UserError(f"{shown(part)}: damaged ({why}); delete it and go on with --resume")
 
     with reading(part, "an episode", damaged), np.load(part, allow_pickle=False) as columns:
-        return {name: list(columns[name]) for name in columns.files}
+        return {name: [np.asarray(x) for x in columns[name]] for name in columns.files}
 
 
 def _part(parts: Path, k: int) -> Path:

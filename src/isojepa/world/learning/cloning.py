@@ -17,13 +17,13 @@ from isojepa.objective.lewm import mean_squared_error
 from isojepa.randomness import Stream, seed_from
 from isojepa.runs.checkpoints import contiguous
 from isojepa.runs.record import read_run
-from isojepa.training.optimise import optimise
+from isojepa.training.optimise import adamw, optimise
 from isojepa.training.ranks import on_first, together
 from isojepa.training.recorder import due
 from isojepa.training.watched import watched
 from isojepa.world.episodes.trajectories import Clips
 from isojepa.world.learning.config import WorldTrainConfig
-from isojepa.world.learning.train import Begun, begin, begin_record, make_optimiser
+from isojepa.world.learning.train import Begun, begin, begin_record
 from isojepa.world.learning.windows import training_clips
 from isojepa.world.model.encoders import FrameEncoder, normalise_pixels
 from isojepa.world.model.presets import WorldModelSpec
@@ -85,7 +85,10 @@ def train_policy(config: WorldTrainConfig) -> GoalPolicy:
     begun = begin(replace(config, history=1, rollout_steps=GOAL_BLOCKS, frozen=None))
     config, plan, fabric = begun.config, begun.plan, begun.fabric
     policy = together(lambda: _build_policy(begun))
-    model, optimiser = fabric.setup(policy, make_optimiser(policy, plan))
+    optimiser = adamw(
+        policy, lr=plan.lr, weight_decay=plan.weight_decay, precision=config.precision
+    )
+    model, optimiser = fabric.setup(policy, optimiser)
     recorder, start = begin_record(begun, policy, optimiser, policy=begun.spec.as_json())
     updates = optimise(
         fabric,

@@ -19,7 +19,7 @@ from isojepa.runs.resume import resumed
 from isojepa.runs.settings import as_json
 from isojepa.runs.typed import to_json
 from isojepa.training.launch import open_run, require_shares, start_fabric
-from isojepa.training.optimise import optimise, parameter_groups
+from isojepa.training.optimise import adamw, optimise
 from isojepa.training.ranks import on_first, together
 from isojepa.training.recorder import Recorder, due
 from isojepa.training.trackers import Trackers
@@ -54,7 +54,8 @@ def run(config: WorldTrainConfig) -> Path:
     config, plan, windows, fabric = begun.config, begun.plan, begun.windows, begun.fabric
     world = together(lambda: build_world(begun))
     announce(config, plan, windows, world)
-    model, optimiser = fabric.setup(world, make_optimiser(world, plan))
+    optimiser = adamw(world, lr=plan.lr, weight_decay=plan.weight_decay, precision=config.precision)
+    model, optimiser = fabric.setup(world, optimiser)
     recorder, start = begin_record(begun, world, optimiser)
     held_out = sample_held_out(windows, world, seed=config.seed)
     updates = optimise(
@@ -161,11 +162,6 @@ def build_compute(begun: Begun, model: nn.Module) -> Callable[[Clips, int], LeWM
         return objective(*model(frames, actions, plan.rollout_steps), step=step)
 
     return compute
-
-
-def make_optimiser(model: nn.Module, plan: WorldPlan) -> torch.optim.AdamW:
-    """AdamW in one kernel, where the machine has it, on what is trained."""
-    return torch.optim.AdamW(parameter_groups(model, plan.weight_decay), lr=plan.lr, fused=True)
 
 
 def in_words(line: Json, plan: WorldPlan) -> str:
