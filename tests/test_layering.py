@@ -36,6 +36,7 @@ ROOMS = {
     "backbones": "a network's name -> a module",
     "encoders": "unlabelled data -> encoder -> scores",
     "world": "frames, actions, rewards -> control",
+    "sklearn": "arrays -> embeddings, as scikit-learn has it",
     "pages": "run folders -> one self-contained page each",
     "workflow": "stages chained: train, score, report",
     "demos": "whole jobs on data that come along",
@@ -44,7 +45,7 @@ ROOMS = {
 INSIDE = {
     "encoders": ["sources", "config", "modalities", "jepa", "plan", "images_record",
                  "own_images", "prepare", "evaluation", "embed", "export", "probes", "sample",
-                 "compute", "monitor", "recovery", "pretrain", "replay"],
+                 "compute", "in_memory", "monitor", "recovery", "pretrain", "replay"],
     "world": ["episodes", "environments", "model", "learning", "planners", "control", "analysis",
               "collection", "comparison"],
     "pages": ["run", "embeddings", "encoder", "world"],

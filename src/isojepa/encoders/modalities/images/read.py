@@ -16,7 +16,8 @@ from isojepa.backbones.networks import check_network
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.modalities.images.choices import ImageChoices, choose_sizes, local_size_before
 from isojepa.encoders.modalities.images.encoder import EncoderSpec
-from isojepa.encoders.modalities.images.images import ImageSet, read_headers, read_images
+from isojepa.encoders.modalities.images.images import Headers, ImageSet, read_headers, read_images
+from isojepa.encoders.modalities.images.memory import image_set
 from isojepa.encoders.modalities.images.parameters import centre_parameters
 from isojepa.encoders.modalities.images.rendering import render_views
 from isojepa.encoders.modalities.modality import Columns, Source, Track, Words
@@ -70,7 +71,7 @@ def choose(
 
     Squares are a quarter larger than the views; a run that is gone on with has its own.
     """
-    headers = read_headers(source.listing)
+    headers = _headers(source)
     if stored is not None and "local_size" not in stored.config:
         config = replace(config, local_size=local_size_before(config))
     choices = choose_sizes(config, headers, gpu=gpu, backbone=backbone, tell=tell)
@@ -83,6 +84,13 @@ def choose(
     return choices, Form(side=side, channels=choices.channels, bits=None)
 
 
+def _headers(source: Source) -> Headers:
+    if source.contents is None:
+        return read_headers(source.listing)
+    _, height, width, channels = source.contents.shape
+    return Headers(min(height, width), 1 if channels == 1 else 3)
+
+
 def form_of(spec: EncoderSpec) -> Form:
     """How a trained encoder's images are read."""
     return Form(side=spec.side, channels=spec.channels, bits=spec.bits)
@@ -90,6 +98,8 @@ def form_of(spec: EncoderSpec) -> Form:
 
 def read(source: Source, form: Form, track: Track) -> ImageSet:
     """Decode the files."""
+    if source.contents is not None:
+        return image_set(source.contents, source.listing, form.side, form.channels)
     return read_images(
         source.listing, side=form.side, channels=form.channels, bits=form.bits, track=track
     )
