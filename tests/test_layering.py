@@ -45,7 +45,8 @@ ROOMS = {
 INSIDE = {
     "encoders": ["sources", "config", "modalities", "jepa", "plan", "images_record",
                  "own_images", "prepare", "evaluation", "embed", "export", "probes", "sample",
-                 "compute", "in_memory", "monitor", "recovery", "pretrain", "replay"],
+                 "compute", "in_memory", "monitor", "recovery", "pretrain", "replay",
+                 "selection"],
     "world": ["episodes", "environments", "model", "learning", "planners", "control", "analysis",
               "collection", "comparison"],
     "pages": ["run", "embeddings", "encoder", "world"],

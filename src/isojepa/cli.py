@@ -40,6 +40,7 @@ VERBS = {
     "diagnose": ("pages.embeddings.diagnose", "DiagnoseConfig", "run"),
     "report": ("pages.encoder.page", "ReportConfig", "run"),
     "runs": ("runs.overview", "RunsConfig", "run"),
+    "select": ("encoders.selection.select", "SelectConfig", "run"),
     "replay": ("encoders.replay", "ReplayConfig", "run"),
     "world demo": ("demos.world", "WorldDemoConfig", "run"),
     "world collect": ("world.collection.collect", "CollectConfig", "collect"),

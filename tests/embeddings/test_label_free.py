@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy.linalg import eigh
 from scipy.stats import entropy, ortho_group
 
 from isojepa.embeddings.label_free import (
@@ -11,6 +12,7 @@ from isojepa.embeddings.label_free import (
     condition_number,
     covariance_spectrum,
     effective_rank,
+    lidar,
     rankme,
 )
 
@@ -67,3 +69,25 @@ def test_shift_scale_and_rotation_change_nothing(statistic: Callable[[np.ndarray
     x = np.random.default_rng(0).normal(size=(100, 6)) * np.arange(1, 7)
     moved = 3 * x @ ortho_group.rvs(6, random_state=2) + 4
     assert statistic(moved) == pytest.approx(statistic(x))
+
+
+def test_lidar_is_the_rank_of_a_generalised_eigenproblem() -> None:
+    rng = np.random.default_rng(0)
+    views = rng.normal(size=(1, 40, 5)) * [3, 2, 1, 1, 0.1] + rng.normal(size=(4, 40, 5)) * 0.5
+    means = views.mean(0)
+    within = sum((view - means).T @ (view - means) for view in views) / (40 * 3)
+    values = eigh(np.cov(means.T), within + 1e-4 * np.eye(5), eigvals_only=True)
+    assert lidar(views) == pytest.approx(np.exp(entropy(values)))
+    turned = views @ ortho_group.rvs(5, random_state=2) + 7
+    assert lidar(turned) == pytest.approx(lidar(views), rel=1e-6)
+
+
+def test_lidar_does_not_count_noise_as_rankme_does() -> None:
+    rng = np.random.default_rng(0)
+    samples = np.zeros((200, 16))
+    samples[:, :2] = 3 * rng.normal(size=(200, 2))
+    views = samples + rng.normal(size=(6, 200, 16))
+    assert lidar(views) < 4
+    assert rankme(views[0]) > 10
+    with pytest.raises(ValueError, match="two views of two samples"):
+        lidar(views[:1])

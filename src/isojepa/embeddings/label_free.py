@@ -53,6 +53,33 @@ def alpha_req(x: Float[np.ndarray, "n d"]) -> float:
     return float(-slope)
 
 
+def lidar(views: Float[np.ndarray, "v n d"], *, ridge: float = 1e-4) -> float:
+    """LiDAR, from 1 to min(n - 1, d): how many directions tell samples apart from their own views.
+
+    The effective rank of W^-1/2 B W^-1/2, of the covariance B of the samples' means and the mean
+    covariance W of each sample's views, plus `ridge` times the identity: linear discriminant
+    analysis with every sample as a class. Thilak et al., arXiv 2312.04000, equations 1 to 4.
+
+    Args:
+        views: embeddings of at least two views of each of at least two samples.
+
+    Raises:
+        ValueError: for fewer.
+    """
+    v, n, d = views.shape
+    if v < 2 or n < 2:
+        raise ValueError(f"LiDAR needs two views of two samples, got {v} of {n}")
+    x = views.astype(np.float64)
+    means = x.mean(0)
+    apart = (x - means).reshape(-1, d)
+    within = apart.T @ apart / (n * (v - 1)) + ridge * np.eye(d)
+    centred = means - means.mean(0)
+    # The eigenvalues of W^-1/2 B W^-1/2 are the squared singular values of means W^-1/2
+    factor = np.linalg.cholesky(within)
+    whitened = np.linalg.solve(factor, centred.T)
+    return entropic_rank(np.linalg.svd(whitened, compute_uv=False) ** 2)
+
+
 def covariance_spectrum(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " d"]:
     """Eigenvalues of the covariance of the samples, largest first, none below 0."""
     centred = x.astype(np.float64) - x.mean(0, dtype=np.float64)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
@@ -135,9 +136,11 @@ def train(
     compute = build_compute(prepared, encoder, model, fabric, weight)
     updates = updates_from(prepared, train_on, fabric, model, optimiser, compute, start)
     per_epoch, words = len(train_on) // plan.batch_size, kind.read.WORDS
+    views = None
     with watched(updates, recorder, steps=plan.steps) as each:
         for update in each:
             step, terms = update.step, update.terms
+            views = terms.embeddings[: plan.choices.global_views]
             if probe is not None and update.batch.labels is not None:
                 probe.update(terms.embeddings[: plan.choices.global_views], update.batch.labels)
             if step == 1 or due(step, config.log_every, plan.steps):
@@ -156,7 +159,7 @@ def train(
                 recorder.keep_best(step, scores, lambda to: export_encoder(to / "encoder", encoder))
             if due(step, plan.save_every, plan.steps):
                 recorder.save(step)
-    on_first(lambda: finish(prepared, jepa, recorder))
+    on_first(lambda: finish(prepared, jepa, recorder, views))
     recorder.finish()
     return True
 
@@ -252,11 +255,13 @@ def in_words(line: Json, config: PretrainConfig, words: Words) -> str:
     )
 
 
-def finish(prepared: Prepared, jepa: JEPA, recorder: Recorder) -> None:
+def finish(
+    prepared: Prepared, jepa: JEPA, recorder: Recorder, views: Float[Tensor, "v n d"] | None
+) -> None:
     """Export the encoder, and a sample of what it does for the report."""
     config, plan, data, kind = prepared
     export_encoder(config.out / "encoder", jepa.encoder)
-    write_sample(config.out / "sample.npz", jepa, data, kind, seed=config.seed)
+    write_sample(config.out / "sample.npz", jepa, data, kind, seed=config.seed, views=views)
     log.info(
         "encoder saved in %s after %.0f s of training", config.out / "encoder", recorder.seconds
     )

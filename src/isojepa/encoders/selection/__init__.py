@@ -1,0 +1,1 @@
+"""Runs -> which of them to take, without labels."""
