@@ -41,6 +41,7 @@ VERBS = {
     "report": ("pages.encoder.page", "ReportConfig", "run"),
     "runs": ("runs.overview", "RunsConfig", "run"),
     "select": ("encoders.selection.select", "SelectConfig", "run"),
+    "cache": ("caches.overview", "CacheConfig", "run"),
     "replay": ("encoders.replay", "ReplayConfig", "run"),
     "world demo": ("demos.world", "WorldDemoConfig", "run"),
     "world collect": ("world.collection.collect", "CollectConfig", "collect"),

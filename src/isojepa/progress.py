@@ -25,6 +25,7 @@ from isojepa.boundaries import reason, shown, trying
 T = TypeVar("T")
 console = Console(stderr=True, markup=False)  # brackets in paths and names are no markup
 PLAIN_SECONDS = 10.0  # between two lines where there is no terminal
+BETWEEN = 0.1  # seconds between two times that a bar is drawn
 
 
 def set_up_logging(file: Path | None = None) -> None:
@@ -60,11 +61,18 @@ class _LogFile(logging.FileHandler):
 
 
 def track(items: Iterable[T], total: int, description: str) -> Iterator[T]:
-    """Yield the items under a progress bar named by the description."""
+    """Yield the items under a progress bar named by the description, with how many a second."""
+    done = 0
+    started = last = time.monotonic()
     with bar(total, description) as advance:
         for item in items:
             yield item
-            advance(1)
+            done += 1
+            now = time.monotonic()
+            if now - last > BETWEEN:  # to draw each of a million takes longer than many jobs
+                advance(done - advance.done, f"{done / (now - started):,.0f}/s")
+                last = now
+        advance(done - advance.done, f"{done / max(time.monotonic() - started, 1e-9):,.0f}/s")
 
 
 class Advance:
@@ -74,6 +82,11 @@ class Advance:
         self._progress, self._task = progress, task
         self._total, self._description = total, description
         self._done, self._last = 0, time.monotonic()
+
+    @property
+    def done(self) -> int:
+        """What the bar stands at."""
+        return self._done
 
     def __call__(self, amount: int, status: str = "") -> None:
         self._done += amount

@@ -227,7 +227,7 @@ def _inside(folder: Path) -> list[Path]:
 
 
 def _size_and_use(paths: list[Path]) -> tuple[int, float]:
-    size, used = 0, 0.0
+    size, used = 0, -1.0
     for path in paths:
         for file in [path, *_inside(path)] if path.is_dir() else [path]:
             try:
@@ -238,4 +238,4 @@ def _size_and_use(paths: list[Path]) -> tuple[int, float]:
             blocks: int | None = getattr(status, "st_blocks", None)
             size += status.st_size if blocks is None else 512 * blocks
             used = max(used, status.st_mtime)
-    return size, used or time.time()
+    return size, time.time() if used < 0 else used

@@ -30,6 +30,7 @@ class Cached:
                 cannot be read any more.
         """
         self._store, self._rows, self._decode = store, rows, decode
+        self._warned = False
 
     def read(self, positions: Sequence[int]) -> UInt8[np.ndarray, "b c s s"]:
         """The squares at the given positions.
@@ -52,4 +53,6 @@ class Cached:
                 f"{shown(self._store.folder)}: a decoded image is damaged there, and its file has "
                 "changed since; start again"
             )
-        log.warning("%s: a decoded image was damaged; decoded again", shown(self._store.folder))
+        if not self._warned:
+            log.warning("%s: damaged; what is there is decoded again", shown(self._store.folder))
+            self._warned = True

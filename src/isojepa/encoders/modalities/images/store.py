@@ -185,7 +185,7 @@ class Store:
         if not reasons:
             return
         # What a build that was ended left of a line stays a line of its own
-        lines = "".join(f"\n{json.dumps([mark, bits, why])}\n" for mark, why in reasons.items())
+        lines = "".join(f"\n{_line(mark, bits, why)}\n" for mark, why in reasons.items())
         path = self.folder / REASONS
         with writing_to(path), path.open("ab") as file:
             file.write(lines.encode())
@@ -222,6 +222,11 @@ def _checks(table: np.ndarray) -> UInt32[np.ndarray, " n"]:
     return np.array(found, np.uint32)
 
 
+def _line(mark: int, bits: int | None, why: str) -> str:
+    """A reason as a line, with a checksum of the rest."""
+    return json.dumps([mark, bits, why, crc32(json.dumps([mark, bits, why]).encode())])
+
+
 def _reasons(path: Path) -> Iterator[tuple[tuple[int, int | None], str]]:
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -229,5 +234,6 @@ def _reasons(path: Path) -> Iterator[tuple[tuple[int, int | None], str]]:
         return
     for line in filter(None, lines):
         with suppress(ValueError, TypeError):  # a line that is not whole is as good as none
-            mark, bits, why = json.loads(line)
-            yield (int(mark), None if bits is None else int(bits)), str(why)
+            mark, bits, why, _ = json.loads(line)
+            if _line(mark, bits, why) == line:
+                yield (mark, bits), why
