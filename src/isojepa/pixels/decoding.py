@@ -12,10 +12,14 @@ from io import SEEK_END, BufferedReader, BytesIO
 from pathlib import Path
 from threading import Lock
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from isojepa.boundaries import Blob, contents, reading, reason, trying
-from isojepa.pixels.square import Square, squeeze
+from isojepa.pixels.items import Array, Item
+from isojepa.pixels.numbers import Header, header_of, raster_of
+from isojepa.pixels.rasters import Ranges, Raster, square_of_raster, wrong_count
+from isojepa.pixels.square import Square, is_grey, squeeze
 from isojepa.pixels.tiff_tags import COMPRESSION, refuse_raw_photograph, tag, why_not_tiff
 from isojepa.pixels.unreadable import HEIC, Unreadable, what_it_is
 
@@ -36,15 +40,50 @@ with suppress(AttributeError):  # not on Windows
 _registering = Lock()
 
 
-def read_square(path: Path | Blob, side: int, channels: int, bits: int | None = None) -> Square:
-    """Read one file as `to_square` does.
+def read_square(
+    item: Item, side: int, channels: int, bits: int | None = None, ranges: Ranges | None = None
+) -> Square:
+    """Read one image as `to_square` does, or as `square_of_raster` what Pillow has no mode for.
+
+    Args:
+        ranges: where images are numbers in units of their own: of each channel, what becomes black
+            and white.
 
     Raises:
         Unreadable: with the reason, whatever a decoder raises; nothing else leaves this function.
     """
-    with opened(path) as image, reading(path, "an image", _damaged):
+    raster = raster_of(item, channels)
+    if raster is not None:
+        return square_of_raster(raster, side, channels, bits, ranges)
+    assert not isinstance(item, Array)
+    with opened(item) as image, reading(item, "an image", _damaged):
+        if channels not in (1, 3):
+            raise Unreadable(wrong_count(1 if is_grey(image) else 3, channels))
+        if ranges is not None:
+            return square_of_raster(_as_numbers(image), side, channels, bits, ranges)
         image.draft(None, (2 * side, 2 * side))
         return squeeze(image, side, channels, bits)
+
+
+def read_header(item: Item, channels: int | None = None) -> Header:
+    """Size, channels and kind of an image, without decoding it where its format allows.
+
+    Raises:
+        Unreadable: if it is none.
+    """
+    raster = raster_of(item, channels)
+    if raster is not None:
+        return header_of(raster)
+    assert not isinstance(item, Array)
+    with opened(item) as image:
+        return Header(min(image.size), 1 if is_grey(image) else 3, image.mode == "F")
+
+
+def _as_numbers(image: Image.Image) -> Raster:
+    """A picture of one channel of more than 8 bits as numbers."""
+    if image.mode != "F" and image.mode != "I" and not image.mode.startswith("I;16"):
+        raise Unreadable("pixels of 8 bits, where others are numbers in units of their own")
+    return Raster(np.array(image)[..., None])
 
 
 @contextmanager

@@ -98,7 +98,7 @@ def _grey(image: Image.Image, bits: int | None) -> Deep:
         raise Unreadable(f"negative pixels (down to {values.min()}): shift them to 0 and up first")
     transparent = image.info.get("transparency")
     shown = values if transparent is None else values[values != transparent]
-    peak, bright = _ends(shown)
+    peak, bright = ends(shown)
     grey = to_byte(values, bits or depth(peak))
     if tag(image, PHOTOMETRIC) == WHITE_IS_ZERO:  # Pillow inverts those of 8 bits only
         grey = 255 - grey
@@ -119,7 +119,7 @@ def _colour(image: Image.Image, source: TileSource, bits: int | None) -> Deep | 
     highest = int(upper[..., :colours].max()) - only_upper  # which its decoder rounds, up to 1 more
     whole = depth(highest << 8) == DEEPEST == (bits or DEEPEST)
     if whole and transparent is None:  # the upper bytes are all that matters
-        return Deep(image, *_ends(upper[..., :colours].astype(np.int32) << 8 | 255))
+        return Deep(image, *ends(upper[..., :colours].astype(np.int32) << 8 | 255))
     if only_upper:
         raise Unreadable(
             "JPEG 2000 of less than 16 bits in 16, of which Pillow reads the upper byte only: save "
@@ -138,7 +138,7 @@ def _colour(image: Image.Image, source: TileSource, bits: int | None) -> Deep | 
         values, mode = upper.astype(np.int32) << 8 | lower, image.mode
     hidden = None if transparent is None else (values == np.array(transparent)).all(-1)
     shown = values[..., :colours]
-    peak, bright = _ends(shown if hidden is None else shown[~hidden])
+    peak, bright = ends(shown if hidden is None else shown[~hidden])
     bytes_ = to_byte(values, bits or depth(peak))
     for band in range(colours, values.shape[-1]):  # alpha has a range of its own
         if mode != "RGB":
@@ -149,7 +149,8 @@ def _colour(image: Image.Image, source: TileSource, bits: int | None) -> Deep | 
     return Deep(Image.merge(mode, bands), peak, bright)
 
 
-def _ends(values: np.ndarray) -> tuple[int, int]:
+def ends(values: np.ndarray) -> tuple[int, int]:
+    """The greatest value, and that which 0.1 % of them exceed."""
     if not values.size:
         return 0, 0
     flat = values.reshape(-1)

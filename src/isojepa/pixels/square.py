@@ -104,8 +104,8 @@ def squeeze(image: Image.Image, side: int, channels: int, bits: int | None) -> S
         bright=bright,
         several=_has_more(image),
         bands=bands,
-        colourful=not _all_equal(pixels, pixels[:1]),
-        flat=_all_equal(pixels, pixels[:, :1, :1]),
+        colourful=not all_equal(pixels, pixels[:1]),
+        flat=all_equal(pixels, pixels[:, :1, :1]),
         digest=crc32(pixels.data),
     )
     return Square(pixels, width / height, info)
@@ -125,7 +125,7 @@ def _has_more(image: Image.Image) -> bool:
         return True
 
 
-def _all_equal(pixels: np.ndarray, to: np.ndarray) -> bool:
+def all_equal(pixels: np.ndarray, to: np.ndarray) -> bool:
     """Whether `pixels == to` everywhere; most differ in the middle already."""
     middle = pixels.shape[1] // 2
     row = pixels[:, middle] == (to[:, middle] if to.shape[1] > 1 else to[:, 0])

@@ -21,7 +21,7 @@ def tag(image: Image.Image, number: int) -> Any:
     """The first value of a tag; None where there is none, it is malformed, or this is no TIFF."""
     tags = getattr(image, "tag_v2", None)
     try:
-        return None if tags is None else _first(tags.get(number))
+        return None if tags is None else first_of(tags.get(number))
     except Exception:  # a tag of another type than it should be; Pillow judges those it needs
         return None
 
@@ -59,17 +59,17 @@ def why_not_tiff(path: Path | Blob) -> str | None:
         tags = ImageFileDirectory_v2(start)
         file.seek(tags.next)
         tags.load(file)
-        bits, samples = _first(tags.get(BITS, 1)), _first(tags.get(SAMPLES, 1))
+        bits, samples = first_of(tags.get(BITS, 1)), first_of(tags.get(SAMPLES, 1))
         if DNG_VERSION in tags:
             return "a raw photograph (DNG): develop it to TIFF or PNG"
         if not {WIDTH, HEIGHT} <= set(tags) or not {STRIPS, TILES} & set(tags):
             return "damaged or truncated: its tags cannot be read"
-        compression = _first(tags.get(COMPRESSION, 1))
+        compression = first_of(tags.get(COMPRESSION, 1))
         if compression not in COMPRESSION_INFO:
             return f"a TIFF of compression {compression}, which Pillow does not know: save it anew"
-        if _first(tags.get(FORMAT)) == FLOATING:
+        if first_of(tags.get(FORMAT)) == FLOATING:
             return f"floating-point pixels ({bits} bits): convert to 8 or 16 bits first"
-        if _first(tags.get(FORMAT, UNSIGNED)) != UNSIGNED:
+        if first_of(tags.get(FORMAT, UNSIGNED)) != UNSIGNED:
             return f"signed or complex pixels of {bits} bits: convert to 8 or 16 bits without sign"
         if isinstance(samples, int) and samples > 1:
             return (
@@ -79,5 +79,6 @@ def why_not_tiff(path: Path | Blob) -> str | None:
         return f"a TIFF of {bits}-bit pixels of a kind that Pillow does not know: save it anew"
 
 
-def _first(value: Any) -> Any:
+def first_of(value: Any) -> Any:
+    """The first of several values of a tag, or the only one."""
     return value[0] if isinstance(value, tuple) and value else value

@@ -12,9 +12,10 @@ from jaxtyping import Int64, UInt64
 
 from isojepa.caches.folder import chosen_folder
 from isojepa.encoders.sources.folder import Listing
-from isojepa.encoders.sources.items import Item, home_of
+from isojepa.encoders.sources.items import home_of
 from isojepa.encoders.sources.remembered import remembered
 from isojepa.machine import cores
+from isojepa.pixels.items import Item
 from isojepa.pixels.unreadable import Unreadable
 
 WHOLE = 2**20  # bytes; of larger files, PIECES of PIECE bytes at even distances are read

@@ -10,11 +10,12 @@ import numpy as np
 from jaxtyping import Bool, Int64, UInt64
 
 from isojepa.boundaries import shown
-from isojepa.encoders.sources.items import Files, Item, Source, home_of
+from isojepa.encoders.sources.items import Files, Source, home_of
 from isojepa.encoders.sources.label_table import read_label_table
 from isojepa.encoders.sources.layout import read_layout
 from isojepa.encoders.sources.listing import remarks, walk
 from isojepa.errors import UserError
+from isojepa.pixels.items import Item
 
 UNLABELLED = -1
 

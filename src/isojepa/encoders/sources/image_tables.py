@@ -19,9 +19,10 @@ from jaxtyping import Int64
 from isojepa.boundaries import Blob, reading, shown
 from isojepa.encoders.sources.folder import Listing, indexed
 from isojepa.encoders.sources.image_columns import Columns, choose_columns, class_name
-from isojepa.encoders.sources.items import Item, Joined
+from isojepa.encoders.sources.items import Joined
 from isojepa.encoders.sources.named_parts import distinct, held_out_by_name
 from isojepa.errors import UserError
+from isojepa.pixels.items import Item
 from isojepa.pixels.unreadable import Unreadable
 
 WHAT = "a table of images"
@@ -46,6 +47,10 @@ class Pictures:
         if content is None:
             raise Unreadable("no picture in this row")
         return Blob(f"{self.path.name}, row {place}", content)
+
+    def home(self, _place: int) -> Path:
+        """The file, with which its rows change."""
+        return self.path
 
     def _cells(self, group: int) -> pa.ChunkedArray:
         with self._lock:  # a reader of Parquet serves one thread at a time

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from isojepa.boundaries import shown
+from isojepa.encoders.sources.arrays import list_arrays
 from isojepa.encoders.sources.folder import Listing, list_folder, with_label_table
 from isojepa.encoders.sources.image_tables import list_tables, saved_parts
 from isojepa.encoders.sources.joined import joined
@@ -23,6 +24,8 @@ READERS: dict[str, Reader] = {
     ".txt": list_paths,
     ".lst": list_paths,
     ".tar": list_shards,
+    ".npy": list_arrays,
+    ".npz": list_arrays,
     **dict.fromkeys((".parquet", ".pq", ".arrow", ".feather"), list_tables),
 }
 """By the ending of a file: files side by side of one kind are read as one."""

@@ -10,10 +10,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from isojepa.boundaries import Blob
-
-Item = Path | Blob
-"""A file, or a file inside another one."""
+from isojepa.pixels.items import Item
 
 
 @runtime_checkable

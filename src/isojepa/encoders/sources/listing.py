@@ -20,7 +20,9 @@ LEFT_BY_PROGRAMS = {
 }  # fmt: skip
 """Folders and files that systems and storage boxes leave behind, in lower case; names that begin
 with a dot are left out too."""
-MORE_IMAGES = {".heic", ".heif", ".avif", ".jxl", ".webp", ".tif", ".tiff", ".jfif"}
+MORE_IMAGES = {
+    ".heic", ".heif", ".avif", ".jxl", ".webp", ".tif", ".tiff", ".jfif", ".dcm", ".dicom",
+}  # fmt: skip
 NO_IMAGES = {".h5", ".hdf", ".grib", ".grb", ".bufr", ".mpg", ".mpeg", ".svg", ".svgz"}
 """Endings that Pillow registers, or that count as images, without pixels that it could give."""
 MAGIC = (
@@ -150,12 +152,13 @@ def starts_as_image(path: Path) -> bool:
     """Whether a file's first bytes are those of an image, for names that do not say."""
     try:
         with path.open("rb") as file:
-            start = file.read(16)
+            start = file.read(132)
     except OSError:
         return False
     is_bitmap = start[:2] == b"BM" and start[6:10] == bytes(4)  # reserved, where text has words
     is_webp = start[:4] + start[8:12] == b"RIFFWEBP"
-    return start.startswith(MAGIC) or is_bitmap or is_webp or _is_heif(start)
+    is_dicom = start[128:] == b"DICM"
+    return start.startswith(MAGIC) or is_bitmap or is_webp or is_dicom or _is_heif(start)
 
 
 def ending(name: str) -> str:

@@ -17,11 +17,11 @@ from jaxtyping import Int64
 
 from isojepa.boundaries import Blob, reading, reading_each, shown
 from isojepa.encoders.sources.folder import Listing, indexed
-from isojepa.encoders.sources.items import Item
 from isojepa.encoders.sources.layout import read_layout
 from isojepa.encoders.sources.listing import ending, image_endings, is_left_by_programs
 from isojepa.encoders.sources.named_parts import distinct, held_out_by_name
 from isojepa.errors import UserError
+from isojepa.pixels.items import Item
 from isojepa.pixels.unreadable import Unreadable
 
 WHAT = "a tar archive"
@@ -76,6 +76,10 @@ class Shards:
         if len(content) < size:
             raise Unreadable(f"{shown(path)} is shorter than it was")
         return Blob(f"{path.name}/{self.names[place]}", content)
+
+    def home(self, place: int) -> Path:
+        """The archive, with which its pictures change."""
+        return self.paths[int(self.where[place, 0])]
 
 
 def list_shards(paths: Sequence[Path]) -> Listing:
