@@ -24,13 +24,15 @@ ModalityName = Literal["images", "series", "tables"]
 AT_LEAST_ONE = (
     "steps", "batch_size", "image_size", "slices", "probe_every", "projection_dim",
     "projector_hidden", "global_views", "micro_batch", "local_size", "length",
+    "channels",
 )  # fmt: skip
 
 
 AT_MOST = {
     "t_max": 100, "knots": 10_000, "slices": 2**20, "clip": 1e6, "weight_decay": 1e3,
     "image_size": 4096, "projection_dim": 2**16, "projector_hidden": 2**16, "global_views": 256,
-    "local_views": 256, "local_size": 4096, "length": 2**16, "steps": 10**9, "warmup": 10**9,
+    "local_views": 256, "local_size": 4096, "length": 2**16, "channels": 64,
+    "steps": 10**9, "warmup": 10**9,
 }  # fmt: skip
 """Far beyond sense, and below what no number or memory holds."""
 
@@ -72,8 +74,9 @@ class PretrainConfig(RunConfig):
     """Of a table of series: the column of times. Default: one named time, timestamp, ds, ..."""
     label_column: str | None = None
     """Of a table: the column of classes, for scores only. Default: one named label, class, ..."""
-    channels: Literal[1, 3] | None = None
-    """1 for grey, 3 for RGB. Default: 1 if all images are grey."""
+    channels: int | None = None
+    """1 for grey, 3 for RGB, or as many as the images have. Default: 1 if all images are grey, 3 if
+    they are in colour, else what they have."""
     projector_hidden: int | None = None
     """Width of the projector's two hidden layers. Default: 2048, or 512 for images up to 64 px."""
     projection_dim: int = 64

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from isojepa.boundaries import Blob, contents, reading, reason, trying
+from isojepa.pixels.deep import is_deep
 from isojepa.pixels.items import Array, Item
 from isojepa.pixels.numbers import Header, header_of, raster_of
 from isojepa.pixels.rasters import Ranges, Raster, square_of_raster, wrong_count
@@ -77,6 +78,39 @@ def read_header(item: Item, channels: int | None = None) -> Header:
     assert not isinstance(item, Array)
     with opened(item) as image:
         return Header(min(image.size), 1 if is_grey(image) else 3, image.mode == "F")
+
+
+def peak_of(item: Item) -> int | None:
+    """The greatest value of whole numbers of more than 8 bits; None for other images.
+
+    Raises:
+        Unreadable: if it is none.
+    """
+    raster = raster_of(item)
+    if raster is not None:
+        values = raster.values
+        is_deep_raster = values.dtype.kind in "ui" and values.dtype.itemsize > 1
+        return int(values.max()) if is_deep_raster else None
+    assert not isinstance(item, Array)
+    with opened(item) as image:
+        deep = is_deep(image)
+    return read_square(item, 1, 1).info.peak if deep else None
+
+
+def read_numbers(item: Item, channels: int) -> np.ndarray:
+    """The values (h, w, c) of an image of numbers.
+
+    Raises:
+        Unreadable: if it is none, or a picture of 8 bits.
+    """
+    raster = raster_of(item, channels)
+    if raster is None:
+        assert not isinstance(item, Array)
+        with opened(item) as image, reading(item, "an image", _damaged):
+            raster = _as_numbers(image)
+    if raster.values.dtype == np.uint8:
+        raise Unreadable("pixels of 8 bits, where others are numbers in units of their own")
+    return raster.values
 
 
 def _as_numbers(image: Image.Image) -> Raster:

@@ -41,7 +41,7 @@ def square_of_raster(
     Raises:
         Unreadable: for other numbers than the encoder reads, or another count of channels.
     """
-    values, bands = _as_channels(raster.values, channels)
+    values, bands = as_channels(raster.values, channels)
     height, width = values.shape[:2]
     peak, bright = None, 0
     if ranges is not None:
@@ -64,18 +64,22 @@ def square_of_raster(
     return Square(pixels, width / height, info)
 
 
-def _as_channels(values: np.ndarray, channels: int) -> tuple[np.ndarray, int]:
-    """The channels that are read, and the number of bands where there are more; else 0."""
+def as_channels(values: np.ndarray, channels: int) -> tuple[np.ndarray, int]:
+    """The channels of (h, w, c) that are read; and the number of bands if there are more, else 0.
+
+    Colours become grey, grey is repeated, and of more bands the first three or the first are taken.
+
+    Raises:
+        Unreadable: where several channels are read that are no colours, and there are others.
+    """
     found = values.shape[-1]
     if found == channels:
         return values, 0
     if channels not in (1, 3):
         raise Unreadable(wrong_count(found, channels))
     if channels == 1 and found == 3:
-        grey = values @ LUMA
-        return (grey if values.dtype.kind == "f" else grey.round().astype(values.dtype))[
-            ..., None
-        ], 0
+        grey = (values @ LUMA)[..., None]
+        return (grey if values.dtype.kind == "f" else grey.round().astype(values.dtype)), 0
     if channels == 1 or found < 3:
         first = values[..., :1]
         return np.repeat(first, channels, -1), 0 if found == 1 else found

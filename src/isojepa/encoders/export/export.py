@@ -75,6 +75,12 @@ def run(config: ExportConfig, backbone: nn.Module | None = None) -> Path:
             "yet; its folder encoder/ is weights in safetensors and settings in JSON, which "
             "isojepa.load_encoder reads"
         )
+    if encoder.spec.channels not in (1, 3) or encoder.spec.ranges is not None:
+        raise UserError(
+            f"--format {config.format}: is for encoders of pictures, and this one reads numbers of "
+            f"{encoder.spec.channels} channel{'s' if encoder.spec.channels != 1 else ''} in units "
+            "of their own; isojepa.load_encoder reads it and `embed` uses it"
+        )
     out = config.out or config.run / f"export-{config.format}"
     _check_place(out, overwrite=config.overwrite)
     home = _home(config.run)

@@ -24,6 +24,7 @@ from isojepa.boundaries import shown
 from isojepa.caches.folder import Uncacheable, locked, make_room, remove, touch, writing_to
 from isojepa.encoders.modalities.images.store import RECORD, Found, Store
 from isojepa.files import write_atomically
+from isojepa.pixels.rasters import Ranges
 from isojepa.pixels.square import Square
 from isojepa.pixels.unreadable import Unreadable
 
@@ -48,11 +49,14 @@ class Wanted(NamedTuple):
     bits: int | None
     what: str
     """The images' place, for messages."""
+    ranges: Ranges | None = None
+    """By which numbers become bytes, if they do."""
 
     @property
     def geometry(self) -> str:
         """What decides over pixels, in twelve digits."""
-        return _digest(f"{VERSION} {decoders()} {RECORD.descr} {self.side} {self.channels}")
+        form = f"{self.side} {self.channels}" + (f" {self.ranges}" if self.ranges else "")
+        return _digest(f"{VERSION} {decoders()} {RECORD.descr} {form}")
 
     @property
     def name(self) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from PIL import Image
@@ -17,6 +18,9 @@ from isojepa.boundaries import reason
 from isojepa.encoders.modalities.images.normalised import centre_view
 from isojepa.encoders.modalities.modality import Network
 from isojepa.errors import UserError
+from isojepa.pixels.decoding import read_square
+from isojepa.pixels.items import Array
+from isojepa.pixels.rasters import Ranges
 from isojepa.pixels.square import to_square
 
 log = logging.getLogger(__name__)
@@ -32,7 +36,7 @@ class EncoderSpec:
     image_size: int
     """Side of the images it reads, in pixels."""
     channels: int
-    """1 (grey) or 3 (RGB)."""
+    """1 (grey), 3 (RGB), or as many as its images have."""
     mean: list[float]
     """Per channel, of pixels in [0, 1]; likewise `std`."""
     std: list[float]
@@ -41,6 +45,8 @@ class EncoderSpec:
     bits: int | None = 16
     """Integer pixels of more than 8 bits are scaled such that 2^bits - 1 is white; None where none
     were seen in training: the range of the images at hand is taken."""
+    ranges: Ranges | None = None
+    """Where images are numbers in units of their own: of each channel, what becomes 0 and 255."""
     options: dict[str, object] = field(default_factory=dict)
     """Further arguments of the timm network's constructor, from a hub's page or a folder."""
     stem: Stem = "auto"
@@ -103,9 +109,21 @@ class Encoder(Network):
             raise UserError(f"{self.spec.model} has no patch tokens: it is not a transformer")
         return self.backbone.forward_features(images)[:, tokens:]  # type: ignore[operator]
 
-    def preprocess(self, image: Image.Image) -> Float[Tensor, "c h w"]:
-        """Turn a Pillow image of any size and mode into the input of `forward`, on the CPU."""
-        square = to_square(image, self.spec.side, self.spec.channels, self.spec.bits)
+    def preprocess(self, image: Image.Image | np.ndarray) -> Float[Tensor, "c h w"]:
+        """Turn a Pillow image of any size and mode, or an array (h, w) or (h, w, c), into the input
+        of `forward`, on the CPU.
+
+        Raises:
+            UserError: for pixels of another kind or number of channels than in training.
+        """
+        spec = self.spec
+        if isinstance(image, np.ndarray):
+            item = Array("the image", image)
+            square = read_square(item, spec.side, spec.channels, spec.bits, spec.ranges)
+        elif spec.ranges is not None or spec.channels not in (1, 3):
+            raise UserError("this encoder reads numbers, not pictures: give an array (h, w, c)")
+        else:
+            square = to_square(image, spec.side, spec.channels, spec.bits)
         pixels = torch.from_numpy(square.pixels).unsqueeze(0)
         return self.prepare(pixels, torch.tensor([square.aspect]))[0]
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from isojepa import machine
 from isojepa.encoders.sources.folder import Listing
-from isojepa.pixels.decoding import formats, opened, read_square
-from isojepa.pixels.deep import depth, is_deep
+from isojepa.pixels.decoding import formats, peak_of, read_square
+from isojepa.pixels.deep import depth
+from isojepa.pixels.rasters import Ranges
 from isojepa.pixels.square import Square
 from isojepa.pixels.unreadable import Unreadable
 
@@ -19,9 +20,11 @@ SAMPLED = 32  # files read to guess the depth of the pixels before all are
 BLOCK = 1024  # results that may wait in memory at once
 
 
-def square_of(listing: Listing, side: int, channels: int, bits: int | None, i: int) -> Square:
-    """The file at a position as a square; raises `Unreadable`."""
-    return read_square(listing.item(i), side, channels, bits)
+def square_of(
+    listing: Listing, side: int, channels: int, bits: int | None, ranges: Ranges | None, i: int
+) -> Square:
+    """The image at a position as a square; raises `Unreadable`."""
+    return read_square(listing.item(i), side, channels, bits, ranges)
 
 
 def sampled_depth(listing: Listing) -> int | None:
@@ -32,10 +35,7 @@ def sampled_depth(listing: Listing) -> int | None:
 
 
 def _peak(listing: Listing, i: int) -> int | None:
-    item = listing.item(i)
-    with opened(item) as image:
-        deep = is_deep(image)
-    return read_square(item, 1, 1).info.peak if deep else None
+    return peak_of(listing.item(i))
 
 
 def each(function: Callable[[int], T], items: Iterable[int]) -> Iterator[T | Unreadable]:

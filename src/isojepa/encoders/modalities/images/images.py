@@ -27,6 +27,7 @@ from isojepa.encoders.sources.folder import Listing
 from isojepa.errors import UserError
 from isojepa.pixels.decoding import read_square
 from isojepa.pixels.deep import depth
+from isojepa.pixels.rasters import Ranges
 from isojepa.pixels.square import Square, to_square
 from isojepa.pixels.unreadable import Unreadable
 
@@ -66,6 +67,8 @@ class ImageSet:
     """What may surprise about the folder as a whole, a line each."""
     cached: Cached | None = None
     """All squares in the cache; None where they are in memory, or are decoded at each use."""
+    ranges: Ranges | None = None
+    """Of each channel, what becomes black and white, where the images are numbers; else None."""
 
     def __len__(self) -> int:
         return len(self.listing.names)
@@ -95,7 +98,7 @@ class ImageSet:
         Raises:
             UserError: if a file that was read before cannot be read any more.
         """
-        read = partial(square_of, self.listing, self.side, self.channels, self.bits)
+        read = partial(square_of, self.listing, self.side, self.channels, self.bits, self.ranges)
         for i, square in zip(positions, each(read, positions)):
             if isinstance(square, Unreadable):
                 path = shown(self.listing.root / self.listing.names[i])
@@ -137,6 +140,7 @@ def read_images(
     side: int,
     channels: int,
     bits: int | None = None,
+    ranges: Ranges | None = None,
     memory_bytes: int | None = None,
     track: Callable[[Iterator, int, str], Iterator] = lambda items, _total, _what: items,
 ) -> ImageSet:
@@ -147,9 +151,11 @@ def read_images(
 
     Args:
         side: side of the squares, in pixels.
-        channels: 1 or 3.
+        channels: 1, 3, or as many as all images have.
         bits: depth of integers of more than 8 bits, as settled in training; by default the fewest
             bits that hold all of the folder's values.
+        ranges: of each channel, what becomes black and white, if the images are numbers in units
+            of their own.
         memory_bytes: squares are kept in memory up to this size in bytes, otherwise decoded at each
             use; by default a quarter of what this process may take.
         track: wraps the iterator over files to show progress.
@@ -157,10 +163,10 @@ def read_images(
     Raises:
         UserError: if no file holds an image.
     """
-    guess = bits if bits is not None else sampled_depth(listing)
+    guess = bits if bits is not None or ranges is not None else sampled_depth(listing)
     folder = chosen_folder()
     if folder is not None and listing.prints is not None:
-        wanted = Wanted(marks_of(listing), side, channels, guess, shown(listing.root))
+        wanted = Wanted(marks_of(listing), side, channels, guess, shown(listing.root), ranges)
         try:
             return _read_cached(listing, wanted, bits, folder, track)
         except Uncacheable as refusal:
@@ -168,7 +174,7 @@ def read_images(
     total = len(listing.names)
     pixels = _room((total, channels, side, side), memory_bytes)
     survey = Survey(side, channels)
-    read = partial(square_of, listing, side, channels, guess)
+    read = partial(square_of, listing, side, channels, guess, ranges)
     squares = track(each(read, range(total)), total, "reading images")
     kept, aspects, skipped = _collect(squares, listing.names, pixels, survey)
     settled = _settled(listing, skipped, survey, bits)
@@ -182,6 +188,7 @@ def read_images(
         skipped,
         settled,
         survey.notes(settled),
+        ranges=ranges,
     )
     _read_again(
         images, [i for i, (peak, _) in survey.deep.items() if (guess or depth(peak)) != settled]
@@ -199,7 +206,8 @@ def _read_cached(
     """The images with their squares in the cache, the same in all as without one."""
 
     def decode(positions: Sequence[int], depth: int | None) -> Iterator[Square | Unreadable]:
-        return each(partial(square_of, listing, wanted.side, wanted.channels, depth), positions)
+        form = wanted.side, wanted.channels, depth, wanted.ranges
+        return each(partial(square_of, listing, *form), positions)
 
     survey = Survey(wanted.side, wanted.channels)
     stored = read_stored(folder, wanted, decode, track)
@@ -217,6 +225,7 @@ def _read_cached(
         skipped,
         settled,
         survey.notes(settled),
+        ranges=wanted.ranges,
     )
     return replace(images, cached=Cached(stored.store, stored.rows[kept], images.from_files))
 

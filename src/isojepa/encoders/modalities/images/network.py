@@ -33,6 +33,7 @@ def spec(
         std=statistics.std,
         side=data.side,
         bits=data.bits,
+        ranges=data.ranges,
         stem=stem,
     )
 

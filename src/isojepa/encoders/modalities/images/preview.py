@@ -3,7 +3,9 @@
 import io
 from pathlib import Path
 
+import numpy as np
 import torch
+from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor, nn
 
@@ -43,6 +45,15 @@ def write_preview(
     write_atomically(path, _png(torch.cat(columns)))
 
 
+def as_colours(pixels: UInt8[np.ndarray, "*n c"]) -> UInt8[np.ndarray, "*n d"]:
+    """Pixels of any channels as a screen can show them: the first three as red, green and blue, of
+    two the second in green."""
+    channels = pixels.shape[-1]
+    if channels == 2:
+        return np.concatenate([pixels, np.zeros_like(pixels[..., :1])], -1)
+    return pixels if channels == 1 else pixels[..., :3]
+
+
 def _png(tiles: Tensor) -> bytes:
     """Tiles (columns, rows, c, h, w) in [0, 1] on a white sheet, enlarged where they are tiny."""
     enlarge = max(1, TILE // tiles.shape[-1])
@@ -50,7 +61,7 @@ def _png(tiles: Tensor) -> bytes:
     tiles = nn.functional.pad(tiles, (MARGIN,) * 4, value=1.0)
     v, n, c, h, w = tiles.shape
     sheet = tiles.permute(1, 3, 0, 4, 2).reshape(n * h, v * w, c)
-    pixels = (sheet * 255).round().byte().cpu().numpy()
+    pixels = as_colours((sheet * 255).round().byte().cpu().numpy())
     buffer = io.BytesIO()
     Image.fromarray(pixels[..., 0] if c == 1 else pixels).save(buffer, "PNG")
     return buffer.getvalue()

@@ -19,11 +19,15 @@ from isojepa.encoders.modalities.images.encoder import EncoderSpec
 from isojepa.encoders.modalities.images.images import Headers, ImageSet, read_headers, read_images
 from isojepa.encoders.modalities.images.memory import image_set
 from isojepa.encoders.modalities.images.parameters import centre_parameters
+from isojepa.encoders.modalities.images.preview import as_colours
+from isojepa.encoders.modalities.images.ranges import sampled_ranges
 from isojepa.encoders.modalities.images.rendering import render_views
 from isojepa.encoders.modalities.modality import Columns, Source, Track, Words
 from isojepa.encoders.sources.fingerprints import with_fingerprints
-from isojepa.encoders.sources.inputs import Data, list_images
+from isojepa.encoders.sources.inputs import Data, list_images, words
 from isojepa.encoders.sources.notes import warn_once
+from isojepa.errors import UserError
+from isojepa.pixels.rasters import Ranges
 from isojepa.runs.record import CONFIG, RunRecord
 from isojepa.runs.typed import from_json
 
@@ -41,6 +45,8 @@ class Form:
     channels: int
     bits: int | None = 16
     """Depth that is scaled to 8; None for the fewest that hold all values."""
+    ranges: Ranges | None = None
+    """Of each channel, what becomes black and white, where the images are numbers."""
 
 
 def recognises(path: Path, _columns: Columns) -> bool:
@@ -71,7 +77,12 @@ def choose(
 
     Squares are a quarter larger than the views; a run that is gone on with has its own.
     """
-    headers = _headers(source)
+    headers = _headers(source, config.channels)
+    if headers.mixed is not None and config.channels is None:
+        raise UserError(
+            f"--data {words(config.data)}: {headers.mixed}; put them into folders of their own, or "
+            "give --channels (3 takes the first three of each and repeats grey)"
+        )
     if stored is not None and "local_size" not in stored.config:
         config = replace(config, local_size=local_size_before(config))
     choices = choose_sizes(config, headers, gpu=gpu, backbone=backbone, tell=tell)
@@ -81,19 +92,23 @@ def choose(
         form = from_json(Form, stored.data, config.out / CONFIG)
         return choices, replace(form, channels=choices.channels)
     side = min(round(1.25 * choices.image_size), max(8, headers.short_side))
-    return choices, Form(side=side, channels=choices.channels, bits=None)
+    ranges = None
+    if headers.ranged:
+        ranges, note = sampled_ranges(source.listing, choices.channels)
+        tell(note)
+    return choices, Form(side=side, channels=choices.channels, bits=None, ranges=ranges)
 
 
-def _headers(source: Source) -> Headers:
+def _headers(source: Source, channels: int | None) -> Headers:
     if source.contents is None:
-        return read_headers(source.listing)
+        return read_headers(source.listing, channels)
     _, height, width, channels = source.contents.shape
     return Headers(min(height, width), 1 if channels == 1 else 3)
 
 
 def form_of(spec: EncoderSpec) -> Form:
     """How a trained encoder's images are read."""
-    return Form(side=spec.side, channels=spec.channels, bits=spec.bits)
+    return Form(side=spec.side, channels=spec.channels, bits=spec.bits, ranges=spec.ranges)
 
 
 def read(source: Source, form: Form, track: Track) -> ImageSet:
@@ -101,13 +116,19 @@ def read(source: Source, form: Form, track: Track) -> ImageSet:
     if source.contents is not None:
         return image_set(source.contents, source.listing, form.side, form.channels)
     return read_images(
-        source.listing, side=form.side, channels=form.channels, bits=form.bits, track=track
+        source.listing,
+        side=form.side,
+        channels=form.channels,
+        bits=form.bits,
+        ranges=form.ranges,
+        track=track,
     )
 
 
 def recorded(data: ImageSet) -> dict[str, Any]:
     """The form, with the depth that was found."""
-    return {"side": data.side, "channels": data.channels, "bits": data.bits}
+    form = {"side": data.side, "channels": data.channels, "bits": data.bits}
+    return form if data.ranges is None else form | {"ranges": [list(x) for x in data.ranges]}
 
 
 def raw(data: ImageSet, indices: np.ndarray) -> Float[np.ndarray, "n d"]:
@@ -116,8 +137,8 @@ def raw(data: ImageSet, indices: np.ndarray) -> Float[np.ndarray, "n d"]:
 
 
 def pictures(data: ImageSet, indices: Tensor) -> UInt8[np.ndarray, "n h w c"]:
-    """The central square of each image, at most 48 pixels a side."""
-    return _squares(data, indices, min(THUMBNAIL, data.side), 256)
+    """The central square of each image in grey or colours, at most 48 pixels a side."""
+    return as_colours(_squares(data, indices, min(THUMBNAIL, data.side), 256))
 
 
 def _squares(
