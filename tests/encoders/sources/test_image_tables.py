@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from isojepa.encoders.modalities.registry import modality_of
 from isojepa.encoders.sources.fingerprints import fingerprint, with_fingerprints
 from isojepa.encoders.sources.inputs import list_images
 from isojepa.errors import UserError
@@ -64,6 +65,8 @@ def test_parquet_files_of_a_hub_are_the_split(tmp_path: Path) -> None:
     listing = list_images(tmp_path / "data")
     assert listing.test.tolist() == [True] * 0 + [False] * 10 + [True] * 4
     assert listing.names[3] == "train-00000-of-00001.parquet/000003.png"
+    assert modality_of(tmp_path / "data").name == "images"
+    assert modality_of(tmp_path / "data" / "train-00000-of-00001.parquet").name == "images"
 
 
 def test_a_picture_is_known_in_a_folder_and_in_a_table(tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from isojepa.boundaries import shown
+from isojepa.boundaries import reading, shown
 from isojepa.encoders.sources.label_table import LABEL_WORDS
 from isojepa.errors import UserError
 
@@ -67,6 +68,17 @@ def choose_columns(path: Path, schema: pa.Schema) -> Columns:
     is_counted = isinstance(classes, list) and all(isinstance(one, str) for one in classes)
     counted = tuple(map(str, classes or ())) if is_counted else None
     return Columns(image.name, nested, path_column, label, counted, notes)
+
+
+def holds_pictures(path: Path) -> bool:
+    """Whether a Parquet file has a column that may hold pictures; False for other files."""
+    if path.suffix.lower() not in {".parquet", ".pq"}:
+        return False
+    try:
+        with reading(path, "a Parquet table"):
+            return any(_may_hold_pictures(field.type) for field in pq.read_schema(path))
+    except UserError:
+        return False
 
 
 def class_name(value: object, columns: Columns) -> str | None:

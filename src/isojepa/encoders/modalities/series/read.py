@@ -21,6 +21,7 @@ from isojepa.encoders.modalities.series.network import DEFAULT, PATCH, SeriesCho
 from isojepa.encoders.modalities.series.resampling import whole
 from isojepa.encoders.modalities.series.samples import SeriesSet, list_series, series_set
 from isojepa.encoders.sources.folder import with_label_table
+from isojepa.encoders.sources.image_columns import holds_pictures
 from isojepa.encoders.sources.inputs import Data, as_sources
 from isojepa.encoders.sources.notes import warn_once
 from isojepa.errors import UserError
@@ -45,7 +46,9 @@ def recognises(path: Path, columns: Columns) -> bool:
     if path.is_dir():
         others = (p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
         beside = {".txt", ".md", ".json", ".yaml"} | frames.TEXT | frames.PARQUET
-        return bool(files_below(path)) and all(p.suffix.lower() in beside for p in others)
+        if not files_below(path) or not all(p.suffix.lower() in beside for p in others):
+            return False
+        return not holds_pictures(files_below(path)[0])
     ending = path.suffix.lower()
     if ending in frames.ARRAYS:
         found = frames.shape_of(path)
