@@ -6,7 +6,7 @@ are nearer: then agreement of the views is worth more than what is left of the d
 
 The departure is (SIGReg - floor) / (point - floor), where SIGReg of a batch of n on one point is
 `point`: n times a squared distance of laws, over that of a point, so it does not depend on n, and
-its expectation is 0 at perfect Gaussianity. That is not the quantile of the null distribution: the
+its expectation is 0 at perfect Gaussianity. That is not a quantile of the null distribution: the
 best fixed lambdas end far outside it, see docs/explanation/automatic-lambda.md.
 """
 
