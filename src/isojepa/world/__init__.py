@@ -11,10 +11,16 @@ if TYPE_CHECKING:
     from isojepa.world.collection.record import CollectConfig
     from isojepa.world.control.config import Control, PlanConfig, open_control
     from isojepa.world.control.control import plan
+    from isojepa.world.control.direct import DirectGoalPolicy, StepsTo
     from isojepa.world.control.evaluation import evaluate_policy, success_of
     from isojepa.world.control.frames import encode_frames
     from isojepa.world.control.pairs import draw_pairs
-    from isojepa.world.control.planning import PlanningPolicy, open_policy, planning_policy
+    from isojepa.world.control.planning import (
+        PlanningPolicy,
+        load_policy,
+        open_policy,
+        planning_policy,
+    )
     from isojepa.world.control.policy import Observation, Policy, VectorPolicy
     from isojepa.world.control.recipes import OURS, PUBLISHED, ControlRecipe, build_graph
     from isojepa.world.control.scripted import (
@@ -29,6 +35,9 @@ if TYPE_CHECKING:
     from isojepa.world.episodes.clips import clip_batches, clip_index, fit_action_scale
     from isojepa.world.episodes.trajectories import Clips, Trajectories, open_trajectories
     from isojepa.world.learning.config import WorldTrainConfig
+    from isojepa.world.learning.direct import DirectConfig
+    from isojepa.world.learning.direct import run as train_direct
+    from isojepa.world.learning.goal_networks import GoalNetworks, GoalSizes, load_goal_networks
     from isojepa.world.learning.measures import encode as encode_clips
     from isojepa.world.learning.train import run as train
     from isojepa.world.model.latent import LatentModel
@@ -66,18 +75,19 @@ if TYPE_CHECKING:
 __all__ = [
     "CEM", "ICEM", "IMAGENET_MEAN", "IMAGENET_STD", "MPPI", "OURS", "PLANNERS", "PRESETS",
     "PUBLISHED", "ActionScale", "Clips", "ClonedPolicy", "CollectConfig", "Control",
-    "ControlRecipe", "EmbeddingGraph", "Euclidean", "GradientPlanner", "LatentModel",
-    "ModelRollout", "Observation", "Plan", "PlanConfig", "Planner", "PlanningPolicy", "Policy",
-    "Problem", "RandomPolicy", "RandomShooting", "ScriptedPolicy", "SquaredEuclidean", "Study",
-    "Term", "Trajectories", "VectorPolicy", "WeightedCost", "WorldModel", "WorldModelSpec",
+    "ControlRecipe", "DirectConfig", "DirectGoalPolicy", "EmbeddingGraph", "Euclidean",
+    "GoalNetworks", "GoalSizes", "GradientPlanner", "LatentModel", "ModelRollout", "Observation",
+    "Plan", "PlanConfig", "Planner", "PlanningPolicy", "Policy", "Problem", "RandomPolicy",
+    "RandomShooting", "ScriptedPolicy", "SquaredEuclidean", "StepsTo", "Study", "Term",
+    "Trajectories", "VectorPolicy", "WeightedCost", "WorldModel", "WorldModelSpec",
     "WorldTrainConfig", "action_penalty", "any_step", "as_platform_model", "build_graph",
     "clip_batches", "clip_index", "collect", "draw_pairs", "embed_rows", "encode_clips",
     "encode_frames", "episode_rows", "evaluate_policy", "export_platform_weights",
     "export_world_model", "fit_action_scale", "fit_probe", "from_platform", "last_step",
-    "load_platform_weights", "load_world_model", "open_control", "open_policy", "open_study",
-    "open_trajectories", "path_distance", "plan", "planning_policy", "platform_envs", "preset",
-    "reward", "run_episodes", "sampled", "shifted", "straight_line", "success_of",
-    "success_rate", "train", "value",
+    "load_goal_networks", "load_platform_weights", "load_policy", "load_world_model",
+    "open_control", "open_policy", "open_study", "open_trajectories", "path_distance", "plan",
+    "planning_policy", "platform_envs", "preset", "reward", "run_episodes", "sampled", "shifted",
+    "straight_line", "success_of", "success_rate", "train", "train_direct", "value",
 ]  # fmt: skip
 
 _HOMES = {
@@ -87,10 +97,11 @@ _HOMES = {
     "collection.record": "CollectConfig",
     "control.config": "Control PlanConfig open_control",
     "control.control": "plan",
+    "control.direct": "DirectGoalPolicy StepsTo",
     "control.evaluation": "evaluate_policy success_of",
     "control.frames": "encode_frames",
     "control.pairs": "draw_pairs",
-    "control.planning": "PlanningPolicy open_policy planning_policy",
+    "control.planning": "PlanningPolicy load_policy open_policy planning_policy",
     "control.policy": "Observation Policy VectorPolicy",
     "control.recipes": "OURS PUBLISHED ControlRecipe build_graph",
     "control.scripted": "ClonedPolicy RandomPolicy ScriptedPolicy straight_line",
@@ -100,6 +111,8 @@ _HOMES = {
     "episodes.clips": "clip_batches clip_index fit_action_scale",
     "episodes.trajectories": "Clips Trajectories open_trajectories",
     "learning.config": "WorldTrainConfig",
+    "learning.direct": "DirectConfig",
+    "learning.goal_networks": "GoalNetworks GoalSizes load_goal_networks",
     "model.latent": "LatentModel",
     "model.platform_model": "as_platform_model",
     "model.platform_weights": "export_platform_weights from_platform load_platform_weights",
@@ -116,5 +129,6 @@ _HOMES = {
 __getattr__ = lazily(
     __name__,
     {name: home for home, names in _HOMES.items() for name in names.split()}
-    | {"encode_clips": "learning.measures:encode", "train": "learning.train:run"},
+    | {"encode_clips": "learning.measures:encode", "train": "learning.train:run"}
+    | {"train_direct": "learning.direct:run"},
 )

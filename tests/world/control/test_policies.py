@@ -11,7 +11,7 @@ import torch
 
 from isojepa.errors import UserError
 from isojepa.world.control.frames import encode_frames
-from isojepa.world.control.planning import PlanningPolicy, open_policy
+from isojepa.world.control.planning import PlanningPolicy, load_policy, open_policy
 from isojepa.world.control.policy import Observation, Policy, VectorPolicy
 from isojepa.world.control.scripted import ClonedPolicy, RandomPolicy, ScriptedPolicy, straight_line
 from isojepa.world.control.vector_env import GoalEnv, PlatformEnv, run_episodes
@@ -120,6 +120,13 @@ def check_policy(make: Callable[[], VectorPolicy | None], heeds_goal: bool) -> N
         given = [*goals, *[None] * (len(frames) - len(goals))]
         return np.stack([policy.act(frame, goal) for frame, goal in zip(frames, given)])
 
+    with pytest.raises(UserError, match=r"before policy\.reset\(\)"):
+        policy.act(frames[0], far)
+    policy.reset()
+    with pytest.raises(UserError, match=r"goal has the shape \(8, 8\) of float64"):
+        policy.act(frames[0], np.zeros((8, 8)))
+    with pytest.raises(UserError, match=r"frame has the shape \(32, 32\) of uint8"):
+        policy.act(frames[0][..., 0], far)
     taken = acts(policy, far)
     assert taken.shape == (len(frames), 2)
     assert np.isfinite(taken).all()
@@ -134,6 +141,7 @@ def check_policy(make: Callable[[], VectorPolicy | None], heeds_goal: bool) -> N
     np.testing.assert_array_equal(acts(policy, far), taken)
     other = make()
     assert other is not None
+    other.reset()
     np.testing.assert_array_equal(acts(other, *[far.copy() for _ in frames]), taken)
 
     # What it does in a vector environment of one
@@ -162,6 +170,17 @@ def test_a_run_is_a_policy_for_a_robot() -> None:
         open_policy(studied_run(), low=[-1] * 3, high=[1] * 3)
     with pytest.raises(UserError, match="no trained world model"):
         open_policy(studied_run().parent, low=[-1], high=[1])
+    with pytest.raises(UserError, match="low has to be below high"):
+        load_policy(studied_run(), [-1, 1], [1, 1])
+    planned, loaded = (
+        make(studied_run(), low=[-1, -1], high=[1, 1], device="cpu")
+        for make in (open_policy, load_policy)
+    )
+    assert isinstance(loaded, PlanningPolicy)  # without a direct policy
+    for policy in (planned, loaded):
+        policy.reset()
+    frame, goal = draw(STARTS[0]), draw(GOALS[0])
+    np.testing.assert_array_equal(planned.act(frame, goal), loaded.act(frame, goal))
 
 
 def test_a_robots_loop_reaches_its_goal() -> None:

@@ -1,7 +1,7 @@
 """What a user may say about planning, and what evaluation needs, read and checked."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -12,6 +12,7 @@ from jaxtyping import Int64
 from isojepa.devices import Device
 from isojepa.errors import UserError
 from isojepa.runs.settings import require_at_least_one
+from isojepa.world.control.direct import DirectGoalPolicy
 from isojepa.world.control.pairs import Goals, Protocol
 from isojepa.world.control.planning import PlanningPolicy, planning_policy
 from isojepa.world.control.recipes import (
@@ -27,6 +28,12 @@ from isojepa.world.control.recipes import (
 from isojepa.world.environments.environment import Environment
 from isojepa.world.environments.registry import environment
 from isojepa.world.episodes.trajectories import Trajectories
+from isojepa.world.learning.goal_networks import (
+    FOLDER,
+    GoalNetworks,
+    load_goal_networks,
+    weights_digest,
+)
 from isojepa.world.learning.trained import open_trained
 from isojepa.world.model.latent import LatentModel
 from isojepa.world.planners.distances import EmbeddingGraph
@@ -70,12 +77,16 @@ class PlanConfig:
     recipe: RecipeName = "ours"
     """Where the settings below start from; published: CEM of 300 x 10, last step, all executed."""
     planner: PlannerName | None = None
-    """cem, icem, mppi, gradient, or random shooting."""
+    """cem, icem, mppi, gradient, or random shooting; or direct, the policy of isojepa world direct,
+    which does not search. Default: direct where the run has one and nothing below is given."""
+    seeded: bool | None = None
+    """Begin each search at what the direct policy would do."""
     cost: Aggregate | None = None
     """Distance to the goal at the last step, the least at any step, the mean along the path, or
     approach: the least at any step plus a tenth of that mean."""
     distance: Metric | None = None
-    """Squared, Euclidean, or geodesic: along the graph of the training frames' embeddings."""
+    """Squared, Euclidean, geodesic: along the graph of the training frames' embeddings, or reach:
+    the steps that isojepa world direct has learnt."""
     horizon: int | None = None
     """Blocks planned."""
     execute: int | None = None
@@ -134,12 +145,19 @@ class Control(NamedTuple):
     """Pairs are drawn from these."""
     recipe: ControlRecipe
     graph: EmbeddingGraph | None
+    networks: GoalNetworks | None = None
 
     def policy(
         self, low: np.ndarray, high: np.ndarray, *, seed: int | Sequence[int]
-    ) -> PlanningPolicy:
-        """The policy that plans by the recipe within an environment's action bounds."""
-        return planning_policy(self.model, self.recipe, low, high, graph=self.graph, seed=seed)
+    ) -> PlanningPolicy | DirectGoalPolicy:
+        """The policy that acts by the recipe within an environment's action bounds."""
+        if self.recipe.direct:
+            assert self.networks is not None
+            return DirectGoalPolicy(self.model, self.networks, low=low, high=high)
+        return planning_policy(
+            self.model, self.recipe, low, high,
+            graph=self.graph, networks=self.networks, seed=seed,
+        )  # fmt: skip
 
 
 def open_control(config: PlanConfig) -> Control:
@@ -149,7 +167,14 @@ def open_control(config: PlanConfig) -> Control:
     )
     if model.action_dim == 0:
         raise UserError(f"--run {config.run}: the model knows no actions, so it cannot plan")
+    networks = goal_networks(config, model.device)
+    config = settled(config, direct=networks is not None)
     recipe = recipe_of(config, frame_skip=model.frame_skip, history=model.history)
+    if networks is None and (recipe.direct or recipe.seeded or recipe.distance == "reach"):
+        word = "--planner direct" if recipe.direct else "--seeded and --distance reach"
+        raise UserError(
+            f"{word}: {config.run} has no direct policy; isojepa world direct --run {config.run}"
+        )
     known = environment_of(config, trajectories)
     everything = np.arange(len(trajectories))
     episodes = everything
@@ -167,7 +192,34 @@ def open_control(config: PlanConfig) -> Control:
         graph = build_graph(
             planning, trajectories, train, nodes=recipe.graph_nodes, seed=config.seed
         )
-    return Control(config, planning, trajectories, known, episodes, recipe, graph)
+    return Control(config, planning, trajectories, known, episodes, recipe, graph, networks)
+
+
+SEARCHING = (
+    "planner", "seeded", "cost", "distance", "horizon", "execute", "history", "candidates",
+    "iterations", "tolerance", "improvement", "action_penalty",
+)  # fmt: skip
+
+
+def settled(config: PlanConfig, *, direct: bool) -> PlanConfig:
+    """The configuration with its planner named where the run's direct policy is the default.
+
+    That is where the run has one, and nothing about searching was said.
+    """
+    said = config.recipe != "ours" or any(getattr(config, name) is not None for name in SEARCHING)
+    return replace(config, planner="direct") if direct and not said else config
+
+
+def goal_networks(config: PlanConfig, device: torch.device) -> GoalNetworks | None:
+    """What `isojepa world direct` has trained for the run, on a device; None without.
+
+    Raises:
+        UserError: if it belongs to other weights than the run's.
+    """
+    if not (config.run / FOLDER).is_dir():
+        return None
+    networks = load_goal_networks(config.run, weights_digest(config.run))
+    return None if networks is None else networks.to(device)
 
 
 def recipe_of(config: PlanConfig, *, frame_skip: int, history: int) -> ControlRecipe:
@@ -176,9 +228,7 @@ def recipe_of(config: PlanConfig, *, frame_skip: int, history: int) -> ControlRe
     Raises:
         UserError: if the options do not fit together, the model or the budget.
     """
-    names = ("planner", "cost", "distance", "horizon", "execute", "history", "candidates",
-             "iterations", "tolerance", "improvement", "action_penalty")  # fmt: skip
-    options = {name: getattr(config, name) for name in names}
+    options = {name: getattr(config, name) for name in SEARCHING}
     recipe = adapted(RECIPES[config.recipe], options, frame_skip=frame_skip)
     steps = recipe.horizon * frame_skip
     if steps > config.budget:

@@ -24,6 +24,7 @@ from isojepa.world.control.outcomes import Keeper
 from isojepa.world.control.pairs import Pairs
 from isojepa.world.control.results import ControlResult, control_result, print_control
 from isojepa.world.control.videos import write_video
+from isojepa.world.learning.goal_networks import FOLDER
 
 log = logging.getLogger(__name__)
 ELSEWHERE = {"out", "films", "device", "baselines", "manifest", "suite"}
@@ -160,7 +161,10 @@ def evaluation_key(control: Control, pairs: Mapping[int, Pairs]) -> str:
     digest = hashlib.sha256(
         json.dumps([settings, control.recipe.as_json(), drawn], sort_keys=True).encode()
     )
-    for weights in sorted(control.config.run.glob("world_model/*.safetensors")):
+    weights_of = ("world_model", FOLDER) if control.networks else ("world_model",)
+    for weights in sorted(
+        file for name in weights_of for file in (control.config.run / name).glob("*.safetensors")
+    ):
         with reading(weights, "weights"):
             digest.update(weights.read_bytes())
     return digest.hexdigest()

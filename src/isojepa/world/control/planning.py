@@ -12,11 +12,18 @@ from torch import Tensor
 
 from isojepa.devices import Device, choose_device
 from isojepa.errors import UserError
+from isojepa.world.control.direct import DirectGoalPolicy, imagined_plan
 from isojepa.world.control.frames import encode_frames
 from isojepa.world.control.policy import Observation, VectorPolicy, seeds_for
 from isojepa.world.control.recipes import OURS, ControlRecipe, adapted, objective
+from isojepa.world.learning.goal_networks import (
+    FOLDER,
+    GoalNetworks,
+    load_goal_networks,
+    weights_digest,
+)
 from isojepa.world.model.latent import LatentModel
-from isojepa.world.model.world_model import load_world_model
+from isojepa.world.model.world_model import WorldModel, load_world_model
 from isojepa.world.planners.costs import ModelRollout, Terms, WeightedCost
 from isojepa.world.planners.distances import EmbeddingGraph
 from isojepa.world.planners.problem import EpisodeGenerators, Planner, Problem, shifted
@@ -59,6 +66,9 @@ class PlanningPolicy(VectorPolicy):
         at_once: int = AT_ONCE,
         seed: int | Sequence[int] = 0,
     ) -> None:
+        self.propose: Callable[[Tensor, Tensor, int], Tensor] | None = None
+        """(embeddings (b, d), goals (b, d), horizon) -> where to begin the search, in place of the
+        last plan."""
         self.model, self.planner, self.objective = model, planner, objective
         self.horizon, self.execute, self.history = horizon, execute, history
         self.warm_start, self.at_once, self.seed = warm_start, at_once, seed
@@ -81,7 +91,7 @@ class PlanningPolicy(VectorPolicy):
         if goals is None:
             raise UserError("planning needs a goal: give the policy an image of what it shall see")
         goal = encode_frames(self.model, goals)
-        self.terms = self.objective(goal)
+        self.terms, self._goals = self.objective(goal), goal
         self._z = goal.new_zeros(b, 0, goal.shape[1])
         self._actions = goal.new_zeros(b, 0, self.model.action_dim)
         self._plan = goal.new_zeros(b, self.horizon, self.model.action_dim)
@@ -121,6 +131,8 @@ class PlanningPolicy(VectorPolicy):
             )
             last = self._plan[part]
             start = shifted(last, self.execute) if self.warm_start else torch.zeros_like(last)
+            if self.propose is not None:
+                start = self.propose(self._z[part][:, -1], self._goals[part], self.horizon)
             plan = self.planner.plan(
                 cost, Problem(start, *self.within), self._generators.select(part)
             )
@@ -137,17 +149,19 @@ def planning_policy(
     high: Float[np.ndarray, " a"],
     *,
     graph: EmbeddingGraph | None = None,
+    networks: GoalNetworks | None = None,
     seed: int | Sequence[int] = 0,
 ) -> PlanningPolicy:
     """The policy that plans by a recipe within an environment's action bounds.
 
     Args:
         graph: for the geodesic distance; see `build_graph`.
+        networks: for searches that begin at the direct policy, or that count learnt steps.
     """
-    return PlanningPolicy(
+    policy = PlanningPolicy(
         model,
         recipe.planner,
-        partial(objective, recipe, graph=graph),
+        partial(objective, recipe, graph=graph, networks=networks),
         low=low,
         high=high,
         bounded=recipe.bounded,
@@ -156,6 +170,10 @@ def planning_policy(
         history=recipe.history,
         seed=seed,
     )
+    if recipe.seeded:
+        assert networks is not None
+        policy.propose = partial(imagined_plan, model, networks)
+    return policy
 
 
 def open_policy(
@@ -178,14 +196,59 @@ def open_policy(
     Raises:
         UserError: if there is no model, or it has other actions than these.
     """
-    model = load_world_model(run).to(choose_device(device)).for_planning()
-    bounds = [np.asarray(x, np.float32) for x in (low, high)]
-    given = sorted({x.size * model.frame_skip for x in bounds})
-    if given != [model.action_dim]:
-        raise UserError(
-            f"{run}: the model's actions have {model.action_dim // model.frame_skip} dimensions; "
-            f"low and high have {' and '.join(str(x.size) for x in bounds)}"
-        )
+    model, bounds = _opened(run, low, high, device)
     return planning_policy(
         model, adapted(recipe, {}, frame_skip=model.frame_skip), *bounds, seed=seed
     )
+
+
+def load_policy(
+    run: str | Path,
+    low: Sequence[int | float] | np.ndarray,
+    high: Sequence[int | float] | np.ndarray,
+    *,
+    device: Device = "auto",
+    seed: int = 0,
+) -> VectorPolicy:
+    """A trained run as a policy for a robot's loop: `reset()`, then `act(frame, goal)` each step.
+
+    It is the direct policy if `isojepa world direct` has trained one for the run, and plans by the
+    default recipe if not.
+
+    Args:
+        run: run folder of `isojepa world train`.
+        low: least value of each action dimension; likewise `high`.
+        seed: of the planner's draws.
+
+    Raises:
+        UserError: if there is no model, it has other actions than these, or the direct policy
+            belongs to other weights.
+    """
+    folder = Path(run)
+    if not (folder / FOLDER).is_dir():
+        return open_policy(run, low=low, high=high, device=device, seed=seed)
+    model, (least, most) = _opened(run, low, high, device)
+    networks = load_goal_networks(folder, weights_digest(folder))
+    if networks is None:
+        return open_policy(run, low=low, high=high, device=device, seed=seed)
+    return DirectGoalPolicy(model, networks.to(model.device), low=least, high=most)
+
+
+def _opened(
+    run: str | Path,
+    low: Sequence[int | float] | np.ndarray,
+    high: Sequence[int | float] | np.ndarray,
+    device: Device,
+) -> tuple[WorldModel, tuple[np.ndarray, np.ndarray]]:
+    """The model for planning, and the bounds that fit it."""
+    model = load_world_model(run).to(choose_device(device)).for_planning()
+    least, most = (np.asarray(x, np.float32) for x in (low, high))
+    given = sorted({x.size * model.frame_skip for x in (least, most)})
+    if given != [model.action_dim]:
+        raise UserError(
+            f"{run}: the model's actions have {model.action_dim // model.frame_skip} dimensions; "
+            f"low and high have {' and '.join(str(x.size) for x in (least, most))}"
+        )
+    if not (least < most).all():
+        raise UserError(f"low has to be below high in every dimension; they are {low} and {high}")
+    return model, (least, most)

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
 
+from isojepa.errors import UserError
 from isojepa.randomness import seed_from
 
 State = Mapping[str, np.ndarray]
@@ -28,6 +29,10 @@ class Policy(Protocol):
         Args:
             frame: what is seen now.
             goal: what shall be seen; None keeps the one given last. Another one begins anew.
+
+        Raises:
+            UserError: before `reset`, for a frame or goal that is no picture of bytes, or without
+                a goal where one is needed.
         """
         ...
 
@@ -40,6 +45,15 @@ class Observation(NamedTuple):
     frames: UInt8[np.ndarray, "n y x c"]
     state: State
     """The environment's own quantities, (n, ...): for scripted policies, never for a model."""
+
+
+def check_picture(picture: np.ndarray, what: str) -> None:
+    """Raise `UserError` for what is no picture (y, x, 3) of bytes."""
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        raise UserError(
+            f"the {what} has the shape {picture.shape} of {picture.dtype}; give an array of "
+            "uint8 of the shape (height, width, 3)"
+        )
 
 
 def seeds_for(seed: int | Sequence[int], b: int) -> list[int]:
@@ -68,6 +82,7 @@ class VectorPolicy(ABC):
     sense: Callable[[], State] = dict
     """The state of the one environment of `act`, (1, ...): for scripted policies."""
     _goal: np.ndarray | None = None
+    _reset = False
     _begun = False
     _left: tuple[np.ndarray, ...] = ()
 
@@ -81,12 +96,15 @@ class VectorPolicy(ABC):
 
     def reset(self) -> None:
         """See `Policy`."""
-        self._goal, self._begun = None, False
+        self._goal, self._begun, self._reset = None, False, True
 
-    def act(
-        self, frame: UInt8[np.ndarray, "y x c"], goal: UInt8[np.ndarray, "y x c"] | None = None
-    ) -> Float[np.ndarray, "a"]:
+    def act(self, frame: np.ndarray, goal: np.ndarray | None = None) -> Float[np.ndarray, "a"]:
         """See `Policy`; frames are looked at every k-th time."""
+        if not self._reset:
+            raise UserError("a policy was asked to act before policy.reset(): call it first")
+        check_picture(frame, "frame")
+        if goal is not None:
+            check_picture(goal, "goal")
         if goal is not None and not np.array_equal(goal, self._goal):  # type: ignore[arg-type]
             self._goal, self._begun = goal.copy(), False
         if not self._begun:

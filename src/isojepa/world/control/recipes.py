@@ -9,8 +9,10 @@ from torch import Tensor
 
 from isojepa.errors import UserError
 from isojepa.randomness import Stream, seed_from
+from isojepa.world.control.direct import StepsTo
 from isojepa.world.control.frames import encode_frames
 from isojepa.world.episodes.trajectories import Trajectories
+from isojepa.world.learning.goal_networks import GoalNetworks
 from isojepa.world.model.latent import LatentModel
 from isojepa.world.planners.cem import CEM, ICEM
 from isojepa.world.planners.costs import (
@@ -27,10 +29,11 @@ from isojepa.world.planners.problem import Planner
 from isojepa.world.planners.search import ElitePlanner
 
 Aggregate = Literal["last", "any", "path", "approach"]
-Metric = Literal["squared", "euclidean", "geodesic"]
-PlannerName = Literal["cem", "icem", "mppi", "gradient", "random"]
+Metric = Literal["squared", "euclidean", "geodesic", "reach"]
+PlannerName = Literal["cem", "icem", "mppi", "gradient", "random", "direct"]
 RecipeName = Literal["ours", "published"]
-assert set(get_args(PlannerName)) == set(PLANNERS)
+DIRECT = "direct"
+assert set(get_args(PlannerName)) == {*PLANNERS, DIRECT}
 AGGREGATES: dict[str, list[tuple[float, Callable[[Distance], Term]]]] = {
     "last": [(1.0, last_step)],
     "any": [(1.0, any_step)],
@@ -52,11 +55,17 @@ class ControlRecipe(NamedTuple):
     """Keep the sequences tried within the action bounds; what is executed always is."""
     action_penalty: float = 0.0
     graph_nodes: int = 3000
+    direct: bool = False
+    """Act by the direct policy, without search: nothing above counts."""
+    seeded: bool = False
+    """Begin each search at what the direct policy would do, in place of the last plan."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         names = {kind: name for name, kind in PLANNERS.items()}
         planner = {"name": names[type(self.planner)], **vars(self.planner)}
+        if self.direct:
+            return {"planner": {"name": DIRECT}, "execute": 1, "direct": True}
         return {**self._asdict(), "planner": planner}
 
 
@@ -84,6 +93,11 @@ def adapted(
     """
     given: dict[str, Any] = {name: x for name, x in options.items() if x is not None}
     planner, name = recipe.planner, given.pop("planner", None)
+    if name == DIRECT:
+        if given:
+            word = next(iter(given)).replace("_", "-")
+            raise UserError(f"--{word}: the direct policy does not search; leave it out")
+        return recipe._replace(direct=True, horizon=1, execute=1)
     if name is not None and not isinstance(planner, PLANNERS[name]):
         planner = PLANNERS[name]()
     own = {name: given.pop(name) for name in recipe._fields if name in given}
@@ -118,10 +132,18 @@ def build_graph(
     )
 
 
-def objective(recipe: ControlRecipe, goal: Tensor, graph: EmbeddingGraph | None) -> Terms:
+def objective(
+    recipe: ControlRecipe,
+    goal: Tensor,
+    graph: EmbeddingGraph | None,
+    networks: GoalNetworks | None = None,
+) -> Terms:
     """The weighted terms of the recipe's cost towards goal embeddings (b, d)."""
     distance: Distance
-    if recipe.distance == "geodesic":
+    if recipe.distance == "reach":
+        assert networks is not None
+        distance = StepsTo(networks.reach, goal)
+    elif recipe.distance == "geodesic":
         assert graph is not None
         distance = graph.towards(goal)
     else:

@@ -1,0 +1,81 @@
+"""Acting without search: one look, one pass through a small network, one block of actions."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from isojepa.errors import UserError
+from isojepa.world.control.frames import encode_frames
+from isojepa.world.control.policy import Observation, VectorPolicy
+from isojepa.world.learning.goal_networks import GoalNetworks, Reachability
+from isojepa.world.model.latent import LatentModel
+
+
+class DirectGoalPolicy(VectorPolicy):
+    """Acts towards image goals by the network that `isojepa world direct` trains.
+
+    Args:
+        model: in eval mode.
+        networks: trained on its embeddings.
+        low: least value of each action dimension of the environment; likewise `high`.
+    """
+
+    def __init__(
+        self,
+        model: LatentModel,
+        networks: GoalNetworks,
+        *,
+        low: Float[np.ndarray, " a"],
+        high: Float[np.ndarray, " a"],
+    ) -> None:
+        self.model, self.networks, self.bounds = model, networks, (low, high)
+
+    def begin(self, b: int, goals: UInt8[np.ndarray, "b y x c"] | None) -> None:
+        """See `VectorPolicy`.
+
+        Raises:
+            UserError: without goals.
+        """
+        del b
+        if goals is None:
+            raise UserError("acting needs a goal: give the policy an image of what it shall see")
+        self._goals = encode_frames(self.model, goals)
+
+    def actions(self, observation: Observation) -> Float[np.ndarray, "n k a"]:
+        """The next block of every episode."""
+        z = encode_frames(self.model, observation.frames)
+        goals = self._goals[torch.from_numpy(observation.rows).to(z.device)]
+        block = self.model.scale.restore(self.networks.act(z, goals).cpu().numpy())
+        return block.reshape(len(z), self.model.frame_skip, -1)
+
+
+@dataclass(frozen=True)
+class StepsTo:
+    """Learnt steps to each episode's goal, in place of a distance of embeddings."""
+
+    reach: Reachability
+    goal: Float[Tensor, "b d"]
+
+    def __call__(self, z: Float[Tensor, "b s h d"]) -> Float[Tensor, "b s h"]:
+        return self.reach(z, self.goal[:, None, None].expand_as(z))
+
+    def select(self, rows: Int[Tensor, "n"]) -> "StepsTo":
+        """The same for some of the episodes."""
+        return StepsTo(self.reach, self.goal[rows])
+
+
+@torch.no_grad()
+def imagined_plan(
+    model: LatentModel, networks: GoalNetworks, z: Float[Tensor, "b d"],
+    goal: Float[Tensor, "b d"], horizon: int,
+) -> Float[Tensor, "b h a"]:  # fmt: skip
+    """What the direct policy would do for so many blocks, by the model's predictions."""
+    blocks: list[Tensor] = []
+    for _ in range(horizon):
+        blocks.append(networks.act(z, goal))
+        past = blocks[-1].new_zeros(len(z), 0, blocks[-1].shape[-1])
+        z = model.rollout(z[:, None], past, blocks[-1][:, None, None])[:, 0, 0]
+    return torch.stack(blocks, 1)
