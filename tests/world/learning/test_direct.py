@@ -107,7 +107,7 @@ def test_it_learns_how_far_and_where_to_from_random_walks() -> None:
     plan = imagined_plan(world, networks, a[:4], b[:4], horizon=3)
     assert plan.shape == (4, 3, 6)
     torch.testing.assert_close(plan[:, 0], networks.act(a[:4], b[:4]))
-    cost = StepsTo(networks.reach, b[:4])
+    cost = StepsTo.to(networks.reach, b[:4])
     z = torch.randn(4, 5, 3, 2)
     torch.testing.assert_close(cost(z)[2, 1, 0], networks.reach(z[2, 1, 0], b[2]))
     torch.testing.assert_close(cost.select(torch.tensor([2]))(z[2:3]), cost(z)[2:3])

@@ -57,10 +57,17 @@ class StepsTo:
     """Learnt steps to each episode's goal, in place of a distance of embeddings."""
 
     reach: Reachability
-    goal: Float[Tensor, "b d"]
+    goal: Float[Tensor, "b e"]
+    """As `reach.embed` gives it."""
+
+    @staticmethod
+    def to(reach: Reachability, goal: Float[Tensor, "b d"]) -> "StepsTo":
+        """To the goals of these embeddings."""
+        with torch.no_grad():
+            return StepsTo(reach, reach.embed(goal))
 
     def __call__(self, z: Float[Tensor, "b s h d"]) -> Float[Tensor, "b s h"]:
-        return self.reach(z, self.goal[:, None, None].expand_as(z))
+        return self.reach.between(self.reach.embed(z), self.goal[:, None, None])
 
     def select(self, rows: Int[Tensor, "n"]) -> "StepsTo":
         """The same for some of the episodes."""

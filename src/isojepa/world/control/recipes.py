@@ -142,7 +142,7 @@ def objective(
     distance: Distance
     if recipe.distance == "reach":
         assert networks is not None
-        distance = StepsTo(networks.reach, goal)
+        distance = StepsTo.to(networks.reach, goal)
     elif recipe.distance == "geodesic":
         assert graph is not None
         distance = graph.towards(goal)

@@ -54,7 +54,11 @@ class Reachability(nn.Module):
 
     def forward(self, z: Float[Tensor, "*b d"], goal: Float[Tensor, "*b d"]) -> Float[Tensor, "*b"]:
         """Steps from z to the goal: at least 0, and 0 only to itself."""
-        x, y = (self.embed(one).unflatten(-1, (self.groups, -1)) for one in (z, goal))
+        return self.between(self.embed(z), self.embed(goal))
+
+    def between(self, x: Float[Tensor, "*#b e"], y: Float[Tensor, "*#b e"]) -> Float[Tensor, "*#b"]:
+        """The same from what `embed` gives, which need not be computed anew for a goal."""
+        x, y = (one.unflatten(-1, (self.groups, -1)) for one in (x, y))
         both, one_way = (y - x).chunk(2, -1)
         symmetric = both.square().sum(-1).clamp(min=1e-8).sqrt()
         return self.log_scale.exp() * (symmetric + one_way.relu().amax(-1)).amax(-1)
