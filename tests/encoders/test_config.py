@@ -8,7 +8,7 @@ import pytest
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.modalities.images.choices import choose_sizes
 from isojepa.encoders.modalities.images.images import Headers
-from isojepa.encoders.plan import PretrainPlan, settle, share_held_out
+from isojepa.encoders.plan import MOST_STEPS, PretrainPlan, settle, share_held_out, with_steps
 from isojepa.errors import UserError
 from isojepa.runs.resume import merge_for_resume
 from isojepa.runs.settings import as_json
@@ -54,10 +54,18 @@ def test_batch_fits_the_images(n: int, batch: int) -> None:
     assert plan(32, n=n).batch_size == batch
 
 
-def test_steps_are_bounded() -> None:
-    assert plan(32, n=100).steps >= 500
-    assert plan(32, n=10**8).steps == 100_000
+def test_steps_are_those_asked_for_or_left_to_the_budget() -> None:
     assert plan(32, steps=7).steps == 7
+    assert plan(32).steps == MOST_STEPS
+    fewer = with_steps(plan(32), CONFIG, 200)
+    assert (fewer.steps, fewer.warmup, fewer.probe_every, fewer.save_every) == (200, 20, 20, 100)
+
+
+def test_minutes_and_steps_exclude_each_other() -> None:
+    with pytest.raises(UserError, match="not both"):
+        replace(CONFIG, minutes=3.0, steps=10)
+    with pytest.raises(UserError, match="--minutes must be positive"):
+        replace(CONFIG, minutes=0.0)
 
 
 def test_one_image_is_not_enough() -> None:
@@ -84,7 +92,7 @@ def test_json_round_trip_for_resuming() -> None:
 
 def test_every_open_field_is_settled_by_the_plan() -> None:
     may_stay_open = {"labels", "global_scale", "wandb", "preview", "micro_batch"}
-    may_stay_open |= {"save_minutes", "max_minutes", "cache", "length"}
+    may_stay_open |= {"save_minutes", "max_minutes", "cache", "length", "minutes"}
     may_stay_open |= {"id_column", "time_column", "label_column"}
     open_fields = {f.name for f in fields(PretrainConfig) if f.default is None}
     assert open_fields - may_stay_open <= set(plan(32).settled())

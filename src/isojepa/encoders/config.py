@@ -84,8 +84,15 @@ class PretrainConfig(RunConfig):
 
     recipe: RecipeName | None = None
     """Augmentations: photo; small (32-64 px); glyph (digits, documents: no flips, no colour);
-    series; table; masked (nothing but masks); none. Default: glyph for grey images up to 64 px,
-    small for others up to 64 px, else photo; series and table for those."""
+    series; table; masked (nothing but masks); none. Default, of images: photo above 64 px; else
+    glyph where a mirrored image is none that the folder could hold, small where it is; series and
+    table for those."""
+    mirror: Literal["yes", "no"] | None = None
+    """Whether half of the views of images are mirrored. Default: the recipe's where one is given,
+    else found from the images, and said."""
+    colours: Literal["keep", "vary"] | None = None
+    """keep: views differ a little in colour, as the recipe says; vary: they have any colour, which
+    then tells the encoder nothing. Default: likewise."""
     global_views: int | None = None
     """Large views per image. Default: 2 with local views, 4 without."""
     local_views: int | None = None
@@ -115,9 +122,13 @@ class PretrainConfig(RunConfig):
     """Of SIGReg's slices: random; orthogonal, in blocks that miss no direction; fixed, the same at
     every step; exact, all of them in closed form, cheaper for --batch-size up to about --slices."""
 
+    minutes: float | None = None
+    """What training, scores and the report may take together: updates are timed before the first,
+    and as many made as fit, to the end of their schedule. Default: 20, where --steps is not
+    given."""
     steps: int | None = None
-    """Updates to make; with --resume, more than before train on. Default: 100 epochs, but at least
-    500 and at most 100,000 updates."""
+    """Updates to make; with --resume, more than before train on. Default: as many as fit into
+    --minutes."""
     batch_size: int | None = None
     """Images per update, over all devices. Default: 256, less for fewer than 1,024 images."""
     micro_batch: int | None = None
@@ -173,6 +184,9 @@ class PretrainConfig(RunConfig):
         require(self.knots >= 2, "--knots must be at least 2")
         require(self.t_max > 0, "--t-max must be positive")
         require(self.clip > 0, "--clip must be positive")
+        require(self.minutes is None or self.minutes > 0, "--minutes must be positive")
+        both = self.minutes is not None and self.steps is not None
+        require(self.resume or not both, "give --minutes or --steps, not both")
         require(self.lr is None or self.lr > 0, "--lr must be positive")
         require(self.weight_decay >= 0, "--weight-decay must not be negative")
         if self.global_scale is not None:

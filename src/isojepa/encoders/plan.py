@@ -9,6 +9,8 @@ from isojepa.objective.automatic import LEAST_BATCH
 from isojepa.objective.regularisers import WEIGHTS
 from isojepa.training.optimise import cosine_schedule
 
+MOST_STEPS = 10**9
+
 
 class PretrainPlan(NamedTuple):
     """The settings that a configuration may leave open, settled; named as its fields."""
@@ -41,6 +43,8 @@ def settle(
 ) -> PretrainPlan:
     """Settle what was left open, from the number of samples to train on.
 
+    Where updates are not asked for there are as many as can be, until `budget` has measured them.
+
     Args:
         choices: what the modality settled.
         holdout: share that is held out.
@@ -54,14 +58,24 @@ def settle(
             f"--lambd auto: batches of {batch} are too small to tell a departure from noise; give "
             f"a --batch-size of at least {LEAST_BATCH}, or a number"
         )
-    steps = config.steps or min(100_000, max(500, 100 * (n_train // batch)))
-    return PretrainPlan(
+    open_plan = PretrainPlan(
         modality=modality,
         choices=choices,
         holdout=holdout,
         lambd=WEIGHTS[config.regulariser] if config.lambd is None else config.lambd,
-        steps=steps,
+        steps=0,
         batch_size=batch,
+        warmup=0,
+        probe_every=0,
+        save_every=0,
+    )
+    return with_steps(open_plan, config, config.steps or MOST_STEPS)
+
+
+def with_steps(plan: PretrainPlan, config: PretrainConfig, steps: int) -> PretrainPlan:
+    """The plan of as many updates, with the warm-up and the intervals that follow from them."""
+    return plan._replace(
+        steps=steps,
         warmup=min(1000, max(1, steps // 10)) if config.warmup is None else config.warmup,
         probe_every=config.probe_every or max(1, steps // 10),
         save_every=config.save_every or min(1000, max(100, steps // 10)),

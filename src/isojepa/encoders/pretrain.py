@@ -3,7 +3,9 @@
 import copy
 import logging
 import math
+import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 from isojepa.caches.folder import caching
 from isojepa.embeddings.alarm import Course
 from isojepa.embeddings.label_free import effective_rank
+from isojepa.encoders import budget
 from isojepa.encoders.compute import PretrainTerms, build_regulariser, build_weight, lejepa
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.images_record import describe_images
@@ -25,6 +28,7 @@ from isojepa.encoders.modalities.batches import training_batches
 from isojepa.encoders.modalities.modality import Batch, Network, Words
 from isojepa.encoders.modalities.stored import export_encoder
 from isojepa.encoders.monitor import Monitor
+from isojepa.encoders.plan import with_steps
 from isojepa.encoders.prepare import Prepared, announce, build_encoder, kind_of, prepare
 from isojepa.encoders.probes import online_probe, probe_accuracies
 from isojepa.encoders.recovery import act
@@ -39,8 +43,9 @@ from isojepa.runs.settings import as_json
 from isojepa.runs.tables import write_skipped
 from isojepa.runs.typed import to_json
 from isojepa.training.launch import open_run, require_shares, start_fabric
+from isojepa.training.memory import kept_memory
 from isojepa.training.optimise import Update, adamw, optimise
-from isojepa.training.ranks import on_first, together
+from isojepa.training.ranks import largest, on_first, together
 from isojepa.training.recorder import Recorder, due
 from isojepa.training.trackers import Trackers
 from isojepa.training.watched import watched
@@ -82,6 +87,7 @@ def begin(
     config: PretrainConfig, stored: RunRecord | None, fabric: Fabric, backbone: nn.Module | None
 ) -> Path | None:
     """Read the data and train; returns the run's folder, or None to be gone on with again."""
+    started = time.monotonic()
     trackers = Trackers([]) if config.preview is not None else open_run(fabric, config, stored)
     on_gpu = fabric.device.type == "cuda"
     prepared = together(lambda: prepare(config, stored, gpu=on_gpu, backbone=backbone))
@@ -94,12 +100,43 @@ def begin(
         recipe = kind.views.recipe(config, plan.choices)
         seen = partial(kind.views.write_preview, picture, data, train_on, recipe, seed=config.seed)
         on_first(seen)
+    prepared = within_budget(prepared, encoder, train_on, fabric, started)
     announce(prepared, encoder)
     if config.preview is not None:
         log.info("views written to %s; nothing was trained", picture)
         return picture
     done = train(prepared, encoder, train_on, fabric, trackers, stored)
     return config.out if done else None
+
+
+def within_budget(
+    prepared: Prepared, encoder: Network, train_on: Tensor, fabric: Fabric, started: float
+) -> Prepared:
+    """As many updates as fit into the minutes: timed on a copy of the network, thrown away."""
+    config, plan, _, kind = prepared
+    minutes = budget.minutes_of(config)
+    if minutes is None or config.preview is not None:
+        return prepared
+    jepa = build_jepa(prepared, copy.deepcopy(encoder), fabric)
+    optimiser = adamw(
+        jepa, lr=plan.choices.lr, weight_decay=config.weight_decay, precision=config.precision
+    )
+    model, optimiser = fabric.setup(jepa, optimiser)
+    weight = build_weight(config, plan)
+    if weight is not None:
+        weight.to(fabric.device)
+    compute = build_compute(prepared, encoder, model, fabric, weight)
+    memory = kept_memory() if fabric.device.type == "cpu" else nullcontext()
+    updates = updates_from(prepared, train_on, fabric, model, optimiser, compute, 0)
+    with memory:
+        seconds = budget.seconds_per_update(updates, fabric.device)
+    times = (seconds, time.monotonic() - started)
+    seconds, spent = (largest(round(1e6 * t)) / 1e6 for t in times)  # of the slowest process
+    found = budget.fitted(minutes, seconds, spent)
+    log.info(found.in_words(plan, len(train_on), kind.read.WORDS.many))
+    return prepared._replace(
+        config=replace(config, minutes=minutes), plan=with_steps(plan, config, found.steps)
+    )
 
 
 def train(

@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from torch import nn
 
@@ -12,6 +12,7 @@ from isojepa.encoders.config import PretrainConfig, RecipeName
 from isojepa.encoders.modalities.images.images import Headers
 from isojepa.encoders.modalities.images.recipes import RECIPES, ViewRecipe
 from isojepa.encoders.modalities.images.sizes import Reader, reader
+from isojepa.encoders.modalities.images.symmetries import Colours, Symmetries
 from isojepa.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,9 @@ class ImageChoices(NamedTuple):
     channels: int
     projector_hidden: int
     recipe: RecipeName
+    mirror: Literal["yes", "no"] | None
+    """None in runs from before it was a setting: as the recipe has it."""
+    colours: Colours | None
     global_views: int
     local_views: int
     local_size: int
@@ -37,12 +41,14 @@ def choose_sizes(
     headers: Headers,
     *,
     gpu: bool,
+    found: Symmetries | None = None,
     backbone: nn.Module | None = None,
     tell: Callable[[str], object] = log.info,
 ) -> ImageChoices:
     """Settle what was left open of network, sizes and views.
 
     Args:
+        found: what the images say of augmentations; None where they were not asked.
         backbone: a module to train in place of a timm model.
         tell: gets a line for each setting that is not what the images alone would give.
 
@@ -61,7 +67,8 @@ def choose_sizes(
     size = _image_size(config, network, size, tell)
     is_small = size <= SMALL_IMAGE
     is_vit = re.search(r"vit|deit|eva|beit", model) is not None and "convit" not in model
-    recipe = config.recipe or (("glyph" if channels == 1 else "small") if is_small else "photo")
+    upright = channels == 1 if found is None or found.mirrored is None else found.upright
+    recipe = config.recipe or (("glyph" if upright else "small") if is_small else "photo")
     if recipe not in RECIPES:
         raise UserError(f"--recipe {recipe}: for images there are {', '.join(RECIPES)}")
     local = config.local_views
@@ -74,6 +81,8 @@ def choose_sizes(
         channels=channels,
         projector_hidden=config.projector_hidden or (512 if is_small else 2048),
         recipe=recipe,
+        mirror=config.mirror or (None if found is None else "no" if found.upright else "yes"),
+        colours=config.colours or (None if found is None else found.colours),
         global_views=config.global_views or (2 if local else 4),
         local_views=local,
         local_size=smaller,

@@ -14,6 +14,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from isojepa.backbones.networks import check_network
 from isojepa.encoders.config import PretrainConfig
+from isojepa.encoders.modalities.images import symmetries
 from isojepa.encoders.modalities.images.choices import ImageChoices, choose_sizes, local_size_before
 from isojepa.encoders.modalities.images.encoder import EncoderSpec
 from isojepa.encoders.modalities.images.images import Headers, ImageSet, read_headers, read_images
@@ -22,6 +23,7 @@ from isojepa.encoders.modalities.images.parameters import centre_parameters
 from isojepa.encoders.modalities.images.preview import as_colours
 from isojepa.encoders.modalities.images.ranges import sampled_ranges
 from isojepa.encoders.modalities.images.rendering import render_views
+from isojepa.encoders.modalities.images.symmetries import Symmetries
 from isojepa.encoders.modalities.modality import Columns, Source, Track, Words
 from isojepa.encoders.sources.fingerprints import with_fingerprints
 from isojepa.encoders.sources.inputs import Data, list_images, words
@@ -85,7 +87,11 @@ def choose(
         )
     if stored is not None and "local_size" not in stored.config:
         config = replace(config, local_size=local_size_before(config))
-    choices = choose_sizes(config, headers, gpu=gpu, backbone=backbone, tell=tell)
+    asked = stored is not None or config.recipe or (config.mirror and config.colours)
+    found = None if asked else ask_images(source, config.channels or headers.channels)
+    choices = choose_sizes(config, headers, gpu=gpu, found=found, backbone=backbone, tell=tell)
+    if found is not None:
+        tell(found.in_words())
     if backbone is None and config.pretrained and config.model is None:
         check_network(choices.model, pretrained=True)
     if stored is not None:
@@ -104,6 +110,14 @@ def _headers(source: Source, channels: int | None) -> Headers:
         return read_headers(source.listing, channels)
     _, height, width, channels = source.contents.shape
     return Headers(min(height, width), 1 if channels == 1 else 3)
+
+
+def ask_images(source: Source, channels: int) -> Symmetries:
+    """What an even sample of the images says of augmentations; a second or two."""
+    listing = source.listing
+    chosen = np.unique(np.linspace(0, len(listing.names) - 1, symmetries.SAMPLE).astype(int))
+    sample = read_images(listing.subset(chosen.tolist()), side=symmetries.SIDE, channels=channels)
+    return symmetries.symmetries(sample.read(range(len(sample))).pixels)
 
 
 def form_of(spec: EncoderSpec) -> Form:

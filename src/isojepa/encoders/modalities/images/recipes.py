@@ -111,4 +111,12 @@ def none(size: int, n_global: int = 2, n_local: int = 0) -> ViewRecipe:
     )
 
 
+def free_colours(recipe: ViewRecipe) -> ViewRecipe:
+    """The recipe with any hue, strength and contrast of colour in any view: for images whose
+    colours have nothing to do with what they show, by which views must not agree."""
+    return replace(
+        recipe, jitter=1.0, brightness=0.5, contrast=0.5, saturation=0.8, hue=0.5, grey=0.3
+    )
+
+
 RECIPES = {"photo": photo, "small": small, "glyph": glyph, "none": none}

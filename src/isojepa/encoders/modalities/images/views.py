@@ -11,7 +11,7 @@ from isojepa.encoders.modalities.images.images import Squares
 from isojepa.encoders.modalities.images.normalised import make_views
 from isojepa.encoders.modalities.images.parameters import draw_parameters
 from isojepa.encoders.modalities.images.preview import write_preview
-from isojepa.encoders.modalities.images.recipes import RECIPES, ViewRecipe
+from isojepa.encoders.modalities.images.recipes import RECIPES, ViewRecipe, free_colours
 from isojepa.encoders.modalities.modality import Batch, Views
 
 __all__ = ["recipe", "views", "write_preview"]
@@ -21,6 +21,10 @@ def recipe(config: PretrainConfig, choices: ImageChoices) -> ViewRecipe:
     """The recipe that was chosen, with the configuration's own changes."""
     named = RECIPES[choices.recipe](choices.image_size, choices.global_views, choices.local_views)
     named = replace(named, local_size=choices.local_size)
+    if choices.mirror is not None:
+        named = replace(named, flip=0.5 if choices.mirror == "yes" else 0.0)
+    if choices.colours == "vary":
+        named = free_colours(named)
     return replace(named, global_scale=config.global_scale) if config.global_scale else named
 
 

@@ -1,0 +1,141 @@
+"""Which changes of an image make another image such as the folder holds: asked of the images.
+
+An augmentation tells the encoder that a change means nothing. Where a changed image could itself
+lie in the folder, that may be so; where it could not, what is told is wrong: a mirrored letter is
+no letter. No label is needed to see it, only each image's nearest neighbour among the others.
+Likewise colour: where images alike in structure are as unlike in colour as any two, colour has
+nothing to do with what they show, and views that keep it could agree by it alone.
+"""
+
+import math
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from sklearn.metrics import pairwise_distances
+from torch import Tensor
+
+from isojepa.encoders.modalities.images.colour import LUMA
+
+Colours = Literal["keep", "vary"]
+SAMPLE = 600
+"""Images looked at; a share of them is known to 4 points."""
+SIDE = 16
+"""Their side, in pixels: shapes are compared, not grain."""
+FEWEST = 50
+"""Fewer images say nothing for certain: everything is left as the recipe has it."""
+FOREIGN = 0.65
+"""Share of images whose mirror image is farther from the others than they are, above which it is
+no image of the folder; 0.5 under perfect symmetry. Photographs and icons have 0.5 to 0.65,
+documents, digits and spectrograms 0.8 to 1 (docs/explanation/decisions.md)."""
+UNRELATED = 0.87
+"""Difference in colour of images alike in structure, as a share of that of any two, above which
+colour is unrelated to structure. Photographs have 0.4, icons and letters of any colour 1."""
+TINTED = 0.01
+"""Standard deviation of chroma between images, of 1, below which there is no colour to speak of."""
+
+
+class Symmetries(NamedTuple):
+    """What the images say; None where they are too few or do not vary."""
+
+    images: int
+    """How many were looked at."""
+    mirrored: float | None = None
+    """Share of them whose mirror image is farther from the others than they are themselves."""
+    unlike: float | None = None
+    """How unlike in colour images alike in structure are, as a share of any two images."""
+
+    @property
+    def upright(self) -> bool:
+        """Whether a mirror image is foreign to the folder, beyond the sample's noise."""
+        if self.mirrored is None:
+            return False
+        error = math.sqrt(self.mirrored * (1 - self.mirrored) / self.images)
+        return self.mirrored - 2 * error > FOREIGN
+
+    @property
+    def colours(self) -> Colours:
+        """Whether colour belongs to what is shown."""
+        return "vary" if self.unlike is not None and self.unlike > UNRELATED else "keep"
+
+    def in_words(self) -> str:
+        """What was chosen and why, in one line."""
+        if self.mirrored is None:
+            return f"augmentations: the recipe's own ({self.images} images are too few to ask)"
+        farther = f"in {self.mirrored:.0%} of {self.images} images the mirror image is farther"
+        said = (
+            f"views are not mirrored ({farther} from the others than the image; --mirror yes)"
+            if self.upright
+            else f"views are mirrored ({farther} from the others, near chance; --mirror no)"
+        )
+        if self.unlike is None:
+            return said
+        ratio = f"images alike in structure differ in colour {self.unlike:.2f} times as any two do"
+        return said + (
+            f"; colours vary freely, so that views cannot agree by them ({ratio}; --colours keep)"
+            if self.colours == "vary"
+            else f"; colours vary a little ({ratio}: they belong to what is shown; --colours vary)"
+        )
+
+
+def symmetries(images: UInt8[Tensor, "n c h w"]) -> Symmetries:
+    """Ask a sample of images, at `SIDE` pixels; grey ones have one channel."""
+    n = len(images)
+    if n < FEWEST:
+        return Symmetries(n)
+    x = images.double() / 255
+    luma = torch.tensor(LUMA, dtype=x.dtype)[:, None, None]
+    grey = (x * luma).sum(1) if x.shape[1] == 3 else x[:, 0]
+    if float(grey.std(0).max()) == 0:
+        return Symmetries(n)
+    chroma = (x - grey[:, None]).mean((2, 3)).numpy() if x.shape[1] == 3 else None
+    coloured = chroma is not None and float(chroma.std(0).max()) >= TINTED
+    return Symmetries(
+        n,
+        mirrored=share_farther(grey, grey.flip(-1)),
+        unlike=unlikeness(structure(grey), chroma) if coloured and chroma is not None else None,
+    )
+
+
+def share_farther(images: Float[Tensor, "n h w"], changed: Float[Tensor, "n h w"]) -> float:
+    """Share of images that lie nearer to the nearest other image than their changed form does.
+
+    The brightness and the contrast of each are taken out. Ties count one half, so that a change
+    that changes nothing has 0.5.
+    """
+    x, y = _unit(images), _unit(changed)
+    own, other = pairwise_distances(x), pairwise_distances(y, x)
+    np.fill_diagonal(own, np.inf)
+    np.fill_diagonal(other, np.inf)
+    gap = other.min(1) - own.min(1)
+    near = np.abs(gap) <= 1e-5  # rounding
+    return float(np.mean(np.where(near, 0.5, gap > 0)))
+
+
+def structure(images: Float[Tensor, "n h w"]) -> Float[np.ndarray, "n f"]:
+    """Each image's spectrum of low frequencies, which tells textures and shapes apart anywhere.
+
+    Logarithms of magnitudes, standardised over the images.
+    """
+    centred = images - images.mean((1, 2), keepdim=True)
+    half = images.shape[-1] // 2
+    spectrum = torch.fft.fft2(centred).abs()[:, :half, :half].flatten(1)
+    x = (spectrum + 1e-2).log().numpy()
+    return (x - x.mean(0)) / np.maximum(x.std(0), 1e-6)
+
+
+def unlikeness(structures: Float[np.ndarray, "n f"], colours: Float[np.ndarray, "n k"]) -> float:
+    """Mean difference in colour of each image to the one nearest in structure, relative to any."""
+    distances = pairwise_distances(structures)
+    np.fill_diagonal(distances, np.inf)
+    nearest = distances.argmin(1)
+    alike = np.linalg.norm(colours - colours[nearest], axis=1).mean()
+    everyone = pairwise_distances(colours)
+    return float(alike / (everyone.sum() / (len(colours) * (len(colours) - 1))))
+
+
+def _unit(images: Float[Tensor, "n h w"]) -> Float[np.ndarray, "n p"]:
+    x = images.flatten(1)
+    x = x - x.mean(1, keepdim=True)
+    return (x / x.norm(dim=1, keepdim=True).clamp_min(1e-6)).numpy()
