@@ -43,7 +43,7 @@ ROOMS = {
     "cli": "verb -> (configuration, function)",
 }
 INSIDE = {
-    "encoders": ["sources", "config", "modalities", "jepa", "plan", "images_record",
+    "encoders": ["sources", "config", "modalities", "jepa", "plan", "budget", "images_record",
                  "own_images", "prepare", "evaluation", "embed", "export", "probes", "sample",
                  "compute", "in_memory", "monitor", "recovery", "pretrain", "replay",
                  "selection"],

@@ -5,7 +5,12 @@ from typing import TYPE_CHECKING
 from isojepa.faces import lazily
 
 if TYPE_CHECKING:
+    from isojepa.encoders.evaluation.few_shot import few_shot
+    from isojepa.encoders.evaluation.knn import knn_probe
+    from isojepa.encoders.evaluation.labelled import Labelled
+    from isojepa.encoders.evaluation.linear import linear_probe
     from isojepa.encoders.evaluation.results import Scores
+    from isojepa.encoders.evaluation.whitening import whitening
     from isojepa.encoders.jepa import JEPA
     from isojepa.encoders.modalities.images.encoder import Encoder, EncoderSpec
     from isojepa.encoders.modalities.images.normalised import make_views, normalise
@@ -18,15 +23,20 @@ __all__ = [
     "JEPA",
     "Encoder",
     "EncoderSpec",
+    "Labelled",
     "Scores",
     "Views",
     "draw_parameters",
+    "few_shot",
     "glyph",
+    "knn_probe",
+    "linear_probe",
     "load_encoder",
     "make_views",
     "normalise",
     "photo",
     "small",
+    "whitening",
 ]
 
 _IMAGES = "modalities.images"
@@ -36,14 +46,19 @@ __getattr__ = lazily(
         "JEPA": "jepa",
         "Encoder": f"{_IMAGES}.encoder",
         "EncoderSpec": f"{_IMAGES}.encoder",
+        "Labelled": "evaluation.labelled",
         "Scores": "evaluation.results",
         "Views": "modalities.modality",
         "draw_parameters": f"{_IMAGES}.parameters",
+        "few_shot": "evaluation.few_shot",
         "glyph": f"{_IMAGES}.recipes",
+        "knn_probe": "evaluation.knn",
+        "linear_probe": "evaluation.linear",
         "load_encoder": "modalities.stored",
         "make_views": f"{_IMAGES}.normalised",
         "normalise": f"{_IMAGES}.normalised",
         "photo": f"{_IMAGES}.recipes",
         "small": f"{_IMAGES}.recipes",
+        "whitening": "evaluation.whitening",
     },
 )

@@ -22,6 +22,7 @@ from isojepa.embeddings.label_free import effective_rank
 from isojepa.encoders import budget
 from isojepa.encoders.compute import PretrainTerms, build_regulariser, build_weight, lejepa
 from isojepa.encoders.config import PretrainConfig
+from isojepa.encoders.evaluation.whitening import whitened
 from isojepa.encoders.images_record import describe_images
 from isojepa.encoders.jepa import JEPA
 from isojepa.encoders.modalities.batches import training_batches
@@ -193,10 +194,14 @@ def train(
                 if monitor.must_act(config.on_collapse):
                     act(config, monitor, step)
                     return False
-                recorder.keep_best(step, scores, lambda to: export_encoder(to / "encoder", encoder))
+                recorder.keep_best(
+                    step,
+                    scores,
+                    lambda to: export_encoder(to / "encoder", whitened(encoder, data, train_on)),
+                )
             if due(step, plan.save_every, plan.steps):
                 recorder.save(step)
-    on_first(lambda: finish(prepared, jepa, recorder, views))
+    on_first(lambda: finish(prepared, jepa, train_on, recorder, views))
     recorder.finish()
     return True
 
@@ -293,11 +298,15 @@ def in_words(line: Json, config: PretrainConfig, words: Words) -> str:
 
 
 def finish(
-    prepared: Prepared, jepa: JEPA, recorder: Recorder, views: Float[Tensor, "v n d"] | None
+    prepared: Prepared,
+    jepa: JEPA,
+    train_on: Tensor,
+    recorder: Recorder,
+    views: Float[Tensor, "v n d"] | None,
 ) -> None:
     """Export the encoder, and a sample of what it does for the report."""
     config, plan, data, kind = prepared
-    export_encoder(config.out / "encoder", jepa.encoder)
+    export_encoder(config.out / "encoder", whitened(jepa.encoder, data, train_on))
     write_sample(config.out / "sample.npz", jepa, data, kind, seed=config.seed, views=views)
     log.info(
         "encoder saved in %s after %.0f s of training", config.out / "encoder", recorder.seconds

@@ -32,7 +32,7 @@ class Sample(NamedTuple):
     thumbnails: UInt8[np.ndarray, "n h w c"]
     """Small pictures, c in {1, 3}, at most 64 pixels a side."""
     embeddings: Float32[np.ndarray, "n d"]
-    """From the encoder: what evaluation and export use."""
+    """From the network as it was trained; an exported encoder makes them white after that."""
     projections: Float32[np.ndarray, "n k"]
     """From the projector: where SIGReg acts."""
     paths: np.ndarray

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 from isojepa.encoders.evaluation.results import Scores
+from isojepa.pages.encoder.compare import compare
 from isojepa.pages.encoder.evidence import Evidence, gather, trend
-from isojepa.pages.encoder.verdict import compare, judge_training
+from isojepa.pages.encoder.verdict import judge_training
 from isojepa.pages.run import Run, Sample
 from isojepa.runs.checkpoints import Best
 from isojepa.runs.record import RunRecord
@@ -212,11 +214,54 @@ def test_scores_against_baselines(table: dict[str, Any], title: str, level: str)
     assert titles(verdict(make(gaussian(), scores=table)))[title] == level
 
 
-def test_a_problem_is_named_in_the_summary_of_a_healthy_run():
-    found = verdict(make(gaussian(), scores=scores(0.85)))
-    assert found.state == "healthy"
-    assert "But the encoder is worse than a baseline" in found.summary
+@pytest.mark.parametrize(
+    "table", [scores(0.85), scores(0.97, knn=0.75), scores(0.97, knn=0.85, pixels=0.5, pca=0.5,
+                                                           untrained=0.95)],
+)  # fmt: skip
+def test_where_a_baseline_wins_no_run_is_healthy(table: dict[str, Any]) -> None:
+    found = verdict(make(gaussian(), scores=table))
+    assert found.state == "worse than a baseline"
+    assert found.level == "problem"
+    assert found.summary.startswith("Do not use it yet; train longer (--steps 800)")
     assert any("--steps 800" in remedy for remedy in found.remedies)
+
+
+def test_level_with_a_baseline_is_not_green() -> None:
+    found = verdict(make(gaussian(), scores=scores(0.97, pixels=0.975)))
+    assert (found.state, found.level) == ("level with a baseline", "note")
+    assert "raw pixels by linear probe" in found.summary
+
+
+def painted(projections: np.ndarray, colours: np.ndarray, shapes: np.ndarray) -> Run:
+    """A run whose pictures are shapes (n, h, w) in [0, 1] of the given colours (n, 3)."""
+    run = make(projections)
+    assert run.sample is not None
+    pixels = (255 * shapes[..., None] * colours[:, None, None]).round().astype(np.uint8)
+    return replace(run, sample=run.sample._replace(thumbnails=pixels))
+
+
+def test_without_labels_agreement_by_colour_alone_is_found() -> None:
+    digits = load_digits()
+    shapes, kinds = 0.2 + 0.8 * digits.images[:600] / 16, digits.target[:600]
+    rng = np.random.default_rng(0)
+    colours = rng.uniform(0.2, 1, (600, 3))
+    by_colour = np.tile((colours - colours.mean(0)) / colours.std(0), (1, 8))
+    found = verdict(painted(by_colour + 0.3 * gaussian(600, 24), colours, shapes))
+    assert (found.state, found.level) == ("agrees by colour", "warning")
+    assert "--colours vary" in found.summary
+    assert titles(found)["Views agree by colours that mean nothing"] == "warning"
+    assert verdict(painted(gaussian(600, 24), colours, shapes)).state == "healthy"
+    own = rng.uniform(0.2, 1, (10, 3))[kinds]  # each kind of digit has a colour of its own
+    by_kind = np.tile((own - own.mean(0)) / own.std(0), (1, 8))
+    right = verdict(painted(by_kind + 0.3 * gaussian(600, 24), own, shapes))
+    assert right.state == "healthy"
+    assert titles(right)["Much of what was learnt is colour and contrast"] == "note"
+
+
+def test_the_first_sentence_says_what_to_do() -> None:
+    verbs = ("Use it", "Train longer", "Do not use it", "Go back", "Compare", "This folder")
+    for run, _ in CASES.values():
+        assert verdict(run).summary.startswith(verbs)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from isojepa.encoders.evaluation.split import (
     repeated_tests,
     with_run_labels,
 )
+from isojepa.encoders.evaluation.whitening import whitened
 from isojepa.encoders.modalities.modality import Columns, Dataset, Network
 from isojepa.encoders.modalities.registry import modality_of_encoder
 from isojepa.encoders.modalities.stored import load_encoder
@@ -159,7 +160,7 @@ def evaluate(
     )
     representations: dict[str, Features] = {}
     both = np.concatenate([train, test])
-    for name, network in (("encoder", encoder), ("untrained", _untrained(encoder))):
+    for name, network in (("encoder", encoder), ("untrained", _untrained(encoder, images))):
         if network is not None:
             x = embed(network, images, both, track=track).cpu().numpy()
             representations[name] = (x[: len(train)], x[len(train) :])
@@ -228,15 +229,21 @@ def _choose(indices: np.ndarray, most: int, seed: int) -> np.ndarray:
     return np.sort(indices[epoch_order(len(indices), seed=seed, epoch=0).numpy()[:most]])
 
 
-def _untrained(encoder: Network) -> Network | None:
-    """The same network with its initial weights; a module passed from Python has no recipe."""
+def _untrained(encoder: Network, images: Dataset) -> Network | None:
+    """The same network with its initial weights; a module passed from Python has no recipe.
+
+    Where the encoder's embeddings are white, so are these: it is training that is compared.
+    """
     if encoder.spec.model == "custom":
         return None
     torch.manual_seed(seed_from(0, UNTRAINED_SEED))
     networks = modality_of_encoder(encoder).network
-    fresh: Network = networks.network(encoder.spec, None, pretrained=False)
+    white = getattr(encoder.spec, "whitened", False)
+    spec = replace(encoder.spec, whitened=False) if white else encoder.spec
+    fresh: Network = networks.network(spec, None, pretrained=False)
     fresh.to(next(encoder.parameters()).device)
-    return fresh.eval()
+    learnt_from = torch.from_numpy(np.flatnonzero(~images.held_out))
+    return (whitened(fresh, images, learnt_from) if white else fresh).eval()
 
 
 def load_on(run: Path, device: torch.device) -> Network:

@@ -68,6 +68,9 @@ def _write_timm(encoder: Encoder, folder: Path) -> None:
     write_json(folder / "encoder.json", asdict(encoder.spec))
     weights = contiguous(encoder.backbone.state_dict())
     write_atomically(folder / "model.safetensors", save(weights, {"format": "pt"}))
+    if encoder.spec.whitened:  # no setting of timm's expresses it: embed.py applies it
+        white = contiguous(encoder.whitening.state_dict())
+        write_atomically(folder / "whitening.safetensors", save(white, {"format": "pt"}))
 
 
 def _write_safetensors(encoder: Encoder, folder: Path) -> None:

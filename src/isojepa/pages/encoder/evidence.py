@@ -13,12 +13,12 @@ from isojepa.embeddings.moments import Moments
 from isojepa.embeddings.samples import from_array
 from isojepa.embeddings.slices import SliceTest, sigreg_at_a_point, slice_test
 from isojepa.embeddings.spectrum import Spectrum, spectrum_of
-from isojepa.encoders.evaluation.results import Scores
 from isojepa.encoders.modalities.modality import Words
 from isojepa.encoders.modalities.registry import FIRST, MODALITIES, modality
 from isojepa.encoders.monitor import Alarm, read_alarms
 from isojepa.objective.regularisers import TESTS, TITLES, floor_of
 from isojepa.pages.encoder.recorded import TrainingImages, TrainingSettings
+from isojepa.pages.encoder.shortcuts import Shortcut, shortcut
 from isojepa.pages.run import Run
 from isojepa.theme import wording
 from isojepa.theme.curves import Curve
@@ -45,6 +45,8 @@ class Evidence:
     """What `isojepa diagnose` measures of the same; None of fewer than 20 samples."""
     finite: bool = True
     """Whether every embedding and projection of the sample is finite."""
+    shortcut: Shortcut | None = None
+    """How much of the projections simple statistics of the pictures predict."""
 
     @cached_property
     def settings(self) -> TrainingSettings:
@@ -146,13 +148,15 @@ def gather(run: Run, *, test: bool = True) -> Evidence:
         return Evidence(run, finite=False)
     knots, t_max = Evidence(run).knots
     spectrum = spectrum_of(Moments.of(z))
+    is_images = run.settings.get("modality", FIRST) == FIRST
+    found_shortcut = shortcut(run.sample.thumbnails, z) if is_images else None
     if not test:
-        return Evidence(run, spectrum)
+        return Evidence(run, spectrum, shortcut=found_shortcut)
     tested = slice_test(z, knots=knots, t_max=t_max)
     if len(z) < LEAST_ROWS:
-        return Evidence(run, spectrum, tested)
+        return Evidence(run, spectrum, tested, shortcut=found_shortcut)
     found = measure(from_array(z, "sample.npz, projections"), n_null=99, test=False)
-    return Evidence(run, spectrum, tested, measurement=found)
+    return Evidence(run, spectrum, tested, measurement=found, shortcut=found_shortcut)
 
 
 # What the curves say
@@ -264,24 +268,3 @@ def falls(evidence: Evidence) -> list[Fall]:
             end = float(values[-1])
             found.append(Fall(key, name, float(values[at]), int(steps[at]), end))
     return found
-
-
-# What the scores say
-
-MEASURES = {"linear": "linear probe", "knn": "k-NN", "kernel": "kernel machine"}
-
-
-def measured(run: Run, name: str) -> list[float | None]:
-    """The accuracies of a representation, in the order of `MEASURES`."""
-    return [getattr(run.scores.get(name, Scores()), key) for key in MEASURES]
-
-
-def probes_are_fine(run: Run) -> bool:
-    """Whether training made the encoder no worse by any measure, and better by one.
-
-    False without the scores of both. The untrained encoder is the fair comparison: a linear probe
-    rescales its input, so it reads a collapsed encoder as well as an untrained one.
-    """
-    pairs = zip(measured(run, "encoder"), measured(run, "untrained"))
-    gains = [a - b for a, b in pairs if a is not None and b is not None]
-    return bool(gains) and min(gains) >= -0.005 and max(gains) > 0

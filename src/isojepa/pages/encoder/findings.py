@@ -1,6 +1,5 @@
 """Evidence -> findings in plain words, each with its level."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -9,12 +8,11 @@ from isojepa.embeddings.findings import shape, spread, table
 from isojepa.embeddings.measurement import Measurement
 from isojepa.embeddings.slices import SliceTest
 from isojepa.embeddings.spectrum import Spectrum
-from isojepa.encoders.evaluation.results import Scores
 from isojepa.objective.automatic import TARGET, at_guard_rail
+from isojepa.pages.encoder.baselines import comparisons
 from isojepa.pages.encoder.evidence import (
     COLLAPSED_DEVIATION,
     GAUSSIAN_SHARE,
-    MEASURES,
     ROUGH_SHARE,
     SHRUNKEN_DEVIATION,
     Evidence,
@@ -194,31 +192,13 @@ def progress(evidence: Evidence) -> Iterator[Finding]:
 
 # The scores
 
-BASELINES = {
-    "pixels": "raw pixels",
-    "raw": "raw values",
-    "pca": "PCA",
-    "untrained": "the untrained encoder",
-}
-
 
 def score_findings(run: Run) -> Iterator[Finding]:
     """The encoder's linear probe and k-NN against the same on each baseline."""
-    encoder = run.scores.get("encoder", Scores())
-    behind: list[str] = []
-    level: list[str] = []
-    ahead: list[str] = []
-    for name, title in BASELINES.items():
-        for key in ("linear", "knn"):
-            ours = getattr(encoder, key)
-            theirs = getattr(run.scores.get(name, Scores()), key)
-            if ours is None or theirs is None:
-                continue
-            # Two standard errors of the difference of two shares of the test set.
-            variance = ours * (1 - ours) + theirs * (1 - theirs)
-            margin = 2 * math.sqrt(variance / max(encoder.n_test or 1000, 1))
-            text = f"{title} by {MEASURES[key]} ({percent(ours)} against {percent(theirs)})"
-            (behind if ours < theirs - margin else ahead if ours > theirs else level).append(text)
+    found = comparisons(run)
+    behind = [c.in_words for c in found if c.loses]
+    level = [c.in_words for c in found if not c.loses and c.ours <= c.theirs]
+    ahead = [c.in_words for c in found if c.ours > c.theirs]
     if behind:
         yield Finding(
             "problem",

@@ -16,9 +16,9 @@ from isojepa.embeddings.samples import draw_rows
 from isojepa.errors import UserError
 from isojepa.files import write_atomically
 from isojepa.pages.encoder import embedding_map, plots, tables
+from isojepa.pages.encoder.compare import compare as compare_runs
 from isojepa.pages.encoder.evidence import Evidence, gather
 from isojepa.pages.encoder.pictures import Sprites, sprite_sheet
-from isojepa.pages.encoder.verdict import compare as compare_runs
 from isojepa.pages.encoder.verdict import judge_training
 from isojepa.pages.run import Run, load_run, picture_width
 from isojepa.theme import style, wording

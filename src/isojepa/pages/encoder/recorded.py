@@ -9,7 +9,7 @@ from isojepa.errors import UserError
 from isojepa.runs.record import CONFIG
 from isojepa.runs.typed import LARGEST, from_json
 
-MOST = {"batch_size": 2**53, "knots": 10_000, "t_max": LARGEST, "steps": 2**53}
+MOST = {"batch_size": 2**53, "knots": 10_000, "t_max": LARGEST, "steps": 2**53, "minutes": LARGEST}
 """Beyond which a number is none that a run was made with."""
 
 
@@ -24,6 +24,7 @@ class TrainingSettings:
     knots: int = 17
     t_max: float = 3.0
     steps: int | None = None
+    minutes: float | None = None
     image_size: int | None = None
 
     @staticmethod

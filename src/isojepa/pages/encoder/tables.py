@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from isojepa.encoders.evaluation.results import FewShot, Scores
-from isojepa.pages.encoder.evidence import MEASURES, Evidence
+from isojepa.pages.encoder.baselines import MEASURES
+from isojepa.pages.encoder.evidence import Evidence
 from isojepa.pages.encoder.pictures import cosine_neighbours, spread_queries
 from isojepa.pages.run import Run, Sample
 from isojepa.theme.wording import number, percent

@@ -6,29 +6,36 @@ import numpy as np
 
 from isojepa.encoders.evaluation.results import Scores
 from isojepa.pages.encoder import findings
+from isojepa.pages.encoder.baselines import comparisons, probes_are_fine
 from isojepa.pages.encoder.evidence import (
     COLLAPSED_DEVIATION,
     SHRUNKEN_DEVIATION,
     Evidence,
     falls,
     improvements,
-    probes_are_fine,
 )
 from isojepa.pages.encoder.findings import BEHIND_BASELINE, NARROW_RANK_SHARE, SINGLE_DIRECTION_RANK
+from isojepa.pages.encoder.shortcuts import BY_COLOUR, shortcut_findings
 from isojepa.runs.checkpoints import list_checkpoints
 from isojepa.theme.findings import Finding, Level, Verdict, gravest_first
 from isojepa.theme.wording import listed, lower_first, number, percent
 
 LEVELS_OF_STATES: dict[str, Level] = {
     "healthy": "good",
+    "level with a baseline": "note",
     "still improving": "note",
+    "agrees by colour": "warning",
+    "worse than a baseline": "problem",
     "past its best": "warning",
     "partly collapsed": "warning",
     "collapsed": "problem",
     "diverged": "problem",
     "not judged": "note",
 }
-ALIVE = ("healthy", "still improving", "past its best")
+ALIVE = (
+    "healthy", "level with a baseline", "still improving", "agrees by colour",
+    "worse than a baseline", "past its best",
+)  # fmt: skip
 
 
 def judge_training(evidence: Evidence) -> Verdict:
@@ -38,6 +45,9 @@ def judge_training(evidence: Evidence) -> Verdict:
     rank. A small scale that SIGReg contradicts is a lag of batch normalisation, not a collapse. A
     low rank alone never condemns a run whose encoder scores above the untrained one: data of few
     factors cannot fill a wide projector. Without a sample, SIGReg and the invariance decide.
+
+    A run is called healthy only where no baseline reads better, by the linear probe or by k-NN, and
+    nothing was still moving. Without labels what the views agreed by, colour above all, decides.
     """
     state = _state(evidence)
     found = _findings(state, evidence)
@@ -66,6 +76,7 @@ def _findings(state: str, evidence: Evidence) -> list[Finding]:
     found += findings.alarms(evidence)
     found += findings.settings(evidence)
     found += findings.pictures(evidence)
+    found += shortcut_findings(evidence.shortcut)
     if state == "collapsed":  # nothing else that looks good, or could improve, matters then
         found = [finding for finding in found if finding.level != "good"]
     else:
@@ -96,9 +107,16 @@ def _state(evidence: Evidence) -> str:
             return "collapsed"
         if deviation < SHRUNKEN_DEVIATION or (few and not fine and not improving):
             return "partly collapsed"
+    if any(c.loses for c in comparisons(evidence.run)):
+        return "worse than a baseline"
     if falls(evidence):
         return "past its best"
-    return "still improving" if improving else "healthy"
+    if evidence.shortcut is not None and evidence.shortcut.misleads and not evidence.run.scores:
+        return "agrees by colour"
+    if improving:
+        return "still improving"
+    trails = any(c.trails for c in comparisons(evidence.run))
+    return "level with a baseline" if trails else "healthy"
 
 
 def _sits_at_a_point(evidence: Evidence) -> bool:
@@ -110,29 +128,67 @@ def _sits_at_a_point(evidence: Evidence) -> bool:
 
 
 SUMMARIES: dict[str, str] = {
-    "healthy": "The embeddings are spread out and training has settled.",
-    "still improving": "The embeddings are spread out, and were still improving at the end.",
-    "past its best": "The embeddings are spread out, but were better earlier in training.",
-    "partly collapsed": "Part of the embedding space is lost.",
-    "collapsed": "The embeddings have collapsed: all {many} land on nearly the same {place}.",
-    "diverged": "Training produced numbers that are not finite: the embeddings are of no use.",
+    "healthy": "Use it: the embeddings are spread out and training has settled.",
+    "level with a baseline": (
+        "Compare before you use it: the embeddings are spread out and training has settled, but "
+        "{baseline} does as well."
+    ),
+    "still improving": (
+        "Train longer{longer}: the embeddings are spread out, and were still improving at the end."
+    ),
+    "agrees by colour": (
+        "Train again with --colours vary: the embeddings are spread out, but {share} of them is "
+        "colour, which in these pictures has nothing to do with what they show."
+    ),
+    "worse than a baseline": ("Do not use it yet; {first}: the encoder is worse than {baseline}."),
+    "past its best": (
+        "Go back to an earlier encoder: the embeddings are spread out, but were better earlier in "
+        "training."
+    ),
+    "partly collapsed": "Do not use it: part of the embedding space is lost.",
+    "collapsed": (
+        "Do not use it: the embeddings have collapsed, all {many} land on nearly the same {place}."
+    ),
+    "diverged": "Do not use it: training produced numbers that are not finite.",
     "not judged": "This folder holds neither curves nor a sample to judge the run by.",
 }
+"""What to do first, then why."""
 
 
 def _summary(state: str, evidence: Evidence, found: list[Finding]) -> str:
-    projections = evidence.projections
+    projections, trailing = evidence.projections, comparisons(evidence.run)
     on_a_line = projections is not None and projections.deviation >= COLLAPSED_DEVIATION
+    worst = min(trailing, key=lambda c: c.ours - c.theirs, default=None)
+    asked = _longer(evidence)
+    longer = f" ({asked})" if asked else ""
+    misled = evidence.shortcut is not None and evidence.shortcut.misleads
     summary = SUMMARIES[state].format(
-        place="line" if on_a_line else "point", many=evidence.words.many
+        place="line" if on_a_line else "point",
+        many=evidence.words.many,
+        longer=longer,
+        baseline="" if worst is None else worst.in_words,
+        first="train again with --colours vary" if misled else f"train longer{longer}",
+        share="" if evidence.shortcut is None else percent(evidence.shortcut.share),
     )
     if state in ALIVE:
         linear = evidence.run.scores.get("encoder", Scores()).linear
         if linear is not None:
             summary += f" A linear probe on them is right {percent(linear)} of the time."
-        problems = [lower_first(f.title) for f in found if f.level == "problem"]
+        problems = [
+            lower_first(f.title)
+            for f in found
+            if f.level == "problem" and f.title != BEHIND_BASELINE
+        ]
         summary += f" But {listed(problems)}." if problems else ""
     return summary
+
+
+def _longer(evidence: Evidence) -> str:
+    """The flag that trains three times as long; twice where updates were asked for."""
+    settings = evidence.settings
+    if settings.minutes is not None:
+        return f"--minutes {3 * settings.minutes:g}"
+    return f"--steps {2 * settings.steps}" if settings.steps else ""
 
 
 def _reasons(state: str, evidence: Evidence) -> Iterator[str]:
@@ -162,8 +218,9 @@ def _reasons(state: str, evidence: Evidence) -> Iterator[str]:
 
 
 def _remedies(state: str, evidence: Evidence, found: list[Finding]) -> Iterator[str]:
-    lambd, steps = evidence.lambd, evidence.settings.steps
-    behind = any(finding.title == BEHIND_BASELINE for finding in found)
+    lambd = evidence.lambd
+    behind = state in ("worse than a baseline", "level with a baseline")
+    misled = any(finding.title == BY_COLOUR for finding in found)
     if state == "diverged":
         yield "Lower the learning rate, or train in float32, and start again."
     if evidence.same_pictures:
@@ -183,9 +240,12 @@ def _remedies(state: str, evidence: Evidence, found: list[Finding]) -> Iterator[
         yield from _go_back(evidence)
     if state in ALIVE and narrow and lambd is not None and lambd < 0.05:
         yield f"Give SIGReg more weight than {lambd:g}, to open more directions: --lambd 0.05."
-    if state == "still improving" or (state == "healthy" and behind):
-        yield f"Train longer{f': --steps {2 * steps}' if steps else ''}."
-    if state in ALIVE and behind:
+    if misled:
+        yield "Train again with --colours vary, so that views cannot agree by colour."
+    if state == "still improving" or behind:
+        longer = _longer(evidence)
+        yield f"Train longer{f': {longer}' if longer else ''}."
+    if behind:
         yield (
             "Look at the views below. Weaken those that crop, blur or recolour away what tells the "
             "classes apart."
@@ -209,34 +269,3 @@ def _go_back(evidence: Evidence) -> Iterator[str]:
             "--keep keeps more of them."
         )
     yield f"End training near step {fall.step:,}, or lower the learning rate."
-
-
-def compare(this: Evidence, other: Evidence) -> str:
-    """What sets another run apart, in plain words that hold for these numbers."""
-    name, state, loss = other.run.name, judge_training(other).state, other.last("loss")
-    if other.lambd is not None:
-        name += f" (λ = {other.lambd:g})"
-    if loss is None:
-        return f"{name} has no curves to compare."
-    ours = this.last("loss")
-    text = f"The loss of {name} ended at {number(loss)}"
-    text += "." if ours is None else f", that of {this.run.name} at {number(ours)}."
-    if state == "collapsed" and loss < 0.01 * other.run.curve("loss")[1][0]:
-        text += (
-            " A loss near zero looks like success and is the opposite: the views of a sample agree"
-            " because all samples agree."
-        )
-    projections = other.projections
-    if projections is not None:
-        text += (
-            f" Its projections have a standard deviation of {number(projections.deviation)} and "
-            f"an effective rank of {projections.uncentred_rank:.1f} in {projections.d} dimensions."
-        )
-        if state == "collapsed" and projections.uncentred_rank < SINGLE_DIRECTION_RANK:
-            text += " One direction is all that is left; 1 is the least an effective rank can be."
-        elif state == "collapsed":
-            text += (
-                " Effective rank is blind to scale: with the one point that is left at the origin, "
-                "it counts the noise around it."
-            )
-    return text

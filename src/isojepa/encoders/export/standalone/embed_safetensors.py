@@ -42,13 +42,15 @@ def with_small_stem(network: Any, stride: int) -> Any:
 
 network = build()
 weights = load_file(HERE / "model.safetensors")
-network.load_state_dict({name.removeprefix("backbone."): x for name, x in weights.items()})
+parts = {name: name.partition(".") for name in weights}
+network.load_state_dict({p[2]: weights[name] for name, p in parts.items() if p[0] == "backbone"})
+whitening = {p[2]: weights[name] for name, p in parts.items() if p[0] == "whitening"} or None
 network.eval()
 
 
 def embed(file: Any) -> np.ndarray:
     """The embedding (d,) of the image in file, a path or an open file."""
-    return embedding(network, file, settings)
+    return embedding(network, file, settings, whitening)
 
 
 if __name__ == "__main__":

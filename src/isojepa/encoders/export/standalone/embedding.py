@@ -10,9 +10,18 @@ from torch import Tensor
 
 
 @torch.no_grad()
-def embedding(network: Any, file: Any, settings: dict[str, Any]) -> np.ndarray:
-    """The embedding (d,) of the image in file, a path or an open file."""
-    return forward(network, prepare(file, settings)[None], settings["embedding"])[0].numpy()
+def embedding(
+    network: Any, file: Any, settings: dict[str, Any], whitening: dict[str, Tensor] | None = None
+) -> np.ndarray:
+    """The embedding (d,) of the image in file, a path or an open file.
+
+    Args:
+        whitening: weight and bias of the map that makes embeddings white, where there is one.
+    """
+    x = forward(network, prepare(file, settings)[None], settings["embedding"])
+    if whitening is not None:
+        x = torch.nn.functional.linear(x, whitening["weight"], whitening["bias"])
+    return x[0].numpy()
 
 
 def forward(network: Any, images: Tensor, embedding: str) -> Tensor:

@@ -55,6 +55,9 @@ class EncoderSpec:
     embedding: Literal["auto", "class_tokens", "pooled"] = "auto"
     """class_tokens: of the last two blocks, concatenated; pooled: what the network itself gives.
     auto: the former where timm's network hands out its class tokens. Settled when it is built."""
+    whitened: bool = False
+    """Whether embeddings are centred and made as wide in every direction, by a linear map fitted to
+    the training images."""
 
 
 class Encoder(Network):
@@ -87,11 +90,12 @@ class Encoder(Network):
         with refused(
             f"--model {spec.model} cannot read {size} images", "; try another --image-size"
         ):
-            self.embedding_dim = self._width_at(spec.image_size)
+            self.embedding_dim = d = self._width_at(spec.image_size)
+        self.whitening: nn.Module = nn.Linear(d, d) if spec.whitened else nn.Identity()
 
     def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
         """Embed normalised images, as `preprocess` makes them."""
-        return self._embed(images)
+        return self.whitening(self._embed(images))
 
     def _embed(self, images: Tensor) -> Tensor:
         if self.spec.embedding == "pooled":

@@ -116,7 +116,12 @@ def ask_images(source: Source, channels: int) -> Symmetries:
     """What an even sample of the images says of augmentations; a second or two."""
     listing = source.listing
     chosen = np.unique(np.linspace(0, len(listing.names) - 1, symmetries.SAMPLE).astype(int))
-    sample = read_images(listing.subset(chosen.tolist()), side=symmetries.SIDE, channels=channels)
+    few = listing.subset(chosen.tolist())
+    if source.contents is None:
+        sample = read_images(few, side=symmetries.SIDE, channels=channels)
+    else:
+        held = source.contents[torch.from_numpy(chosen)]
+        sample = image_set(held, few, symmetries.SIDE, channels)
     return symmetries.symmetries(sample.read(range(len(sample))).pixels)
 
 
