@@ -76,8 +76,11 @@ def vicreg(network: nn.Module, d: int, size: int) -> tuple[Any, Loss, list[nn.Mo
 
 
 def dino(network: nn.Module, d: int, size: int) -> tuple[Any, Loss, list[nn.Module]]:
-    head = heads.DINOProjectionHead(d, 512, 128, 1024, batch_norm=True)
-    teacher, teacher_head = copy.deepcopy(network), copy.deepcopy(head)
+    head, teacher_head = (
+        heads.DINOProjectionHead(d, 512, 128, 1024, batch_norm=True) for _ in range(2)
+    )
+    teacher = copy.deepcopy(network)
+    teacher_head.load_state_dict(head.state_dict())
     loss = DINOLoss(output_dim=1024, warmup_teacher_temp_epochs=1)
 
     def compute(views: list[Tensor], gone: float) -> Tensor:

@@ -17,7 +17,7 @@ from isojepa.encoders.images_record import ImagesRecord, describe_images, repeat
 from isojepa.encoders.modalities.modality import Columns, Dataset, Modality, Network
 from isojepa.encoders.modalities.registry import FIRST, modality, modality_of
 from isojepa.encoders.own_images import as_recorded, check_unrecorded
-from isojepa.encoders.plan import PretrainPlan, settle, share_held_out
+from isojepa.encoders.plan import MOST_STEPS, PretrainPlan, settle, share_held_out
 from isojepa.encoders.sources.folder import hold_out, why_no_scores
 from isojepa.encoders.sources.held_out import HeldOut, read_held_out, record_of, write_held_out
 from isojepa.encoders.sources.inputs import absolute, as_sources
@@ -202,12 +202,12 @@ def announce(prepared: Prepared, encoder: Network) -> None:
         log.warning("there will be no scores: %s", missing)
     log.info(
         "%s; recipe %s, %d global and %d local views; "
-        "%d updates of %d %s, peak learning rate %g, %s with lambda %s",
+        "%s updates of %d %s, peak learning rate %g, %s with lambda %s",
         kind.network.in_words(encoder.spec),
         choices.recipe,
         choices.global_views,
         choices.local_views,
-        plan.steps,
+        plan.steps if plan.steps < MOST_STEPS else "as --minutes allows,",
         plan.batch_size,
         words.many,
         choices.lr,

@@ -113,9 +113,11 @@ def _headers(source: Source, channels: int | None) -> Headers:
 
 
 def ask_images(source: Source, channels: int) -> Symmetries:
-    """What an even sample of the images says of augmentations; a second or two."""
+    """What an even sample of the images to train on says of augmentations; a second or two."""
     listing = source.listing
-    chosen = np.unique(np.linspace(0, len(listing.names) - 1, symmetries.SAMPLE).astype(int))
+    n = len(listing.names)
+    places = np.arange(n) if listing.test is None else np.flatnonzero(~listing.test)
+    chosen = places[np.unique(np.linspace(0, len(places) - 1, symmetries.SAMPLE).astype(int))]
     few = listing.subset(chosen.tolist())
     if source.contents is None:
         sample = read_images(few, side=symmetries.SIDE, channels=channels)
