@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,10 @@ from isojepa.boundaries import shown, trying
 from isojepa.caches.folder import caching
 from isojepa.devices import Device, choose_device
 from isojepa.encoders.evaluation.features import embed
+from isojepa.encoders.evaluation.kept import kept_scores
+from isojepa.encoders.evaluation.labelled import Labelled
 from isojepa.encoders.evaluation.results import FewShot, Scores, write_scores
-from isojepa.encoders.evaluation.scores import Features, evaluate_representations, raw_baselines
+from isojepa.encoders.evaluation.scores import Features, raw_baselines, score_representation
 from isojepa.encoders.evaluation.split import (
     RunSplit,
     as_in_run,
@@ -172,9 +175,19 @@ def evaluate(
     ordered = {name: representations[name] for name in order if name in representations}
     y = images.labels
     with bar(len(ordered), "scoring") as advance:
-        for name, scores in evaluate_representations(ordered, y[train], y[test], seed=seed):
+        for name, features in ordered.items():
+            labels = (y[train], y[test])
+            compute = partial(_scores, features, labels, seed)
+            scores = (
+                compute() if name == "encoder" else kept_scores(features, labels, seed, compute)
+            )
             advance(1, NAMES.get(name, name))
             yield name, scores
+
+
+def _scores(features: Features, labels: tuple[np.ndarray, np.ndarray], seed: int) -> Scores:
+    (x_train, x_test), (y_train, y_test) = features, labels
+    return score_representation(Labelled(x_train, y_train), Labelled(x_test, y_test), seed=seed)
 
 
 def split(

@@ -1,9 +1,7 @@
 """All scores of a frozen representation, and the baselines it has to beat."""
 
-from collections.abc import Iterator, Mapping
-
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from sklearn.decomposition import PCA
 
 from isojepa.encoders.evaluation.few_shot import few_shot
@@ -33,19 +31,6 @@ def score_representation(train: Labelled, test: Labelled, *, seed: int = 0) -> S
 
 Features = tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "m d"]]
 """Features of the training and of the test samples."""
-
-
-def evaluate_representations(
-    representations: Mapping[str, Features],
-    y_train: Int[np.ndarray, " n"],
-    y_test: Int[np.ndarray, " m"],
-    *,
-    seed: int = 0,
-) -> Iterator[tuple[str, Scores]]:
-    """Score several representations of the same samples, yielding (name, scores) one at a time."""
-    for name, (x_train, x_test) in representations.items():
-        train, test = Labelled(x_train, y_train), Labelled(x_test, y_test)
-        yield name, score_representation(train, test, seed=seed)
 
 
 @half_the_cores()
