@@ -48,12 +48,21 @@ class Config:
 
 
 def make(maker: Maker, out: Path, *, share: float = 1.0, seed: int = 0) -> Path:
-    """Write a set, under another name first so that a folder of that name is always whole."""
+    """Write a set, under another name first so that a folder of that name is always whole.
+
+    Training images come first; a test image that is one of them is left out.
+    """
     part = out.with_name(f"{out.name}.part")
     for old in (part, out):
         shutil.rmtree(old, ignore_errors=True)
     rows: list[dict[str, object]] = []
+    trained_on: set[bytes] = set()
     for i, picture in enumerate(maker(share, seed)):
+        content = picture.pixels.tobytes()
+        if picture.split == "train":
+            trained_on.add(content)
+        elif content in trained_on:
+            continue  # such as two recordings of silence
         place = part / picture.split / (picture.label or "")
         place.mkdir(parents=True, exist_ok=True)
         file = place / f"{i:05d}.png"

@@ -71,7 +71,6 @@ def run(config: PretrainConfig, backbone: nn.Module | None = None) -> Path:
 
 
 def _run(config: PretrainConfig, stored: RunRecord | None, backbone: nn.Module | None) -> Path:
-    started = time.monotonic()
     if backbone is None:
         networks = kind_of(config, stored).network
         networks.check(config, pretrained=config.pretrained and stored is None)

@@ -53,7 +53,7 @@ def digest(
     found.update(f"{__version__} {sklearn.__version__} {seed}".encode())
     for array in (*features, *labels):
         found.update(f"{array.dtype} {array.shape}".encode())
-        found.update(np.ascontiguousarray(array))
+        found.update(np.ascontiguousarray(array).data)
     return found.hexdigest()
 
 
