@@ -116,7 +116,8 @@ def ask_images(source: Source, channels: int) -> Symmetries:
     """What an even sample of the images to train on says of augmentations; a second or two."""
     listing = source.listing
     n = len(listing.names)
-    places = np.arange(n) if listing.test is None else np.flatnonzero(~listing.test)
+    trained_on = np.ones(n, bool) if listing.test is None else ~listing.test
+    places = np.flatnonzero(trained_on if trained_on.any() else ~trained_on)
     chosen = places[np.unique(np.linspace(0, len(places) - 1, symmetries.SAMPLE).astype(int))]
     few = listing.subset(chosen.tolist())
     if source.contents is None:
