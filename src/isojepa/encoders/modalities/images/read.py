@@ -87,8 +87,13 @@ def choose(
         )
     if stored is not None and "local_size" not in stored.config:
         config = replace(config, local_size=local_size_before(config))
+    channels, ranges = config.channels or headers.channels, None
+    if stored is None and headers.ranged:
+        ranges, note = sampled_ranges(source.listing, channels)
+        tell(note)
     asked = stored is not None or config.recipe or (config.mirror and config.colours)
-    found = None if asked else ask_images(source, config.channels or headers.channels)
+    small = Form(side=symmetries.SIDE, channels=channels, bits=None, ranges=ranges)
+    found = None if asked else ask_images(source, small)
     choices = choose_sizes(config, headers, gpu=gpu, found=found, backbone=backbone, tell=tell)
     if found is not None:
         tell(found.in_words())
@@ -98,10 +103,6 @@ def choose(
         form = from_json(Form, stored.data, config.out / CONFIG)
         return choices, replace(form, channels=choices.channels)
     side = min(round(1.25 * choices.image_size), max(8, headers.short_side))
-    ranges = None
-    if headers.ranged:
-        ranges, note = sampled_ranges(source.listing, choices.channels)
-        tell(note)
     return choices, Form(side=side, channels=choices.channels, bits=None, ranges=ranges)
 
 
@@ -112,19 +113,16 @@ def _headers(source: Source, channels: int | None) -> Headers:
     return Headers(min(height, width), 1 if channels == 1 else 3)
 
 
-def ask_images(source: Source, channels: int) -> Symmetries:
+def ask_images(source: Source, form: Form) -> Symmetries:
     """What an even sample of the images to train on says of augmentations; a second or two."""
     listing = source.listing
     n = len(listing.names)
     trained_on = np.ones(n, bool) if listing.test is None else ~listing.test
     places = np.flatnonzero(trained_on if trained_on.any() else ~trained_on)
     chosen = places[np.unique(np.linspace(0, len(places) - 1, symmetries.SAMPLE).astype(int))]
-    few = listing.subset(chosen.tolist())
-    if source.contents is None:
-        sample = read_images(few, side=symmetries.SIDE, channels=channels)
-    else:
-        held = source.contents[torch.from_numpy(chosen)]
-        sample = image_set(held, few, symmetries.SIDE, channels)
+    held = None if source.contents is None else source.contents[torch.from_numpy(chosen)]
+    few = Source(listing.subset(chosen.tolist()), held)
+    sample = read(few, form, lambda items, _total, _what: items)
     return symmetries.symmetries(sample.read(range(len(sample))).pixels)
 
 
