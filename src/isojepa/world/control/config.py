@@ -79,7 +79,7 @@ class PlanConfig:
     planner: PlannerName | None = None
     """cem, icem, mppi, gradient, or random shooting; or direct, the policy of isojepa world direct,
     which does not search. Default: direct where the run has one and nothing below is given."""
-    seeded: bool | None = None
+    seeded: bool = False
     """Begin each search at what the direct policy would do."""
     cost: Aggregate | None = None
     """Distance to the goal at the last step, the least at any step, the mean along the path, or
@@ -196,7 +196,7 @@ def open_control(config: PlanConfig) -> Control:
 
 
 SEARCHING = (
-    "planner", "seeded", "cost", "distance", "horizon", "execute", "history", "candidates",
+    "planner", "cost", "distance", "horizon", "execute", "history", "candidates",
     "iterations", "tolerance", "improvement", "action_penalty",
 )  # fmt: skip
 
@@ -207,7 +207,8 @@ def settled(config: PlanConfig, *, direct: bool) -> PlanConfig:
     That is where the run has one, and nothing about searching was said.
     """
     said = config.recipe != "ours" or any(getattr(config, name) is not None for name in SEARCHING)
-    return replace(config, planner="direct") if direct and not said else config
+    search = said or config.seeded
+    return replace(config, planner="direct") if direct and not search else config
 
 
 def goal_networks(config: PlanConfig, device: torch.device) -> GoalNetworks | None:
@@ -229,6 +230,7 @@ def recipe_of(config: PlanConfig, *, frame_skip: int, history: int) -> ControlRe
         UserError: if the options do not fit together, the model or the budget.
     """
     options = {name: getattr(config, name) for name in SEARCHING}
+    options["seeded"] = config.seeded or None
     recipe = adapted(RECIPES[config.recipe], options, frame_skip=frame_skip)
     steps = recipe.horizon * frame_skip
     if steps > config.budget:
