@@ -8,10 +8,8 @@ from torch import nn
 from isojepa.distributed import rank
 from isojepa.encoders import pretrain as training
 from isojepa.encoders.config import PretrainConfig
-from isojepa.encoders.evaluation import evaluate
 from isojepa.encoders.evaluation.results import Scores
 from isojepa.errors import UserError
-from isojepa.pages.encoder import page
 from isojepa.progress import bar
 from isojepa.runs.record import read_run
 
@@ -33,18 +31,19 @@ def pretrain(config: PretrainConfig, backbone: nn.Module | None = None) -> Path:
         return run
     asked = read_run(run).config["evaluate"]  # as the run has it, where it was resumed
     if asked and backbone is None and _can_be_scored(run):
-        score_run(run, config)
+        score_run(run)
     write_report(run)
     return run
 
 
-def score_run(run: Path, config: PretrainConfig) -> dict[str, Scores]:
-    """Score a trained run; without scores, and the reason said, where that is not possible.
+def score_run(run: Path) -> dict[str, Scores]:
+    """Score a trained run; without scores, and the reason said, where that is not possible."""
+    # Imported when training is done: scikit-learn and the pages take a second that it need not wait
+    from isojepa.encoders.evaluation import evaluate
 
-    Args:
-        config: by which it was trained; scores use the same cache.
-    """
-    settings = evaluate.EvaluateConfig(run=run, cache=config.cache, no_cache=config.no_cache)
+    made = read_run(run).config
+    cache = None if made.get("cache") is None else Path(made["cache"])
+    settings = evaluate.EvaluateConfig(run=run, cache=cache, no_cache=bool(made.get("no_cache")))
     try:
         return evaluate.run(settings)
     except UserError as error:
@@ -54,6 +53,8 @@ def score_run(run: Path, config: PretrainConfig) -> dict[str, Scores]:
 
 def write_report(run: Path, compare: tuple[Path, ...] = ()) -> Path:
     """Write RUN/report.html and say where it is."""
+    from isojepa.pages.encoder import page
+
     with bar(1, "report") as advance:
         path = page.build(run, compare)
         advance(1)

@@ -73,7 +73,7 @@ def run(config: DemoConfig) -> dict[str, Scores]:
     set_up_logging()
     say_how_it_collapsed(trained, collapsed)
     console.rule("Scores on the held-out digits")
-    scores = score_run(trained, settings)
+    scores = score_run(trained)
     write_report(trained, (collapsed,))
     return scores
 

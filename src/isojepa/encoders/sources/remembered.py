@@ -1,14 +1,15 @@
 """What was found out about files, in a table from 64-bit keys to 64-bit values on the disk."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from zlib import crc32
 
 import numpy as np
 from jaxtyping import Bool, UInt64
 
-from isojepa.boundaries import trying
 from isojepa.caches.folder import touch
+from isojepa.errors import UserError
 from isojepa.files import write_atomically
 
 ENTRY = np.dtype([("key", "<u8"), ("value", "<u8")])
@@ -74,6 +75,6 @@ def _read(path: Path) -> np.ndarray:
 
 def _write(path: Path, table: np.ndarray) -> None:
     rows = table.tobytes()
-    with trying("what was found out about files, kept for the next run"):
+    with suppress(OSError, UserError):  # where the cache cannot be written, the images' own says so
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, rows + crc32(rows).to_bytes(CHECK_BYTES, "little"))

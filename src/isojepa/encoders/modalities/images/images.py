@@ -166,7 +166,8 @@ def read_images(
     guess = bits if bits is not None or ranges is not None else sampled_depth(listing)
     folder = chosen_folder()
     if folder is not None and listing.prints is not None:
-        wanted = Wanted(marks_of(listing), side, channels, guess, shown(listing.root), ranges)
+        what = shown(listing.root.absolute())
+        wanted = Wanted(marks_of(listing), side, channels, guess, what, ranges)
         try:
             return _read_cached(listing, wanted, bits, folder, track)
         except Uncacheable as refusal:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from sklearn.utils import gen_batches
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
@@ -178,8 +177,8 @@ def flat_pixels(
     """Flattened pixels in [0, 1], of images shrunk to at most side x side by area averaging."""
     height, width = images.shape[1:3]
     blocks = []
-    for block in gen_batches(len(images), 256):
-        x = torch.from_numpy(images[block]).permute(0, 3, 1, 2).float() / 255
+    for start in range(0, len(images), 256):
+        x = torch.from_numpy(images[start : start + 256]).permute(0, 3, 1, 2).float() / 255
         small = adaptive_avg_pool2d(x, (min(height, side), min(width, side)))
         blocks.append(small.flatten(1).numpy())
     return np.concatenate(blocks)
