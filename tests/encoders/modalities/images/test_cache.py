@@ -19,7 +19,7 @@ from isojepa.encoders.modalities.images import images as reading
 from isojepa.encoders.modalities.images.images import ImageSet, read_headers, read_images
 from isojepa.encoders.sources import fingerprints
 from isojepa.encoders.sources.fingerprints import with_fingerprints
-from isojepa.encoders.sources.folder import list_folder
+from isojepa.encoders.sources.folder import Listing, list_folder
 
 S = 12
 
@@ -37,9 +37,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     square_of = files.square_of
 
-    def noted(listing: object, side: int, channels: int, bits: int | None, i: int) -> object:
-        names.append(listing.names[i])
-        return square_of(listing, side, channels, bits, i)
+    def noted(listing: Listing, *form_and_place: object) -> object:
+        names.append(listing.names[form_and_place[-1]])
+        return square_of(listing, *form_and_place)
 
     monkeypatch.setattr(reading, "square_of", noted)
     return names
@@ -205,8 +205,9 @@ def test_headers_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     data = write(tmp_path / "data", 5)
     (data / "broken.png").write_bytes(b"\x89PNG")
     first = read_headers(with_fingerprints(list_folder(data)))
-    monkeypatch.setattr("isojepa.encoders.modalities.images.headers.opened", None)
-    assert read_headers(with_fingerprints(list_folder(data))) == first == (9, 3)
+    monkeypatch.setattr("isojepa.encoders.modalities.images.headers.read_header", None)
+    assert read_headers(with_fingerprints(list_folder(data))) == first
+    assert (first.short_side, first.channels) == (9, 3)
 
 
 def test_of_large_files_the_time_of_change_counts(tmp_path: Path, decoded: list[str]) -> None:

@@ -84,11 +84,11 @@ def slow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Decoding takes its time, blocks are small, and a file gets a byte for each that is done."""
     square_of = reading.square_of
 
-    def slowly(listing: Listing, side: int, channels: int, bits: int | None, i: int) -> object:
+    def slowly(listing: Listing, *form_and_place: object) -> object:
         time.sleep(0.004)
         with (tmp_path / "decoded").open("ab") as file:
             file.write(b".")
-        return square_of(listing, side, channels, bits, i)
+        return square_of(listing, *form_and_place)
 
     monkeypatch.setattr(reading, "square_of", slowly)
     monkeypatch.setattr(cache, "BLOCK", 4)
