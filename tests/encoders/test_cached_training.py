@@ -37,7 +37,7 @@ def test_with_without_and_with_half_of_it(
         (quick.data / "upright" / "30.jpg").read_bytes()[:99]
     )
     place = tmp_path / "cache"
-    config = replace(quick, data=tmp_path / "data", cache=place, max_skipped=1.0)
+    config = replace(quick, data=tmp_path / "data", cache=place, recipe="glyph", max_skipped=1.0)
     without = trained(replace(config, no_cache=True), tmp_path / "without")
     assert not place.exists()
     filling = trained(config, tmp_path / "filling")
