@@ -85,7 +85,7 @@ def test_everything_is_on_the_page(whole: Path):
         assert f'<section id="{section}">' in page
     assert "Not measured yet" not in page
     assert "reaches 90\N{NO-BREAK SPACE}% of goals 25 steps ahead" in page
-    assert "It reaches of goals with a wall between 68\N{NO-BREAK SPACE}%." in page
+    assert "It reaches 68\N{NO-BREAK SPACE}% of goals with a wall between." in page
     assert "Strict protocol, swm/TwoRoom-v1: goals with a wall between, 100 steps allowed" in page
     assert "come from 29 episodes: with these drawn anew, 52.0 – 79.0" in page
     assert "Strictly: within 8 px." in page

@@ -61,7 +61,7 @@ def _control_state(controls: tuple[FilmedControl, ...]) -> tuple[str, Level, str
     )
     others = [one.result for one in controls[1:] if one.result.protocol == result.protocol]
     if others:
-        each = [f"of {one.goals} {percentage(one.rate.success)}" for one in others]
+        each = [f"{percentage(one.rate.success)} of {one.goals}" for one in others]
         summary += f" It reaches {listed(each)}."
     level: Level = "good"
     if random := result.baselines.get("random"):
