@@ -70,6 +70,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("README.md", 3),
         ("docs/howto/sigreg.md", 2),
         ("docs/howto/lambda.md", 1),
+        ("docs/howto/series.md", 2),
+        ("docs/howto/scikit-learn.md", 1),
         ("docs/explanation/sigreg-forms.md", 3),
     ],
 )

@@ -44,6 +44,7 @@ class LeJEPA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
         lambd: weight of SIGReg in [0, 1]; good from 0.01 to 0.1.
         learning_rate: at its peak. None: by the network.
         views: of each sample. None: 4.
+        length: of series, time steps of a view. None: the median length, at most 512.
         projection_dim: dimensions in which SIGReg acts.
         slices: of SIGReg, per update.
         device: auto (a GPU if there is one), cpu, cuda or mps.
@@ -66,6 +67,7 @@ class LeJEPA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
     lambd: float
     learning_rate: float | None
     views: int | None
+    length: int | None
     projection_dim: int
     slices: int
     device: str
@@ -73,7 +75,7 @@ class LeJEPA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
     random_state: Any
 
     @no_type_check  # scikit-learn wants settings looked at in fit, never here
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         *,
         model: str | None = None,
@@ -83,6 +85,7 @@ class LeJEPA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
         lambd: float = 0.05,
         learning_rate: float | None = None,
         views: int | None = None,
+        length: int | None = None,
         projection_dim: int = 32,
         slices: int = 256,
         device: str = "auto",
@@ -96,6 +99,7 @@ class LeJEPA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
         self.lambd = lambd
         self.learning_rate = learning_rate
         self.views = views
+        self.length = length
         self.projection_dim = projection_dim
         self.slices = slices
         self.device = device
@@ -213,6 +217,7 @@ class LeJEPA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
             lambd=self.lambd,
             lr=self.learning_rate,
             global_views=self.views,
+            length=self.length,
             projection_dim=self.projection_dim,
             slices=self.slices,
             device=self.device,

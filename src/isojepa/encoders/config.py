@@ -40,7 +40,7 @@ AT_MOST = {
 @remembers
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig(RunConfig):
-    """Train an encoder on a folder of images with LeJEPA. Only --data and --out are needed."""
+    """Train an encoder on images, series or tables by LeJEPA. Only --data and --out are needed."""
 
     data: Path | tuple[Path, ...]
     """Folder of images, nested as you like, or several; or a .txt file with a path on each line.

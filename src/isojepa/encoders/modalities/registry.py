@@ -12,6 +12,11 @@ FIRST = "images"
 """That of runs and encoders that do not say which, and of a path that none recognises."""
 
 
+def is_known(name: object) -> bool:
+    """Whether there is such a modality."""
+    return name in MODALITIES
+
+
 @cache
 def modality(name: str) -> Modality:
     """A modality by its name; only then are its files imported."""

@@ -9,7 +9,7 @@ from torch import nn
 
 from isojepa.boundaries import shown, writing
 from isojepa.encoders.modalities.modality import Network
-from isojepa.encoders.modalities.registry import FIRST, MODALITIES, modality
+from isojepa.encoders.modalities.registry import FIRST, is_known, modality
 from isojepa.errors import UserError
 from isojepa.files import write_atomically
 from isojepa.runs.checkpoints import contiguous
@@ -33,7 +33,7 @@ def load_encoder(path: str | Path, backbone: nn.Module | None = None) -> Network
         raise UserError(f"{path}: no trained encoder here (encoder/config.json is missing)")
     content = read_json(folder / "config.json")
     name = content.get("modality", FIRST) if isinstance(content, dict) else FIRST
-    if name not in MODALITIES:
+    if not is_known(name):
         raise UserError(f"{shown(folder / 'config.json')}: damaged (modality is {name!r})")
     kind = modality(name)
     spec = from_json(kind.network.Spec, content, folder / "config.json")

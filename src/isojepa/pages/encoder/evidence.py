@@ -14,7 +14,7 @@ from isojepa.embeddings.samples import from_array
 from isojepa.embeddings.slices import SliceTest, sigreg_at_a_point, slice_test
 from isojepa.embeddings.spectrum import Spectrum, spectrum_of
 from isojepa.encoders.modalities.modality import Words
-from isojepa.encoders.modalities.registry import FIRST, MODALITIES, modality
+from isojepa.encoders.modalities.registry import FIRST, is_known, modality
 from isojepa.encoders.monitor import Alarm, read_alarms
 from isojepa.objective.regularisers import TESTS, TITLES, floor_of
 from isojepa.pages.encoder.recorded import TrainingImages, TrainingSettings
@@ -67,7 +67,7 @@ class Evidence:
     def words(self) -> Words:
         """What its samples are called; images are pictures here."""
         name = self.run.settings.get("modality", FIRST)
-        if name == FIRST or name not in MODALITIES:
+        if name == FIRST or not is_known(name):
             return Words("picture", "pictures", "img", "pixels")
         words: Words = modality(str(name)).read.WORDS
         return words
