@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 FACES = ["isojepa", "isojepa.normality", "isojepa.encoders", "isojepa.world"]
 SCRIPTS = [p for folder in ("experiments", "benchmarks") for p in (ROOT / folder).rglob("*.py")]
 PAGES = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+PAGES = [p for p in PAGES if p.name != "modality.md"]  # its code is files of the package
 DEEPEST = 2
 """Dots in the name of a module that a user may need."""
 
