@@ -43,8 +43,9 @@ class PretrainConfig(RunConfig):
     """Train an encoder on images, series or tables by LeJEPA. Only --data and --out are needed."""
 
     data: Path | tuple[Path, ...]
-    """Folder of images, nested as you like, or several; or a .txt file with a path on each line.
-    One folder per class gives labels, which are used for scores and never for training; train/ and
+    """Folder of images, nested as you like, or several; archives (.tar, shards-{000..012}.tar),
+    tables (.parquet, .arrow), arrays (.npy, .npz), or a .txt file with a path on each line. One
+    folder per class gives labels, which are used for scores and never for training; train/ and
     test/ (or val/) folders give the split."""
 
     modality: ModalityName | None = None

@@ -140,5 +140,5 @@ def _refuse_size(shape: tuple[int, ...]) -> None:
 
 def _words(why: str) -> str:
     if "imagecodecs" in why:
-        return f"{why}: `pip install isojepa[data]`"
+        return f"{why}: `pip install imagecodecs`"
     return f"damaged or truncated: {why}"

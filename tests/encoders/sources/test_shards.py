@@ -1,12 +1,14 @@
 """Tar archives: what other programs wrote is read where it stands, and bad ones are refused."""
 
 import io
+import os
 import pickle
 import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import webdataset
 from PIL import Image
 
@@ -172,6 +174,40 @@ def test_missing_shards_are_named(tmp_path: Path, pattern: str, words: str) -> N
     shards(tmp_path, 20)
     with pytest.raises(UserError, match=words):
         list_images(tmp_path / pattern)
+
+
+class Evil:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.place),)
+
+
+def test_pickles_under_any_name_are_never_executed(tmp_path: Path) -> None:
+    mark, evil = tmp_path / "executed", io.BytesIO()
+    torch.save(Evil(mark), evil)
+    for content in (evil.getvalue(), pickle.dumps(Evil(mark))):
+        with tarfile.open(tmp_path / "x.tar", "w") as archive:
+            for end in ("png", "pyd", "pickle", "cls", "json", "pt", "npy", "tif", "dcm"):
+                add(archive, f"1.{end}", content)
+            add(archive, "2.png", encoded(2))
+        listing = list_images(tmp_path / "x.tar")
+        for i, name in enumerate(listing.names):
+            if not name.endswith("2.png"):
+                with pytest.raises(Unreadable):
+                    read_square(listing.item(i), 8, 1)
+        for end in (".pt", ".parquet", ".arrow", ".npy", ".npz", ".tar", ".txt"):
+            path = tmp_path / f"y{end}"
+            path.write_bytes(content)
+            with pytest.raises(UserError) as caught:
+                list_images(path)
+            assert "\n" not in str(caught.value)
+    assert not mark.exists()
+    torch.load(io.BytesIO(evil.getvalue()), weights_only=False)
+    assert mark.exists()  # the trap would have worked
 
 
 def test_a_damaged_picture_inside_is_the_only_one_lost(tmp_path: Path) -> None:

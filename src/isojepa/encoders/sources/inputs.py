@@ -32,6 +32,7 @@ READERS: dict[str, Reader] = {
 PARTS = {".tar", ".parquet", ".pq", ".arrow"}
 """Files of which a folder may be full, in place of images."""
 MOST = 100_000  # files that braces may name
+REMOTE = re.compile(r"(https?|s3|gs|hf|az|ftp):/")
 BRACES = re.compile(r"\{([^{}]*)\}")
 RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
@@ -72,6 +73,8 @@ def expanded(place: Path) -> Sequence[Path]:
         UserError: if no file is meant, or one that braces name is missing.
     """
     pattern = str(place)
+    if REMOTE.match(pattern):
+        raise UserError(f"--data {shown(pattern)}: remote data are not read; download them first")
     if place.is_dir():
         return saved_parts(place) or parts_below(place) or [place]
     if os.path.lexists(place) or not re.search(r"[*?\[{]", pattern):

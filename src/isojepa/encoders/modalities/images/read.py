@@ -51,7 +51,7 @@ class Form:
 
 
 def recognises(path: Path, _columns: Columns) -> bool:
-    """Any folder: it is asked for last."""
+    """Any folder: it is asked for last, and images are what is left over."""
     return path.is_dir()
 
 
