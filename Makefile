@@ -10,13 +10,17 @@ UV := $(shell command -v uv 2>/dev/null)
 INSTALL := $(if $(UV),$(UV) pip install -q --python $(BIN)/python,$(BIN)/python -m pip install --disable-pip-version-check -q)
 PARTS := pyproject.toml constraints.txt setup.py $(wildcard src/isojepa/kernels/cos_sin*.*)
 
-.PHONY: demo world-demo test test-all lint format docs bench bench-gpu claims clean
+.PHONY: demo world-demo test test-all lint format docs bench bench-gpu claims clean world-learn-demo
 
 demo: $(DEMO)
 	$(BIN)/isojepa demo
 
 world-demo: $(WORLD)
 	$(BIN)/isojepa world demo
+
+world-learn-demo: $(WORLD)
+	$(BIN)/isojepa world learn --env isojepa/CartPole-v1 --env-steps 12000 --evaluate-every 3000 \
+	    --out world-learn-demo-run --overwrite
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 -m "not slow"
@@ -53,7 +57,7 @@ claims: $(READY)
 	$(BIN)/python experiments/claims/run.py
 
 clean:
-	rm -rf $(VENV) demo-run world-demo-run build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) demo-run world-demo-run world-learn-demo-run build dist .mypy_cache .ruff_cache .pytest_cache
 
 $(BIN)/python:
 	$(if $(UV),$(UV) venv -q --python $(PYTHON) $(VENV),$(PYTHON) -m venv $(VENV))

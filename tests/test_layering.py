@@ -47,8 +47,8 @@ INSIDE = {
                  "own_images", "prepare", "evaluation", "embed", "export", "probes", "sample",
                  "compute", "in_memory", "monitor", "recovery", "pretrain", "replay",
                  "selection"],
-    "world": ["episodes", "environments", "model", "learning", "planners", "control", "analysis",
-              "collection", "comparison"],
+    "world": ["episodes", "environments", "model", "learning", "planners", "control", "agent",
+              "analysis", "collection", "comparison"],
     "pages": ["run", "embeddings", "encoder", "world"],
 }  # fmt: skip
 STRANGERS = [("encoders", "world")]

@@ -47,6 +47,7 @@ VERBS = {
     "world collect": ("world.collection.collect", "CollectConfig", "collect"),
     "world train": ("world.learning.train", "WorldTrainConfig", "run"),
     "world direct": ("world.learning.direct", "DirectConfig", "run"),
+    "world learn": ("pages.world.learning", "LearnConfig", "learn"),
     "world plan": ("world.control.suite", "PlanConfig", "run"),
     "world probe": ("world.analysis.probing", "ProbeConfig", "run"),
     "world surprise": ("world.analysis.surprise", "SurpriseConfig", "run"),

@@ -37,6 +37,10 @@ class Stream(IntEnum):
     EPISODE_POLICY = 1  # (seed, episode, .)
     NULL = 1  # Gaussian samples of a calibration: (seed, ., counter)
     MEASURED_CLIPS = 6  # held-out clips, and the frames that fit frozen features
+    REPLAY = 16  # (seed, update, length, .)
+    ACTING = 17  # exploration, policy and planning: (seed, decision, .)
+    AGENT_EPISODE = 18  # (seed, episode, .)
+    AGENT_TEST = 19  # evaluation episodes: (seed, evaluation, episode, .)
 
 
 def seed_from(*keys: int) -> int:

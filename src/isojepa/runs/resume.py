@@ -15,7 +15,7 @@ from isojepa.runs.typed import entry_from_json
 log = logging.getLogger(__name__)
 Config = TypeVar("Config", bound=RunConfig)
 OF_THE_COMMAND = {"out", "resume", "overwrite", "preview"}  # what is done now, not how the run is
-MAY_GROW = "steps"
+MAY_GROW = {"steps", "env_steps"}
 
 
 def resumed(asked: Config) -> tuple[Config, RunRecord | None]:
@@ -51,7 +51,7 @@ class _Setting(NamedTuple):
     @property
     def grows(self) -> bool:
         numbers = isinstance(self.now, int) and isinstance(self.was, int)
-        return self.name == MAY_GROW and self.given and numbers and self.now > self.was  # type: ignore[operator]
+        return self.name in MAY_GROW and self.given and numbers and self.now > self.was  # type: ignore[operator]
 
     def taken(self, may_differ: frozenset[str]) -> bool:
         """Whether what was said now counts, in place of the run's own."""

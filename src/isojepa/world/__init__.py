@@ -5,6 +5,11 @@ from typing import TYPE_CHECKING
 from isojepa.faces import lazily
 
 if TYPE_CHECKING:
+    from isojepa.world.agent.agent import Agent, AgentSpec, load_agent
+    from isojepa.world.agent.config import LearnConfig, parse_options
+    from isojepa.world.agent.evaluation import evaluate_agent
+    from isojepa.world.agent.experience import stacked
+    from isojepa.world.agent.learn import run as learn
     from isojepa.world.analysis.probes import fit_probe
     from isojepa.world.analysis.study import Study, embed_rows, episode_rows, open_study, sampled
     from isojepa.world.collection.collect import collect
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
     )
     from isojepa.world.control.success import success_rate
     from isojepa.world.control.vector_env import platform_envs, run_episodes
+    from isojepa.world.environments.pixel_env import PixelEnv, make_pixel_env
     from isojepa.world.episodes.action_scale import ActionScale
     from isojepa.world.episodes.clips import clip_batches, clip_index, fit_action_scale
     from isojepa.world.episodes.trajectories import Clips, Trajectories, open_trajectories
@@ -74,23 +80,28 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CEM", "ICEM", "IMAGENET_MEAN", "IMAGENET_STD", "MPPI", "OURS", "PLANNERS", "PRESETS",
-    "PUBLISHED", "ActionScale", "Clips", "ClonedPolicy", "CollectConfig", "Control",
-    "ControlRecipe", "DirectConfig", "DirectGoalPolicy", "EmbeddingGraph", "Euclidean",
-    "GoalNetworks", "GoalSizes", "GradientPlanner", "LatentModel", "ModelRollout", "Observation",
-    "Plan", "PlanConfig", "Planner", "PlanningPolicy", "Policy", "Problem", "RandomPolicy",
-    "RandomShooting", "ScriptedPolicy", "SquaredEuclidean", "StepsTo", "Study", "Term",
-    "Trajectories", "VectorPolicy", "WeightedCost", "WorldModel", "WorldModelSpec",
+    "PUBLISHED", "ActionScale", "Agent", "AgentSpec", "Clips", "ClonedPolicy", "CollectConfig",
+    "Control", "ControlRecipe", "DirectConfig", "DirectGoalPolicy", "EmbeddingGraph", "Euclidean",
+    "GoalNetworks", "GoalSizes", "GradientPlanner", "LatentModel", "LearnConfig", "ModelRollout",
+    "Observation", "PixelEnv", "Plan", "PlanConfig", "Planner", "PlanningPolicy", "Policy",
+    "Problem", "RandomPolicy", "RandomShooting", "ScriptedPolicy", "SquaredEuclidean", "StepsTo",
+    "Study", "Term", "Trajectories", "VectorPolicy", "WeightedCost", "WorldModel", "WorldModelSpec",
     "WorldTrainConfig", "action_penalty", "any_step", "as_platform_model", "build_graph",
     "clip_batches", "clip_index", "collect", "draw_pairs", "embed_rows", "encode_clips",
-    "encode_frames", "episode_rows", "evaluate_policy", "export_platform_weights",
-    "export_world_model", "fit_action_scale", "fit_probe", "from_platform", "last_step",
-    "load_goal_networks", "load_platform_weights", "load_policy", "load_world_model",
-    "open_control", "open_policy", "open_study", "open_trajectories", "path_distance", "plan",
-    "planning_policy", "platform_envs", "preset", "reward", "run_episodes", "sampled", "shifted",
-    "straight_line", "success_of", "success_rate", "train", "train_direct", "value",
+    "encode_frames", "episode_rows", "evaluate_agent", "evaluate_policy", "export_platform_weights",
+    "export_world_model", "fit_action_scale", "fit_probe", "from_platform", "last_step", "learn",
+    "load_agent", "load_goal_networks", "load_platform_weights", "load_policy", "load_world_model",
+    "make_pixel_env", "open_control", "open_policy", "open_study", "open_trajectories",
+    "parse_options", "path_distance", "plan", "planning_policy", "platform_envs", "preset",
+    "reward", "run_episodes", "sampled", "shifted", "stacked", "straight_line", "success_of",
+    "success_rate", "train", "train_direct", "value",
 ]  # fmt: skip
 
 _HOMES = {
+    "agent.agent": "Agent AgentSpec load_agent",
+    "agent.config": "LearnConfig parse_options",
+    "agent.evaluation": "evaluate_agent",
+    "agent.experience": "stacked",
     "analysis.probes": "fit_probe",
     "analysis.study": "Study embed_rows episode_rows open_study sampled",
     "collection.collect": "collect",
@@ -107,6 +118,7 @@ _HOMES = {
     "control.scripted": "ClonedPolicy RandomPolicy ScriptedPolicy straight_line",
     "control.success": "success_rate",
     "control.vector_env": "platform_envs run_episodes",
+    "environments.pixel_env": "PixelEnv make_pixel_env",
     "episodes.action_scale": "ActionScale",
     "episodes.clips": "clip_batches clip_index fit_action_scale",
     "episodes.trajectories": "Clips Trajectories open_trajectories",
@@ -129,6 +141,10 @@ _HOMES = {
 __getattr__ = lazily(
     __name__,
     {name: home for home, names in _HOMES.items() for name in names.split()}
-    | {"encode_clips": "learning.measures:encode", "train": "learning.train:run"}
-    | {"train_direct": "learning.direct:run"},
+    | {
+        "encode_clips": "learning.measures:encode",
+        "learn": "agent.learn:run",
+        "train": "learning.train:run",
+        "train_direct": "learning.direct:run",
+    },
 )

@@ -12,6 +12,7 @@ from isojepa.boundaries import writing
 from isojepa.embeddings.verdict import judge_samples
 from isojepa.errors import UserError
 from isojepa.files import write_atomically
+from isojepa.pages.world.agent_page import agent_page, is_agent
 from isojepa.pages.world.control_table import control_section
 from isojepa.pages.world.figures import figures_of
 from isojepa.pages.world.strips import imagined_strips, stills, surprise_strips
@@ -35,7 +36,7 @@ class WorldReportConfig:
     """Turn the run folder of a world model into one illustrated HTML page."""
 
     run: tyro.conf.Positional[Path]
-    """The folder that `isojepa world train` wrote."""
+    """The folder that `isojepa world train` or `isojepa world learn` wrote."""
     out: Path | None = None
     """The page to write; report.html in the run folder by default."""
 
@@ -59,10 +60,10 @@ def write_world_page(run: Path, out: Path | None = None) -> Path:
     out = run / "report.html" if out is None else out
     if out.is_dir():
         raise UserError(f"{out} is a folder: give the name of a file to write, {out}/report.html")
-    world = read_world_run(run)
+    html = agent_page(run) if is_agent(run) else _render(read_world_run(run))
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, _render(world))
+    write_atomically(out, html)
     log.info("page: %s", out)
     return out
 

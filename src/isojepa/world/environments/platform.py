@@ -41,6 +41,7 @@ def check_renderer(env_id: str) -> None:
     screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if sys.platform == "linux" and not screen:
         os.environ.setdefault("MUJOCO_GL", "egl")
+    _load_triton()
     try:
         with quiet():
             import mujoco
@@ -55,6 +56,15 @@ def check_renderer(env_id: str) -> None:
             f"{env_id}: MuJoCo cannot draw with {chosen} ({reason(error)}); "
             "install libegl1 and set MUJOCO_GL=egl, or install libosmesa6 and set MUJOCO_GL=osmesa"
         ) from error
+
+
+def _load_triton() -> None:
+    """Load Triton, which torch imports sooner or later, before Mesa's drivers.
+
+    Both bring an LLVM; Triton's, loaded second, would find the symbols of Mesa's and crash.
+    """
+    if importlib.util.find_spec("triton") is not None:
+        import triton  # noqa: F401
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import difflib
 
 from isojepa.errors import UserError
 from isojepa.world.environments.environment import Environment
+from isojepa.world.environments.fast import FAST, register_fast
 from isojepa.world.environments.known import CUBE, PUSH_T, REACHER, TWO_ROOM
 from isojepa.world.environments.platform import platform
 
@@ -17,6 +18,9 @@ def environment(env_id: str) -> Environment:
         UserError: if the platform has no such environment, or its actions are not continuous.
     """
     swm_envs = platform().envs
+    if env_id in FAST:
+        register_fast()
+        return own_environment(env_id)
     if env_id in swm_envs.DISCRETE_WORLDS:
         raise UserError(f"{env_id}: its actions are discrete; choose one with continuous actions")
     if env_id not in swm_envs.WORLDS:
@@ -30,3 +34,18 @@ def environment(env_id: str) -> Environment:
     return ENVIRONMENTS.get(env_id) or Environment(
         id=env_id, no_script="the platform has none for it"
     )
+
+
+def own_environment(env_id: str) -> Environment:
+    """What is known of one of the package's own.
+
+    Raises:
+        UserError: if its actions are discrete.
+    """
+    if env_id == "isojepa/CartPole-v1":
+        raise UserError(
+            f"{env_id}: its actions are discrete; `isojepa world learn` takes them, and collecting "
+            "and planning towards image goals take environments with continuous ones"
+        )
+    steps = FAST[env_id][1]
+    return Environment(id=env_id, steps=steps, no_script="the package has none for it")

@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 
 from isojepa.errors import UserError
 from isojepa.world.environments.environment import PIXELS, Row, World
+from isojepa.world.environments.fast import FAST
 from isojepa.world.environments.platform import check_renderer, explained, platform, quiet
 from isojepa.world.environments.registry import environment
 from isojepa.world.episodes.decoded import resize
@@ -44,6 +45,8 @@ def make_environments(
     """
     known = environment(env_id)
     options = {**known.options, **(known.collect_options if collecting else {})}
+    if env_id in FAST:
+        options["frame_size"] = frame_size
     if any(word in env_id for word in MUJOCO_IDS):
         check_renderer(env_id)
     with quiet(), explained(env_id):

@@ -70,7 +70,7 @@ class FrameEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone = _build(name, options, frame_size, pretrained)
-        self.features = _width(self, self, name, frame_size)
+        self.features = _width(self, self, name, frame_size, options.get("in_chans", 3))
 
     def forward(self, frames: Float[Tensor, "n c y x"]) -> Float[Tensor, "n e"]:
         if is_plain(self.backbone):
@@ -171,9 +171,9 @@ def _build(name: str, options: Options, size: int, pretrained: bool) -> nn.Modul
     )
 
 
-def _width(network: nn.Module, embed: Embed, name: str, size: int) -> int:
+def _width(network: nn.Module, embed: Embed, name: str, size: int, channels: int = 3) -> int:
     with refused(f"--encoder {name} cannot read frames of {size} px", "; try another --frame-size"):
-        return output_of(network, embed, 3, size)[1]
+        return output_of(network, embed, channels, size)[1]
 
 
 def _known(kwargs: Options, sizes: dict[str, int]) -> Options:

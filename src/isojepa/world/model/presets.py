@@ -9,6 +9,7 @@ import torch
 from isojepa.errors import UserError
 from isojepa.world.episodes.action_scale import ActionScale
 from isojepa.world.model.encoders import Features, Options
+from isojepa.world.model.norms import Norm
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -37,6 +38,9 @@ class WorldModelSpec:
     head_width: int
     mlp: int
     dropout: float
+    norm: Norm = "batch"
+    """Of encoder and projectors: as published, over the batch; within each sample by groups; or
+    none."""
     frame_skip: int = 5
     """Environment steps between two frames."""
     action_dim: int = 0
@@ -45,7 +49,8 @@ class WorldModelSpec:
     """Of the environment's actions in training; likewise `action_std`."""
     action_std: tuple[float, ...] = ()
     pixel_mean: tuple[float, ...] = IMAGENET_MEAN
-    """Per channel, of pixels in [0, 1]; likewise `pixel_std`."""
+    """Per channel, of pixels in [0, 1]; likewise `pixel_std`. Frames that are stacked, the newest
+    last, have as many times three channels."""
     pixel_std: tuple[float, ...] = IMAGENET_STD
 
     @property

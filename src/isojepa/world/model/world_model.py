@@ -15,6 +15,7 @@ from isojepa.errors import UserError
 from isojepa.files import write_atomically
 from isojepa.runs.folder import write_json
 from isojepa.world.model.encoders import FrameEncoder, FrozenFeatures, normalise_pixels
+from isojepa.world.model.norms import renormed
 from isojepa.world.model.predictor import ActionEncoder, Predictor
 from isojepa.world.model.presets import WorldModelSpec
 from isojepa.world.model.rollout import AT_ONCE, evaluating, folded, open_loop
@@ -57,8 +58,10 @@ class WorldModel(nn.Module):
         d, hidden = spec.embedding_dim, spec.projector_hidden
         self.encoder: FrameEncoder | FrozenFeatures
         if spec.frozen is None:
+            channels = {} if len(spec.pixel_mean) == 3 else {"in_chans": len(spec.pixel_mean)}
+            options = {**spec.encoder_options, **channels}
             self.encoder = FrameEncoder(
-                spec.encoder, spec.encoder_options, spec.frame_size, pretrained=pretrained
+                spec.encoder, options, spec.frame_size, pretrained=pretrained
             )
             self.projector = projection(self.encoder.features, hidden, d)
         else:
@@ -83,6 +86,8 @@ class WorldModel(nn.Module):
             dropout=spec.dropout,
         )
         self.predictor_projector = projection(d, hidden, d)
+        if spec.norm != "batch":
+            renormed(self, spec.norm)
         self.register_buffer("_mean", torch.tensor(spec.pixel_mean), persistent=False)
         self.register_buffer("_std", torch.tensor(spec.pixel_std), persistent=False)
 

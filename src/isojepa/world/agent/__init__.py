@@ -1,0 +1,1 @@
+"""Representation, reward, value and policy that learn together while acting."""
