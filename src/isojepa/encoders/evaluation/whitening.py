@@ -3,7 +3,7 @@
 The loss makes the projections isotropic; what is used is the layer before them, whose coordinates
 keep a common mean and a few large directions, by which nearest neighbours are found then. A linear
 map takes both out. It is fitted without labels and is part of the encoder: `EncoderSpec.whitened`.
-On the suite it gave k-NN 2 to 5 points and changed no linear probe by more than half a point
+On three sets of the suite, one seed, it gave k-NN 2 to 5 points
 (docs/explanation/decisions.md). Theorem 1 of LeJEPA says why isotropy is what k-NN wants.
 """
 
