@@ -145,7 +145,7 @@ def test_mistakes_get_one_clear_line_and_exit_code_2(
 
 def test_help_explains_every_field(capsys: pytest.CaptureFixture) -> None:
     for verb, entry in cli.verbs().items():
-        positional = {"run", "file", "folder"}
+        positional = {"run", "runs", "file", "folder"}
         with pytest.raises(SystemExit) as ended:
             isojepa(f"{verb} --help")
         assert ended.value.code == 0

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from isojepa.encoders import prepare, pretrain
+from isojepa.encoders import pretrain
 from isojepa.encoders.config import PretrainConfig
 from isojepa.errors import UserError
 from isojepa.runs.metrics import read_metrics
@@ -102,7 +102,7 @@ def test_a_service_that_does_not_answer_is_told_before_the_data_are_read(
 ) -> None:
     wandb.error = error
     with monkeypatch.context() as patch:
-        patch.setattr(prepare, "list_images", lambda *_: pytest.fail("the data were read first"))
+        patch.setattr(pretrain, "prepare", lambda *_a, **_k: pytest.fail("data were read first"))
         with pytest.raises(UserError, match=f"--wandb ours.*{error}.*WANDB_MODE=offline"):
             pretrain.run(replace(quick, wandb="ours"))
     pretrain.run(quick)  # the folder is no run yet, so it may be used

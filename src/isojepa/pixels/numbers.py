@@ -37,6 +37,13 @@ def raster_of(item: Item, channels: int | None = None) -> Raster | None:
     Raises:
         Unreadable: if it cannot be read.
     """
+    raster = _raster(item, channels)
+    if raster is not None and not raster.values.size:
+        raise Unreadable("it has no pixels")
+    return raster
+
+
+def _raster(item: Item, channels: int | None) -> Raster | None:
     if isinstance(item, Array):
         return _of_array(item)
     if is_dicom(item):

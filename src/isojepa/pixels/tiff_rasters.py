@@ -5,6 +5,7 @@ first page is read.
 """
 
 import importlib.util
+import logging
 from contextlib import suppress
 from functools import cache
 from typing import NamedTuple
@@ -96,6 +97,7 @@ def read_tiff(item: Encoded) -> Raster:
     """
     import tifffile
 
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)  # what it says becomes the reason
     with reading(item, "a TIFF image", lambda why: Unreadable(_words(why))):
         source = item if not isinstance(item, Blob) else item.open("rb")
         with tifffile.TiffFile(source) as file:

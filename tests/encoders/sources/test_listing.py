@@ -93,9 +93,9 @@ def test_runs_below_the_data_are_left_out(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder_says_what_it_holds(tmp_path: Path) -> None:
-    touch(tmp_path, *(f"{i}.dcm" for i in range(7)))
+    touch(tmp_path, *(f"{i}.nii" for i in range(7)))
     (tmp_path / "x").symlink_to("/nowhere")
-    with pytest.raises(UserError, match=r"no files that are images.*nowhere.*7 \.dcm"):
+    with pytest.raises(UserError, match=r"no files that are images.*nowhere.*7 \.nii"):
         list_folder(tmp_path)
 
 

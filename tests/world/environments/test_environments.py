@@ -1,6 +1,7 @@
 """Environments: named when unknown, put exactly into recorded states, and the same for a seed."""
 
 import builtins
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ pytest.importorskip("stable_worldmodel")
 
 from isojepa.errors import UserError
 from isojepa.world.environments import platform
-from isojepa.world.environments.platform import explained
+from isojepa.world.environments.platform import _drawing_fault, check_renderer, explained
 from isojepa.world.environments.registry import ENVIRONMENTS, environment
 from isojepa.world.environments.worlds import make_environments, render_frames, reset, set_pairs
 
@@ -107,9 +108,17 @@ def test_a_reset_is_a_function_of_the_seed(env_id: str) -> None:
     assert (frames[0] != frames[1]).any()
 
 
+@pytest.fixture
+def _not_yet_drawn() -> Iterator[None]:
+    _drawing_fault.cache_clear()
+    yield
+    _drawing_fault.cache_clear()
+
+
+@pytest.mark.usefixtures("_not_yet_drawn")
 def test_a_missing_renderer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("mujoco")
-    import mujoco
+    monkeypatch.setenv("MUJOCO_GL", "egl")  # settled when MuJoCo is imported
+    mujoco = pytest.importorskip("mujoco")
 
     def fail(*_: int) -> None:
         raise RuntimeError("no display\nat all")
@@ -119,6 +128,9 @@ def test_a_missing_renderer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"osmesa.*libegl1.*MUJOCO_GL=egl.*libosmesa6") as caught:
         make_environments("swm/OGBCube-v0", 1, frame_size=32)
     assert "\n" not in str(caught.value)
+    monkeypatch.undo()  # it is not asked again: a second try would end the process
+    with pytest.raises(UserError, match="no display at all"):
+        check_renderer("swm/OGBCube-v0")
 
 
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The platform `stable_worldmodel` and what its environments draw with: there, or explained."""
 
+import functools
 import importlib.util
 import os
 import sys
@@ -31,7 +32,8 @@ def platform() -> Any:
 def check_renderer(env_id: str) -> None:
     """Draw a small frame and drop it; without a screen, EGL is tried by default.
 
-    A context alone proves nothing: GLFW without a display gives one, and a warning.
+    A context alone proves nothing: GLFW without a display gives one, and a warning. Where MuJoCo
+    could not draw it is not asked again: a second try in one process ends the process.
 
     Raises:
         UserError: naming the package and the variable, where MuJoCo cannot draw.
@@ -41,6 +43,18 @@ def check_renderer(env_id: str) -> None:
     screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if sys.platform == "linux" and not screen:
         os.environ.setdefault("MUJOCO_GL", "egl")
+    fault = _drawing_fault()
+    if fault is not None:
+        chosen = os.environ.get("MUJOCO_GL", "the screen")
+        raise UserError(
+            f"{env_id}: MuJoCo cannot draw with {chosen} ({fault}); "
+            "install libegl1 and set MUJOCO_GL=egl, or install libosmesa6 and set MUJOCO_GL=osmesa"
+        )
+
+
+@functools.cache
+def _drawing_fault() -> str | None:
+    """Why MuJoCo cannot draw; None if it can."""
     _load_triton()
     try:
         with quiet():
@@ -51,11 +65,8 @@ def check_renderer(env_id: str) -> None:
                 renderer.update_scene(mujoco.MjData(model))
                 renderer.render()
     except Exception as error:  # OpenGL's loaders raise whatever their drivers make them raise
-        chosen = os.environ.get("MUJOCO_GL", "the screen")
-        raise UserError(
-            f"{env_id}: MuJoCo cannot draw with {chosen} ({reason(error)}); "
-            "install libegl1 and set MUJOCO_GL=egl, or install libosmesa6 and set MUJOCO_GL=osmesa"
-        ) from error
+        return reason(error)
+    return None
 
 
 def _load_triton() -> None:
