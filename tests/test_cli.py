@@ -192,3 +192,41 @@ def test_a_full_or_read_only_disk_is_one_line(
     assert (
         f"isojepa: out/x.json: cannot be written ({os.strerror(number)})" in capsys.readouterr().err
     )
+
+
+LEAVING = """
+import atexit, sys
+from isojepa import cli
+
+class Torn:
+    def __del__(self):
+        print("torn down", flush=True)
+
+torn = Torn()
+atexit.register(lambda: print("atexit"))
+print("unflushed", end="")
+
+def main():
+    exec(sys.argv[1])
+
+cli.main = main
+cli.program()
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "code"),
+    [
+        ("return 0", 0), ("return 143", 143), ("sys.exit(2)", 2), ("sys.exit()", 0),
+        ("sys.exit('why')", 1), ("1 / 0", 1),
+    ],
+)  # fmt: skip
+def test_the_program_ends_at_once_with_its_code_and_all_that_was_printed(
+    what: str, code: int
+) -> None:
+    script = LEAVING.replace("exec(sys.argv[1])", what)
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert ended.returncode == code
+    assert ended.stdout == "unflushedatexit\n", "nothing is taken apart after that"
+    assert ("ZeroDivisionError" in ended.stderr) == (what == "1 / 0")
+    assert ("why" in ended.stderr) == ("why" in what)

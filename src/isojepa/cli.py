@@ -1,13 +1,15 @@
 """The command line: a table of verbs, each a configuration and the function that takes it."""
 
+import atexit
 import errno
 import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, NoReturn
 
 import tyro
 
@@ -147,6 +149,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def program() -> NoReturn:
+    """What the command `isojepa` is: `main`, and an end that does not wait.
+
+    As it ends, the interpreter looks through the libraries' million objects for cycles, again and
+    again: more than a second of a core, and ten for processes that share one, when a queue has
+    asked a run to end. What is registered for the exit is done and what was printed is flushed.
+    """
+    code = 1
+    try:
+        code = main()
+    except SystemExit as asked:  # of the parser: --help, or words that it does not know
+        if isinstance(asked.code, str):
+            print(asked.code, file=sys.stderr)
+        code = asked.code if isinstance(asked.code, int) else int(asked.code is not None)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+    atexit._run_exitfuncs()
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
 def _say(words: str) -> None:
     from rich.text import Text
 
@@ -164,4 +190,4 @@ def _subcommands(configs: dict[str, type]) -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()
