@@ -91,3 +91,12 @@ def test_lidar_does_not_count_noise_as_rankme_does() -> None:
     assert rankme(views[0]) > 10
     with pytest.raises(ValueError, match="two views of two samples"):
         lidar(views[:1])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("centred", [True, False])
+def test_what_is_not_finite_has_no_rank(value: float, centred: bool) -> None:
+    """A run that diverges measures its embeddings before its loss says so: that is no traceback."""
+    x = np.ones((9, 4), np.float32)
+    x[3, 2] = value
+    assert np.isnan(effective_rank(x, centred=centred))

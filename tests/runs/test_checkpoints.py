@@ -3,11 +3,15 @@
 import errno
 import os
 import shutil
+from contextlib import suppress
+from functools import partial, partialmethod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load, save
 
 from isojepa.errors import UserError
 from isojepa.files import write_atomically
@@ -18,7 +22,11 @@ from isojepa.runs.checkpoints import (
     list_checkpoints,
     load_checkpoint,
     newest_intact,
+    read_best,
+    save_best,
     save_checkpoint,
+    sealed,
+    unsealed,
 )
 
 
@@ -121,16 +129,75 @@ def test_an_edited_step_is_damage(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_process_left_is_cleared(tmp_path: Path) -> None:
-    kept = save_checkpoint(tmp_path, checkpoint(5))
-    part = tmp_path / ".part-abc"
+    folder = tmp_path / "checkpoints"
+    kept = save_checkpoint(folder, checkpoint(5))
+    part = folder / ".part-abc"
     part.mkdir()
     (part / "model.safetensors").write_bytes(b"half")
     (part / ".part-xyz").write_bytes(b"")
-    own = tmp_path / ".part-of-mine"
+    own = folder / ".part-of-mine"
     own.mkdir()
     (own / "thesis.tex").write_text("years of work")
+    (tmp_path / "encoder").mkdir()
+    for place in (tmp_path, tmp_path / "encoder"):
+        (place / ".part-file").write_bytes(b"half")
     clear_leftovers(tmp_path)
-    assert {p.name for p in tmp_path.iterdir()} == {kept.name, own.name}
+    assert {p.name for p in folder.iterdir()} == {kept.name, own.name}
+    assert not list(tmp_path.glob("**/.part-file"))
+
+
+def test_the_best_is_never_without_a_successor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before each of the operations that replace it, one of the two is there in the end."""
+    folder = tmp_path / "checkpoints"
+    for killed_at in range(6):
+        shutil.rmtree(folder, ignore_errors=True)
+        save_best(folder, checkpoint(1), {"probe": 0.1}, lambda _: None)
+        calls = iter(range(100))
+
+        def killed(
+            *words: Any, before: Any, calls: Any = calls, at: int = killed_at, **more: Any
+        ) -> Any:
+            if next(calls) >= at:
+                raise KeyboardInterrupt
+            return before(*words, **more)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", partialmethod(killed, before=Path.replace))
+            patch.setattr(shutil, "rmtree", partial(killed, before=shutil.rmtree))
+            with suppress(KeyboardInterrupt):
+                save_best(folder, checkpoint(2), {"probe": 0.2}, lambda _: None)
+        clear_leftovers(tmp_path)
+        found = read_best(folder)
+        assert found is not None
+        assert load_checkpoint(folder / "best").step == found.step
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64, torch.bool])
+def test_a_flipped_bit_of_weights_is_refused_by_name(tmp_path: Path, dtype: torch.dtype) -> None:
+    path = tmp_path / "model.safetensors"
+    weights = {"w": torch.arange(6).reshape(2, 3).to(dtype), "b": torch.tensor(1).to(dtype)}
+    content = sealed(weights)
+    path.write_bytes(content)
+    assert all(torch.equal(x, weights[name]) for name, x in unsealed(path).items())
+    assert load(content).keys() == weights.keys(), "any reader of safetensors takes it"
+    refused: list[str] = []
+    for bit in range(8 * len(content)):
+        harmed = bytearray(content)
+        harmed[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(harmed)
+        try:
+            read = unsealed(path)
+        except Damaged as error:
+            refused.append(str(error))
+            continue
+        assert read.keys() == weights.keys(), "what passes is what was written"
+        assert all(torch.equal(x, weights[name]) for name, x in read.items())
+    assert all("model.safetensors" in words for words in refused)
+    assert len(refused) > 7 * len(content)
+    path.write_bytes(save(weights))  # of a version that wrote no digest
+    assert unsealed(path).keys() == weights.keys()
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -8,13 +8,15 @@ def effective_rank(x: Float[np.ndarray, "n d"], *, centred: bool = True) -> floa
     """Roy and Vetterli's effective rank of the covariance, from 1 (a line) to d (isotropic).
 
     The exponential of the entropy of the shares of variance along the principal axes; 0 when all
-    samples coincide. Roy and Vetterli, EUSIPCO 2007.
+    samples coincide, nan where a number is not finite. Roy and Vetterli, EUSIPCO 2007.
 
     Args:
         centred: False takes second moments around 0 instead, where SIGReg wants the mean. Samples
             that crowd around any other point then count as one direction, however their remaining
             noise is spread: this is what tells a collapse to a point.
     """
+    if not np.isfinite(x).all():
+        return float("nan")
     if centred:
         return entropic_rank(covariance_spectrum(x))
     return entropic_rank(np.linalg.svd(x.astype(np.float64), compute_uv=False) ** 2)

@@ -20,6 +20,7 @@ from isojepa.files import write_atomically
 
 Export = Callable[[Path], None]
 BEST = "best"
+BEFORE = ".before-"
 FILES = {"model.safetensors", "training_state.pt", "meta.json"}
 
 
@@ -87,8 +88,21 @@ def read_best(folder: Path) -> Best | None:
         return None
 
 
-def clear_leftovers(folder: Path) -> None:
-    """Remove what a process that was killed while it saved has left in a checkpoints folder."""
+def clear_leftovers(run: Path) -> None:
+    """Remove what a process that was killed while it wrote has left in a run's folders.
+
+    A checkpoint that was about to be replaced is put back where its successor did not come.
+    """
+    for part in (*run.glob(".part-*"), *run.glob("*/.part-*")):
+        if part.is_file():
+            part.unlink(missing_ok=True)
+    folder = run / "checkpoints"
+    for before in folder.glob(f"{BEFORE}*"):
+        target = folder / before.name.removeprefix(BEFORE)
+        if target.exists():
+            shutil.rmtree(before, ignore_errors=True)
+        else:
+            before.replace(target)
     for part in folder.glob(".part-*"):
         names = {p.name for p in part.iterdir()} if part.is_dir() else {part.name}
         if all(name in FILES | {"encoder"} or name.startswith(".part-") for name in names):
@@ -142,8 +156,12 @@ def _write(
             if export is not None:
                 export(part)
             part.chmod(0o755)
-            shutil.rmtree(target, ignore_errors=True)
+            before = folder / f"{BEFORE}{target.name}"
+            shutil.rmtree(before, ignore_errors=True)
+            if target.exists():
+                target.replace(before)
             part.replace(target)
+            shutil.rmtree(before, ignore_errors=True)
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
             raise
@@ -171,6 +189,44 @@ def load_checkpoint(path: Path) -> Checkpoint:
         if step != meta["step"] or step < 0:
             raise Damaged(f"{shown(path / 'meta.json')} was edited: it is of update {meta['step']}")
         return Checkpoint(step, weights, state)
+
+
+DIGEST = "sha256"
+
+
+def sealed(weights: dict[str, Tensor]) -> bytes:
+    """A safetensors file that holds, in its metadata, a digest of its tensors.
+
+    Anything that reads safetensors reads it; `unsealed` also notices a flipped bit.
+    """
+    copies = contiguous(weights)
+    return save(copies, {DIGEST: _digest(copies)})
+
+
+def unsealed(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, checked against its digest if it has one.
+
+    Raises:
+        Damaged: if they are not what was written, or the file cannot be read.
+    """
+    with reading(path, "weights", lambda why: Damaged(f"{shown(path)} is damaged: {why}")):
+        content = path.read_bytes()
+        weights = load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        told = header.get("__metadata__", {}).values()  # by its length: a key may be damaged too
+        digest = next((value for value in told if len(value) == 64), None)
+        if digest not in (None, _digest(weights)):
+            raise Damaged(f"{shown(path)} is damaged: its checksum differs")
+        return weights
+
+
+def _digest(weights: dict[str, Tensor]) -> str:
+    found = hashlib.sha256()
+    for name in sorted(weights):
+        x = weights[name]
+        found.update(f"{name} {x.dtype} {tuple(x.shape)}".encode())
+        found.update(x.reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 def newest_intact(folder: Path) -> tuple[Checkpoint | None, list[str]]:

@@ -1,5 +1,6 @@
 """`isojepa export`: a trained encoder -> a folder for timm, safetensors, ONNX or torch.export."""
 
+import glob
 import logging
 import shutil
 import tempfile
@@ -86,7 +87,10 @@ def run(config: ExportConfig, backbone: nn.Module | None = None) -> Path:
     home = _home(config.run)
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(dir=out.parent, prefix=".part-"))
+        prefix = f".part-{out.name}-"
+        for left in out.parent.glob(f"{glob.escape(prefix)}*"):  # by one that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        part = Path(tempfile.mkdtemp(dir=out.parent, prefix=prefix))
     try:
         with console.status(f"writing and checking --format {config.format}"):
             agreement = _write(config, encoder, home, part)

@@ -4,15 +4,14 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from safetensors.torch import load, save
 from torch import nn
 
-from isojepa.boundaries import shown, writing
+from isojepa.boundaries import reading, shown, writing
 from isojepa.encoders.modalities.modality import Network
 from isojepa.encoders.modalities.registry import FIRST, is_known, modality
 from isojepa.errors import UserError
 from isojepa.files import write_atomically
-from isojepa.runs.checkpoints import contiguous
+from isojepa.runs.checkpoints import sealed, unsealed
 from isojepa.runs.typed import from_json, read_json
 
 
@@ -39,11 +38,10 @@ def load_encoder(path: str | Path, backbone: nn.Module | None = None) -> Network
     spec = from_json(kind.network.Spec, content, folder / "config.json")
     if spec.model == "custom" and backbone is None:
         raise UserError(f"{path}: trained from a module of your own; pass it as backbone=...")
+    weights = unsealed(folder / "model.safetensors")
     encoder: Network = kind.network.network(spec, backbone, pretrained=False)
-    try:
-        encoder.load_state_dict(load((folder / "model.safetensors").read_bytes()))
-    except Exception as error:  # safetensors raises its own, undocumented, exception type
-        raise UserError(f"{folder / 'model.safetensors'}: damaged ({error})") from error
+    with reading(folder / "model.safetensors", "the weights of what config.json describes"):
+        encoder.load_state_dict(weights)
     return encoder.eval()
 
 
@@ -51,5 +49,5 @@ def export_encoder(folder: Path, encoder: Network) -> None:
     """Write the encoder so that `load_encoder(folder)` rebuilds it."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "model.safetensors", save(contiguous(encoder.state_dict())))
+    write_atomically(folder / "model.safetensors", sealed(encoder.state_dict()))
     write_atomically(folder / "config.json", json.dumps(asdict(encoder.spec), indent=2))

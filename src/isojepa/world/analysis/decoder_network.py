@@ -7,14 +7,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Float32, UInt8
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from isojepa.boundaries import writing
+from isojepa.boundaries import reading, writing
 from isojepa.errors import UserError
 from isojepa.files import write_atomically
 from isojepa.progress import bar
 from isojepa.randomness import Stream, generator, seed_from
+from isojepa.runs.checkpoints import sealed, unsealed
 from isojepa.runs.typed import read_result, write_result
 from isojepa.training.optimise import cosine_schedule
 from isojepa.world.analysis.study import channels_first
@@ -131,8 +131,7 @@ def save_decoder(folder: Path, decoder: Decoder) -> None:
     """Write the decoder so that `load_decoder(folder)` rebuilds it."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    weights = {k: v.detach().cpu().contiguous() for k, v in decoder.state_dict().items()}
-    write_atomically(folder / "model.safetensors", save(weights))
+    write_atomically(folder / "model.safetensors", sealed(decoder.state_dict()))
     write_result(folder / "config.json", decoder.size)
 
 
@@ -140,11 +139,13 @@ def load_decoder(run: Path) -> Decoder:
     """The decoder of a run, in eval mode, on the CPU.
 
     Raises:
-        UserError: if the run has none.
+        UserError: if the run has none, or its files are damaged.
     """
     folder = run / "decoder"
     if not (folder / "config.json").is_file():
         raise UserError(f"{run}: no decoder yet: isojepa world decode --run {run}")
     decoder = Decoder(read_result(DecoderSize, folder / "config.json"))
-    decoder.load_state_dict(load_file(folder / "model.safetensors"))
+    weights = unsealed(folder / "model.safetensors")
+    with reading(folder / "model.safetensors", "the weights of what config.json describes"):
+        decoder.load_state_dict(weights)
     return decoder.eval()

@@ -7,15 +7,14 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Shaped
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from isojepa.boundaries import shown
+from isojepa.boundaries import reading, shown
 from isojepa.errors import UserError
 from isojepa.files import write_atomically
 from isojepa.objective.lewm import mean_squared_error
 from isojepa.randomness import Stream, seed_from
-from isojepa.runs.checkpoints import contiguous
+from isojepa.runs.checkpoints import sealed, unsealed
 from isojepa.runs.record import read_run
 from isojepa.training.optimise import adamw, optimise
 from isojepa.training.ranks import on_first, together
@@ -109,8 +108,7 @@ def train_policy(config: WorldTrainConfig) -> GoalPolicy:
                 recorder.log(line, "error {loss:.3f}".format(**line))
             if due(step, plan.save_every, plan.steps):
                 recorder.save(step)
-    weights = contiguous(policy.state_dict())
-    on_first(lambda: write_atomically(config.out / POLICY, save(weights)))
+    on_first(lambda: write_atomically(config.out / POLICY, sealed(policy.state_dict())))
     recorder.finish()
     return policy.cpu().eval()
 
@@ -141,5 +139,7 @@ def load_policy(folder: Path) -> GoalPolicy:
     if sizes is None:
         raise UserError(f"{shown(folder)}: config.json does not hold the policy's sizes")
     policy = GoalPolicy(WorldModelSpec.from_json(sizes))
-    policy.load_state_dict(load_file(folder / POLICY))
+    weights = unsealed(folder / POLICY)
+    with reading(folder / POLICY, "the weights of what config.json describes"):
+        policy.load_state_dict(weights)
     return policy.eval()

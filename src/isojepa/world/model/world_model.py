@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Shaped
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from isojepa.boundaries import writing
+from isojepa.boundaries import reading, writing
 from isojepa.errors import UserError
 from isojepa.files import write_atomically
+from isojepa.runs.checkpoints import sealed, unsealed
 from isojepa.runs.folder import write_json
 from isojepa.world.model.encoders import FrameEncoder, FrozenFeatures, normalise_pixels
 from isojepa.world.model.norms import renormed
@@ -209,8 +209,7 @@ def export_world_model(folder: Path, model: WorldModel) -> None:
     """Write the model so that `load_world_model(folder)` rebuilds it."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: x.detach().cpu().contiguous() for name, x in model.state_dict().items()}
-    write_atomically(folder / "model.safetensors", save(weights))
+    write_atomically(folder / "model.safetensors", sealed(model.state_dict()))
     write_json(folder / "config.json", model.spec.as_json())
 
 
@@ -232,9 +231,8 @@ def load_world_model(path: str | Path) -> WorldModel:
         spec = WorldModelSpec.from_json(json.loads((folder / "config.json").read_text()))
     except (ValueError, TypeError) as error:
         raise UserError(f"{folder / 'config.json'}: not a world model's ({error})") from error
+    weights = unsealed(folder / "model.safetensors")
     model = WorldModel(spec)
-    try:
-        model.load_state_dict(load_file(folder / "model.safetensors"))
-    except Exception as error:  # safetensors raises its own, undocumented, exception type
-        raise UserError(f"{folder / 'model.safetensors'}: damaged ({error})") from error
+    with reading(folder / "model.safetensors", "the weights of what config.json describes"):
+        model.load_state_dict(weights)
     return model.eval()
