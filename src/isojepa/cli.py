@@ -50,6 +50,7 @@ VERBS = {
     "world train": ("world.learning.train", "WorldTrainConfig", "run"),
     "world direct": ("world.learning.direct", "DirectConfig", "run"),
     "world learn": ("pages.world.learning", "LearnConfig", "learn"),
+    "world replay": ("world.learning.replay", "WorldReplayConfig", "run"),
     "world plan": ("world.control.suite", "PlanConfig", "run"),
     "world probe": ("world.analysis.probing", "ProbeConfig", "run"),
     "world surprise": ("world.analysis.surprise", "SurpriseConfig", "run"),

@@ -102,6 +102,7 @@ class WorldTrainConfig(RunConfig):
     evaluate_every: int | None = None
     """Updates between two measurements on the held-out episodes. Default: ten in all."""
 
+    replay = "isojepa world replay"
     may_differ = RunConfig.may_differ | {"cache", "evaluate_every"}
 
     def __post_init__(self, said: Said) -> None:

@@ -1,7 +1,7 @@
 """Training a world model: episodes in, a run folder with a trained model out."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from isojepa.runs.resume import resumed
 from isojepa.runs.settings import as_json
 from isojepa.runs.typed import to_json
 from isojepa.training.launch import open_run, require_shares, start_fabric
-from isojepa.training.optimise import adamw, optimise
+from isojepa.training.optimise import Update, adamw, optimise
 from isojepa.training.ranks import on_first, together
 from isojepa.training.recorder import Recorder, due
 from isojepa.training.trackers import Trackers
@@ -58,16 +58,7 @@ def run(config: WorldTrainConfig) -> Path:
     model, optimiser = fabric.setup(world, optimiser)
     recorder, start = begin_record(begun, world, optimiser)
     held_out = sample_held_out(windows, world, seed=config.seed)
-    updates = optimise(
-        fabric,
-        model,
-        build_compute(begun, model),
-        optimiser,
-        training_clips(windows, begun.spec, plan, fabric, seed=config.seed, start=start),
-        schedule=plan.learning_rate,
-        seed=config.seed,
-        start=start,
-    )
+    updates = updates_from(begun, model, optimiser, build_compute(begun, model), start)
     per_epoch = len(windows.positions) // plan.batch_size
     measures: dict[str, float] = {}
     with watched(updates, recorder, steps=plan.steps) as each:
@@ -130,6 +121,27 @@ def begin_record(
     start = recorder.begin(record, stored)
     on_first(lambda: write_split(config.out, begun.windows.recorded))
     return recorder, start
+
+
+def updates_from(
+    begun: Begun,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    compute: Callable[[Clips, int], LeWMTerms],
+    start: int,
+) -> Iterator[Update[Clips, LeWMTerms]]:
+    """The updates of a run from `start` on, each made when it is asked for."""
+    plan, seed, fabric = begun.plan, begun.config.seed, begun.fabric
+    return optimise(
+        fabric,
+        model,
+        compute,
+        optimiser,
+        training_clips(begun.windows, begun.spec, plan, fabric, seed=seed, start=start),
+        schedule=plan.learning_rate,
+        seed=seed,
+        start=start,
+    )
 
 
 def build_world(begun: Begun) -> WorldModel:

@@ -1,0 +1,53 @@
+"""An update of a world model's training made again: `isojepa world replay`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from isojepa.runs.resume import resumed
+from isojepa.training.batches import batch_places
+from isojepa.training.launch import start_fabric
+from isojepa.training.optimise import adamw
+from isojepa.training.replay import ReplayConfig, ReplayResult, asked_step, replayed
+from isojepa.training.trackers import Trackers
+from isojepa.world.learning.config import WorldTrainConfig
+from isojepa.world.learning.train import Begun, build_compute, build_world, updates_from
+from isojepa.world.learning.windows import prepare
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldReplayConfig(ReplayConfig):
+    """Make one update of a world model's training again; writes RUN/replay.json."""
+
+
+def run(config: WorldReplayConfig) -> ReplayResult:
+    """Make the update again, print what was found, and write RUN/replay.json.
+
+    Raises:
+        UserError: if the run, its episodes or its checkpoints cannot be read.
+    """
+    said = frozenset({"out", "resume", "device"})
+    asked = WorldTrainConfig(
+        said=said, data=Path(), out=config.run, resume=True, device=config.device
+    )
+    settings, stored = resumed(asked)
+    fabric = start_fabric(settings.device, 1, settings.precision)
+    spec, plan, windows = prepare(settings, gpu=fabric.device.type == "cuda", stored=stored)
+    step = asked_step(config, plan.steps)
+    begun = Begun(settings, stored, fabric, Trackers([]), spec, plan, windows)
+    world = build_world(begun)
+    optimiser = adamw(
+        world, lr=plan.lr, weight_decay=plan.weight_decay, precision=settings.precision
+    )
+    model, optimiser = fabric.setup(world, optimiser)
+    places = batch_places(len(windows.positions), batch_size=plan.batch_size, seed=settings.seed)(
+        step - 1
+    )
+    chosen = windows.positions[places.numpy()].tolist()
+    return replayed(
+        config.run,
+        step,
+        world,
+        {"optimiser": optimiser},
+        lambda start: updates_from(begun, model, optimiser, build_compute(begun, model), start),
+        tuple(f"episode {episode} from step {first}" for episode, first in chosen),
+    )

@@ -1,0 +1,64 @@
+"""An update of a world model made again gives the same numbers, and names what is not finite."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from isojepa.errors import UserError
+from isojepa.objective.lewm import LeWMLoss
+from isojepa.runs.metrics import read_metrics
+from isojepa.training.recorder import Diverged
+from isojepa.world.learning import train
+from isojepa.world.learning.config import WorldTrainConfig
+from isojepa.world.learning.replay import WorldReplayConfig, run
+from tests.world.episode_files import write_dots
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> WorldTrainConfig:
+    data = write_dots(tmp_path / "dots.h5", episodes=6).path
+    return WorldTrainConfig(
+        data=data, out=tmp_path / "run", cache=tmp_path / "cache", preset="lewm-micro",
+        frame_size=32, embedding_dim=8, frame_skip=2, slices=32, batch_size=16, steps=6,
+        log_every=1, save_every=3, device="cpu", tensorboard=False,
+    )  # fmt: skip
+
+
+def test_an_update_is_made_again_to_the_same_numbers(config: WorldTrainConfig) -> None:
+    out = train.run(config)
+    for step, since in ((6, 3), (2, 0)):
+        found = run(WorldReplayConfig(run=out, step=step, device="cpu"))
+        line = next(line for line in read_metrics(out) if line["step"] == step)
+        assert (found.step, found.since) == (step, since)
+        assert found.terms == {name: line[name] for name in found.terms}
+        assert {"loss", "prediction", "sigreg"} <= found.terms.keys()
+        assert found.module is None
+        assert found.backward is None
+        assert len(set(found.samples)) == 16
+        assert found.samples[0].startswith("episode ")
+    with pytest.raises(UserError, match="no update diverged"):
+        run(WorldReplayConfig(run=out))
+    with pytest.raises(UserError, match="the run has 6 updates"):
+        run(WorldReplayConfig(run=out, step=7))
+
+
+def test_what_is_not_finite_is_found(
+    config: WorldTrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = LeWMLoss.forward
+
+    def poisoned(self: LeWMLoss, *tensors: Any, step: int) -> Any:
+        terms = original(self, *tensors, step=step)
+        return terms._replace(loss=terms.loss * math.nan) if step == 4 else terms
+
+    monkeypatch.setattr(LeWMLoss, "forward", poisoned)
+    with pytest.raises(Diverged, match="`isojepa world replay`"):
+        train.run(config)
+    found = run(WorldReplayConfig(run=config.out, device="cpu"))
+    assert (found.step, found.since) == (5, 3)
+    assert found.terms.get("loss") is None
+    assert found.backward is not None
+    assert "nan" in found.backward
+    assert min(found.weight_norms.values()) >= 0
