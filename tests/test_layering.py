@@ -24,6 +24,7 @@ ROOMS = {
     "files": "a whole file or none",
     "distributed": "sums over ranks",
     "progress": "bars and lines on the screen",
+    "jobs": "many independent jobs: processes, SLURM, Ray",
     "caches": "what was decoded stays on the disk from run to run",
     "normality": "samples -> statistic, p-value",
     "kernels": "sums of cosines and sines, fast",
