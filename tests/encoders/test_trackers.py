@@ -102,7 +102,7 @@ def test_a_service_that_does_not_answer_is_told_before_the_data_are_read(
 ) -> None:
     wandb.error = error
     with monkeypatch.context() as patch:
-        patch.setattr(pretrain, "prepare", lambda *_a, **_k: pytest.fail("data were read first"))
+        patch.setattr(pretrain, "prepare", lambda *_, **__: pytest.fail("the data were read first"))
         with pytest.raises(UserError, match=f"--wandb ours.*{error}.*WANDB_MODE=offline"):
             pretrain.run(replace(quick, wandb="ours"))
     pretrain.run(quick)  # the folder is no run yet, so it may be used
@@ -125,3 +125,45 @@ def test_a_resumed_run_goes_on_in_the_same_wandb_run(
     pretrain.run(PretrainConfig(data=quick.data, out=quick.out, resume=True))  # --wandb not said
     first, second = (asked["id"] for asked in wandb.asked)
     assert first == second == made["wandb"]
+
+
+@pytest.fixture
+def mlflow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """MLflow's own client, writing to a folder."""
+    package = pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
+    return package.MlflowClient((tmp_path / "mlruns").as_uri())
+
+
+def test_mlflow_reads_what_was_written_and_a_resumed_run_goes_on(
+    quick: PretrainConfig, mlflow: Any
+) -> None:
+    pretrain.run(replace(quick, mlflow="ours"))
+    made = json.loads((quick.out / "config.json").read_text())
+    run = mlflow.get_run(made["mlflow"])
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == quick.out.name
+    assert run.data.params["model"] == "resnet_nano"
+    lines = read_metrics(quick.out)
+    history = mlflow.get_metric_history(made["mlflow"], "loss")
+    assert [(m.step, m.value) for m in history] == [(x["step"], x["loss"]) for x in lines]
+    longer = PretrainConfig(data=quick.data, out=quick.out, resume=True, steps=10)
+    pretrain.run(longer)  # --mlflow not said
+    again = json.loads((quick.out / "config.json").read_text())
+    assert again["mlflow"] == made["mlflow"]
+    history = mlflow.get_metric_history(made["mlflow"], "loss")
+    assert [m.step for m in history] == [1, 2, 4, 6, 8, 10]
+
+
+def test_mlflow_that_does_not_answer_or_is_missing_is_named(
+    quick: PretrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match=r"--mlflow ours.*MLFLOW_TRACKING_URI"):
+        pretrain.run(replace(quick, mlflow="ours"))
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(UserError, match=r"pip install isojepa\[mlflow\]"):
+        pretrain.run(replace(quick, mlflow="ours"))

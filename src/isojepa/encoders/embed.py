@@ -3,25 +3,33 @@
 import io
 import logging
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 import tyro
+from jaxtyping import Float
+from torch import Tensor
 
 from isojepa.boundaries import shown
 from isojepa.caches.folder import caching
-from isojepa.devices import Device, choose_device
-from isojepa.encoders.evaluation.evaluate import load_on, read_for
-from isojepa.encoders.evaluation.features import embed
-from isojepa.encoders.sources.folder import UNLABELLED
+from isojepa.devices import Device
+from isojepa.distributed import gather_over_ranks, rank, world_size
+from isojepa.encoders.evaluation.evaluate import find_for, load_on, read_found, tell_skipped
+from isojepa.encoders.evaluation.features import embed, share_of_batches
+from isojepa.encoders.modalities.modality import Network, Source
+from isojepa.encoders.sources.folder import UNLABELLED, Listing
 from isojepa.encoders.sources.held_out import Recognised, read_held_out, recognise
 from isojepa.errors import UserError
 from isojepa.files import write_atomically
 from isojepa.progress import track
-from isojepa.runs.settings import as_paths
+from isojepa.runs.settings import as_paths, flag
+from isojepa.training.launch import start_processes
+from isojepa.training.ranks import of_every, on_first, together
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +51,9 @@ class EmbedConfig:
     """Images embedded at a time."""
     device: Device = "auto"
     """Where to compute the embeddings."""
+    devices: int = 1
+    """Devices to share the images among, each a process; under srun or torchrun, the processes of
+    all nodes."""
     overwrite: bool = False
     """Replace the file if it exists."""
     cache: Path | None = None
@@ -55,8 +66,9 @@ class EmbedConfig:
         as_paths(self, "run", "data", "out", "labels", "cache")
         if self.out.suffix not in {".npz", ".parquet"}:
             raise UserError(f"--out {self.out}: the name must end in .npz or .parquet")
-        if self.batch_size < 1:
-            raise UserError("--batch-size must be at least 1")
+        for name in ("batch_size", "devices"):
+            if getattr(self, name) < 1:
+                raise UserError(f"--{flag(name)} must be at least 1")
 
 
 def run(config: EmbedConfig) -> Path:
@@ -74,18 +86,46 @@ def run(config: EmbedConfig) -> Path:
 
 
 def _run(config: EmbedConfig) -> Path:
-    encoder = load_on(config.run, choose_device(config.device))
-    images = read_for(encoder, config.data, config.labels, config.out, (config.run,))
-    record = read_held_out(config.run)
-    parts = None if record is None else _parts(recognise(record, images.listing))
-    indices = np.arange(len(images))
-    x = embed(encoder, images, indices, batch_size=config.batch_size, track=track).cpu().numpy()
-    write = _parquet if config.out.suffix == ".parquet" else _npz
-    listing = images.listing
-    columns = Columns(listing.names, images.labels, listing.class_names, parts)
-    write_atomically(config.out, write(x, columns))
+    device = start_processes(config.device, config.devices)
+    encoder = together(lambda: load_on(config.run, device))
+    leave_out = (config.out, config.run)
+    source = together(lambda: find_for(encoder, config.data, config.labels, leave_out))
+    x, kept, skipped = together(lambda: _embed_share(config, encoder, source))
+    x = gather_over_ranks(x).samples.cpu().numpy()
+    everywhere = [*source.listing.unreachable, *chain.from_iterable(of_every(skipped))]
+    tell_skipped(config.out, everywhere)
+    listing = source.listing.subset([*chain.from_iterable(of_every(kept))])
+    on_first(lambda: _write(config, x, listing))
     log.info("%d embeddings of dimension %d written to %s", *x.shape, config.out)
     return config.out
+
+
+def _embed_share(
+    config: EmbedConfig, encoder: Network, source: Source
+) -> tuple[Float[Tensor, "n d"], list[int], list[tuple[str, str]]]:
+    """This rank's embeddings, the places in the listing that they are of, and what was skipped."""
+    listing, size = source.listing, config.batch_size
+    mine = range(len(listing.names))[
+        share_of_batches(len(listing.names), size, rank(), world_size())
+    ]
+    if not mine:
+        device = next(encoder.parameters()).device
+        return torch.zeros(0, encoder.embedding_dim, device=device), [], []
+    whole = len(mine) == len(listing.names)
+    part = source if whole else source._replace(listing=listing.subset([*mine]))
+    data = read_found(encoder, part)
+    read = set(data.listing.names)
+    kept = [i for i in mine if listing.names[i] in read]
+    x = embed(encoder, data, np.arange(len(data)), batch_size=size, track=track)
+    return x, kept, data.skipped
+
+
+def _write(config: EmbedConfig, x: np.ndarray, listing: Listing) -> None:
+    record = read_held_out(config.run)
+    parts = None if record is None else _parts(recognise(record, listing))
+    write = _parquet if config.out.suffix == ".parquet" else _npz
+    columns = Columns(listing.names, listing.labels, listing.class_names, parts)
+    write_atomically(config.out, write(x, columns))
 
 
 class Columns(NamedTuple):

@@ -45,6 +45,9 @@ class RunConfig(ABC):
     """Write event files to OUT/tensorboard."""
     wandb: str | None = None
     """Weights & Biases project to log to (needs isojepa[wandb])."""
+    mlflow: str | None = None
+    """MLflow experiment to log to, on the server that MLFLOW_TRACKING_URI names (needs
+    isojepa[mlflow])."""
     resume: bool = False
     """Go on from OUT's last checkpoint, to the same result as an uninterrupted run. Settings stay
     as the run has them; those given are compared with them."""
@@ -52,8 +55,8 @@ class RunConfig(ABC):
     """Delete OUT first."""
 
     may_differ: ClassVar[frozenset[str]] = frozenset({
-        "out", "data", "resume", "overwrite", "device", "tensorboard", "wandb", "keep", "log_every",
-        "save_every", "save_minutes", "max_minutes",
+        "out", "data", "resume", "overwrite", "device", "tensorboard", "wandb", "mlflow", "keep",
+        "log_every", "save_every", "save_minutes", "max_minutes",
     })  # fmt: skip
     """Settings that a run that is gone on with may be given anew."""
     replay: ClassVar[str] = ""

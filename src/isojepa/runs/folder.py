@@ -21,7 +21,7 @@ from isojepa.files import write_atomically
 from isojepa.version import __version__
 
 FALSE_START = {  # what a run that never began leaves behind
-    "log.txt", "skipped.tsv", "views.png", "held_out.tsv", "wandb", "tensorboard",
+    "log.txt", "skipped.tsv", "views.png", "held_out.tsv", "wandb", "mlruns", "tensorboard",
 }  # fmt: skip
 STOPPED = {  # and one that diverged with nothing saved
     *FALSE_START, "config.json", "metrics.jsonl", "diverged.json",

@@ -25,7 +25,8 @@ class RunRecord:
     seconds: Sparse[float | None] = None
     """Of training, once it has ended."""
     wandb: Sparse[str | None] = None
-    """Identity of the Weights & Biases run."""
+    """Identity of the Weights & Biases run; likewise `mlflow`."""
+    mlflow: Sparse[str | None] = None
     stopped: Sparse[str | None] = None
     """Why it ended before anything was saved."""
     policy: Sparse[Json | None] = None

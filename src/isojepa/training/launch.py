@@ -11,7 +11,8 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnvironment
 
 from isojepa.boundaries import reason
-from isojepa.devices import Device
+from isojepa.devices import Device, choose_device
+from isojepa.distributed import world_size
 from isojepa.errors import UserError
 from isojepa.files import Json
 from isojepa.progress import set_up_logging
@@ -93,6 +94,24 @@ def start_fabric(device: Device, devices: int, precision: str) -> Fabric:
     return fabric
 
 
+def start_processes(device: Device, devices: int) -> torch.device:
+    """The device of this process, one of as many as asked for; for what computes without training.
+
+    Raises:
+        UserError: if there is no such device, or not as many, or srun or torchrun started another
+            number of processes.
+    """
+    if devices > 1:
+        return start_fabric(device, devices, "32-true").device
+    started = started_by(os.environ)
+    if started is not None and world_size() == 1:
+        raise UserError(
+            f"{started.by} started {started.processes} processes: give --devices "
+            f"{started.processes}, to share the work among them"
+        )
+    return choose_device(device)
+
+
 def _places(devices: int) -> Json:
     """Fabric's devices, nodes and plugins for that many processes in all."""
     started = started_by(os.environ)
@@ -136,7 +155,11 @@ def open_run(fabric: Fabric, config: RunConfig, stored: RunRecord | None) -> Tra
         make_run_folder(config.out, resume=config.resume, overwrite=config.overwrite)
         set_up_logging(config.out / "log.txt")
         found = open_trackers(
-            config.out, tensorboard=config.tensorboard, wandb=config.wandb, stored=stored
+            config.out,
+            tensorboard=config.tensorboard,
+            wandb=config.wandb,
+            mlflow=config.mlflow,
+            stored=stored,
         )
 
     if fabric.global_rank != 0:

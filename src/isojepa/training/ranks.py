@@ -64,6 +64,15 @@ def largest(number: int) -> int:
     return int(value.item())
 
 
+def of_every(value: T) -> list[T]:
+    """The value of every rank, in their order."""
+    if world_size() == 1:
+        return [value]
+    found: list[T | None] = [None] * world_size()
+    dist.all_gather_object(found, value, group=_group())
+    return found  # type: ignore[return-value]
+
+
 def lost_another(error: BaseException) -> bool:
     """Whether torch says that another process of this run has ended."""
     if world_size() == 1 or not isinstance(error, RuntimeError):

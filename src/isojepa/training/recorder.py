@@ -104,13 +104,14 @@ class Recorder:
             together(self._restore)
             asked = {ASKED: stored.config[ASKED]} if ASKED in stored.config else {}
             record = replace(record, made=stored.made, config=asked | record.config)
-        self._record = replace(record, wandb=self._trackers.identity)
+        trackers = self._trackers
+        self._record = replace(record, wandb=trackers.wandb, mlflow=trackers.mlflow)
         on_first(self._open)
         self._clock = time.perf_counter()
         return self.step
 
     def _open(self) -> None:
-        clear_leftovers(self.out / "checkpoints")
+        clear_leftovers(self.out)
         self._best = read_best(self.out / "checkpoints") if self.step else None
         write_result(self.out / CONFIG, self._record)
         self._metrics = Metrics(self.out, start=self.step)

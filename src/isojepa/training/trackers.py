@@ -1,4 +1,4 @@
-"""Where metrics also go: TensorBoard, and Weights & Biases when asked for.
+"""Where metrics also go: TensorBoard, and Weights & Biases or MLflow when asked for.
 
 Curves are a convenience: what cannot be written or reached while training goes on is told once and
 left out. A service that was asked for has to answer when the run begins, before the data are read.
@@ -105,13 +105,60 @@ class WeightsAndBiases:
         self._run.finish()
 
 
+class MLflow:
+    """A run of the given experiment, under the run folder's name; the same one when resumed.
+
+    The server is the one that MLFLOW_TRACKING_URI names; without it, files in the working folder.
+    """
+
+    name = "MLflow"
+
+    def __init__(self, experiment: str, out: Path, identity: str | None) -> None:
+        try:
+            from mlflow import MlflowClient
+        except ImportError as error:
+            raise UserError("--mlflow: run `pip install isojepa[mlflow]` first") from error
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # 7 take minutes
+        remedy = (
+            "start the server that MLFLOW_TRACKING_URI names, unset it to write files here, or "
+            "leave --mlflow out"
+        )
+        with reaching(f"--mlflow {experiment}: MLflow", remedy):
+            self._client = MlflowClient()
+            if identity is None:
+                found = self._client.get_experiment_by_name(experiment)
+                home = found.experiment_id if found else self._client.create_experiment(experiment)
+                identity = self._client.create_run(home, run_name=out.name).info.run_id
+            self._client.update_run(identity, status="RUNNING")
+        self.identity: str = identity
+
+    def begin(self, config: Json, _purge_step: int) -> None:
+        known = self._client.get_run(self.identity).data.params  # which cannot be changed
+        for name, value in config.items():
+            if name not in known:
+                self._client.log_param(self.identity, name, str(value)[:500])
+
+    def __call__(self, line: Json) -> None:
+        from mlflow.entities import Metric
+
+        now, step = time.time_ns() // 10**6, line["step"]
+        values = {k: v for k, v in line.items() if k != "step"}
+        metrics = [Metric(k, float(v), now, step) for k, v in values.items()]
+        self._client.log_batch(self.identity, metrics)
+
+    def close(self) -> None:
+        self._client.set_terminated(self.identity)
+
+
 class Trackers:
     """All trackers of a run; one that fails is told of and left out from then on."""
 
-    def __init__(self, trackers: list[Tracker], identity: str | None = None) -> None:
+    def __init__(
+        self, trackers: list[Tracker], *, wandb: str | None = None, mlflow: str | None = None
+    ) -> None:
         self._open = trackers
-        self.identity = identity
-        """Of the Weights & Biases run, for config.json."""
+        self.wandb, self.mlflow = wandb, mlflow
+        """Identities of the services' runs, for config.json."""
 
     def begin(self, config: Json, *, purge_step: int) -> None:
         """Show the settled configuration beside the curves.
@@ -141,22 +188,30 @@ class Trackers:
 
 
 def open_trackers(
-    out: Path, *, tensorboard: bool, wandb: str | None, stored: RunRecord | None
+    out: Path,
+    *,
+    tensorboard: bool,
+    wandb: str | None,
+    mlflow: str | None = None,
+    stored: RunRecord | None,
 ) -> Trackers:
     """The trackers that a run asks for.
 
     Args:
         out: the run's folder, which exists.
         wandb: a Weights & Biases project.
-        stored: the record of a run to go on with, whose Weights & Biases run is gone on with.
+        mlflow: an MLflow experiment.
+        stored: the record of a run to go on with, whose runs at the services are gone on with.
 
     Raises:
-        UserError: if Weights & Biases is not installed, has no key or does not answer.
+        UserError: if a service's client is not installed, it has no key or does not answer.
     """
     trackers: list[Tracker] = [TensorBoard(out / "tensorboard")] if tensorboard else []
-    identity = None if stored is None else stored.wandb
-    if wandb:
-        service = WeightsAndBiases(wandb, out, identity)
-        trackers.append(service)
-        identity = service.identity
-    return Trackers(trackers, identity)
+    known = RunRecord(config={}) if stored is None else stored
+    identities = {"wandb": known.wandb, "mlflow": known.mlflow}
+    for name, kind, place in (("wandb", WeightsAndBiases, wandb), ("mlflow", MLflow, mlflow)):
+        if place:
+            service: WeightsAndBiases | MLflow = kind(place, out, identities[name])
+            trackers.append(service)
+            identities[name] = service.identity
+    return Trackers(trackers, **identities)

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,11 +13,13 @@ import torch
 import tyro
 from rich import box
 from rich.table import Table
+from torch import Tensor
 
 from isojepa.boundaries import shown, trying
 from isojepa.caches.folder import caching
-from isojepa.devices import Device, choose_device
-from isojepa.encoders.evaluation.features import embed
+from isojepa.devices import Device
+from isojepa.distributed import rank
+from isojepa.encoders.evaluation.features import embed, embed_together
 from isojepa.encoders.evaluation.kept import kept_scores
 from isojepa.encoders.evaluation.labelled import Labelled
 from isojepa.encoders.evaluation.results import FewShot, Scores, write_scores
@@ -30,7 +32,7 @@ from isojepa.encoders.evaluation.split import (
     with_run_labels,
 )
 from isojepa.encoders.evaluation.whitening import whitened
-from isojepa.encoders.modalities.modality import Columns, Dataset, Network
+from isojepa.encoders.modalities.modality import Columns, Dataset, Network, Source
 from isojepa.encoders.modalities.registry import modality_of_encoder
 from isojepa.encoders.modalities.stored import load_encoder
 from isojepa.encoders.sources.folder import UNLABELLED, why_no_scores
@@ -43,6 +45,8 @@ from isojepa.randomness import epoch_order, seed_from
 from isojepa.runs.record import read_run
 from isojepa.runs.settings import as_paths
 from isojepa.runs.tables import write_skipped
+from isojepa.training.launch import start_processes
+from isojepa.training.ranks import together
 
 log = logging.getLogger(__name__)
 UNTRAINED_SEED = 5  # the stream of the untrained encoder's weights
@@ -66,6 +70,9 @@ class EvaluateConfig:
     """Images used at most, of the training and of the held-out ones each."""
     device: Device = "auto"
     """Where to compute the embeddings."""
+    devices: int = 1
+    """Devices to share that among, each a process; under srun or torchrun, the processes of all
+    nodes."""
     seed: int = 0
     """Of the choice of images, the validation splits and the few-shot draws."""
     out: Path | None = None
@@ -82,6 +89,8 @@ class EvaluateConfig:
             raise UserError("--holdout must lie in (0, 1)")
         if self.max_images < 1:
             raise UserError("--max-images must be at least 1")
+        if self.devices < 1:
+            raise UserError("--devices must be at least 1")
 
 
 def read_for(
@@ -93,20 +102,39 @@ def read_for(
         out: file to be written, beside which the files that were skipped are listed.
         leave_out: files and folders that are none of the samples.
     """
-    reading = modality_of_encoder(encoder).read
+    source = find_for(encoder, data, labels, (out, *leave_out))
+    found = read_found(encoder, source)
+    found = replace(found, skipped=[*found.listing.unreachable, *found.skipped])
+    tell_skipped(out, found.skipped)
+    return found
+
+
+def find_for(
+    encoder: Network, data: Data, labels: Path | None, leave_out: tuple[Path, ...]
+) -> Source:
+    """What lies there, as the encoder's kind of data sees it."""
     columns = getattr(encoder.spec, "columns", Columns())
-    source = reading.find(data, labels, (out, *leave_out), columns, track)
+    found: Source = modality_of_encoder(encoder).read.find(data, labels, leave_out, columns, track)
+    return found
+
+
+def read_found(encoder: Network, source: Source) -> Dataset:
+    """The samples of what was found."""
+    reading = modality_of_encoder(encoder).read
     found: Dataset = reading.read(source, reading.form_of(encoder.spec), track)
     for note in found.notes:
         warn_once(found.listing.root, note)
-    found = replace(found, skipped=[*found.listing.unreachable, *found.skipped])
-    if found.skipped:
-        name, reason = found.skipped[0]
-        example = f"for example '{shown(name)}': {shown(reason)}"
-        log.warning("%d files skipped, %s", len(found.skipped), example)
-        with trying("the list of skipped files"):
-            log.warning("all are listed in %s", shown(write_skipped(out, found.skipped)))
     return found
+
+
+def tell_skipped(out: Path, skipped: list[tuple[str, str]]) -> None:
+    """Say what was skipped, and list it beside the file to be written; on the first rank."""
+    if not skipped or rank() != 0:
+        return
+    name, reason = skipped[0]
+    log.warning("%d files skipped, for example '%s': %s", len(skipped), shown(name), shown(reason))
+    with trying("the list of skipped files"):
+        log.warning("all are listed in %s", shown(write_skipped(out, skipped)))
 
 
 def run(config: EvaluateConfig) -> dict[str, Scores]:
@@ -116,9 +144,25 @@ def run(config: EvaluateConfig) -> dict[str, Scores]:
 
 
 def _run(config: EvaluateConfig) -> dict[str, Scores]:
+    device = start_processes(config.device, config.devices)
+    labelled = together(lambda: _labelled(config, device))
+    encoder, images, repeated, out = labelled
+    shared = embed_together if config.devices > 1 else embed
+    found = evaluate(
+        encoder, images, max_images=config.max_images, seed=config.seed, embedding=shared
+    )
+    scores = {name: replace(row, n_repeated=repeated) for name, row in found}
+    if scores:
+        print_scores(scores)
+        write_scores(out, scores)
+    return scores
+
+
+def _labelled(config: EvaluateConfig, device: torch.device) -> tuple[Network, Dataset, int, Path]:
+    """The encoder, the images with those held out, how many of them it saw, and the file."""
     made = RunSplit.of(read_run(config.run), config.run)
     out = config.out or config.run / "scores.json"
-    encoder, record = load_on(config.run, choose_device(config.device)), read_held_out(config.run)
+    encoder, record = load_on(config.run, device), read_held_out(config.run)
     data = config.data or made.own(config.run)
     labels = config.labels
     table = made.labels if labels is None else None
@@ -135,21 +179,24 @@ def _run(config: EvaluateConfig) -> dict[str, Scores]:
             "are too good by them",
             repeated,
         )
-    found = evaluate(encoder, images, max_images=config.max_images, seed=config.seed)
-    scores = {name: replace(row, n_repeated=repeated) for name, row in found}
-    print_scores(scores)
-    write_scores(out, scores)
-    return scores
+    return encoder, images, repeated, out
 
 
 def evaluate(
-    encoder: Network, images: Dataset, *, max_images: int = 20_000, seed: int = 0
+    encoder: Network,
+    images: Dataset,
+    *,
+    max_images: int = 20_000,
+    seed: int = 0,
+    embedding: Callable[..., Tensor] = embed,
 ) -> Iterator[tuple[str, Scores]]:
     """Yield (name, scores) for the encoder and each baseline, on the images held out.
 
     Args:
         encoder: on the device to use.
         images: labelled, with the held-out ones marked.
+        embedding: `embed`, or `embed_together` to share that among all ranks, of which the first
+            alone then scores.
 
     Raises:
         UserError: if no labels exist on either side of the split.
@@ -165,8 +212,10 @@ def evaluate(
     both = np.concatenate([train, test])
     for name, network in (("encoder", encoder), ("untrained", _untrained(encoder, images))):
         if network is not None:
-            x = embed(network, images, both, track=track).cpu().numpy()
+            x = embedding(network, images, both, track=track).cpu().numpy()
             representations[name] = (x[: len(train)], x[len(train) :])
+    if embedding is embed_together and rank() != 0:
+        return
     kind = modality_of_encoder(encoder)
     plain = kind.read.raw(images, both)
     raw = kind.read.WORDS.raw
