@@ -11,6 +11,7 @@ INSTALL := $(if $(UV),$(UV) pip install -q --python $(BIN)/python,$(BIN)/python 
 PARTS := pyproject.toml constraints.txt setup.py $(wildcard src/isojepa/kernels/cos_sin*.*)
 
 .PHONY: demo world-demo test test-all lint format docs bench bench-gpu claims clean world-learn-demo
+.PHONY: demo world-demo test test-all lint format docs bench bench-gpu claims chaos dist clean
 
 demo: $(DEMO)
 	$(BIN)/isojepa demo
@@ -55,6 +56,16 @@ bench-gpu: $(READY)
 
 claims: $(READY)
 	$(BIN)/python experiments/claims/run.py
+
+chaos: $(READY)
+	$(BIN)/python experiments/chaos/run.py
+
+dist: $(READY)
+	$(INSTALL) "build>=1.2" "twine>=6"
+	rm -rf dist build
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/python tests/wheel.py dist
 
 clean:
 	rm -rf $(VENV) demo-run world-demo-run world-learn-demo-run build dist .mypy_cache .ruff_cache .pytest_cache
