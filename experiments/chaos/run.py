@@ -31,6 +31,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results"
 PAGE = ROOT / "docs" / "reference" / "reliability.md"
 MARKER = "<!-- below: made by experiments/chaos/run.py from experiments/chaos/results -->"
+SCENES = {"photos": "encoder", "dots": "world model"}
 SECONDS = {False: 9, True: 40}  # of a trial, by whether it is costly; on two quiet cores
 
 
@@ -140,15 +141,16 @@ def table(found: dict[str, FaultResult]) -> str:
         "|---|---|---:|---:|---:|---:|",
     ]
     for fault in FAULTS:
-        if fault.name in found:
-            lines.append(_row(fault, found[fault.name].trials))
+        lines.append(_row(fault, found[fault.name].trials if fault.name in found else ()))
     return "\n".join(lines) + "\n"
 
 
 def _row(fault: Fault, trials: tuple[Trial, ...]) -> str:
     compared = [t.identical for t in trials if t.identical is not None]
     lost = [t.lost for t in trials if t.lost is not None]
-    trained = "encoder" if fault.scene == "photos" else "world model"
+    if not trials:
+        return f"| {fault.says} | {SCENES[fault.scene]} | not yet run | | | |"
+    trained = SCENES[fault.scene]
     fine = sum(not t.wrong for t in trials)
     same = f"{sum(compared)} of {len(compared)}"
     return (

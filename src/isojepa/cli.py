@@ -165,7 +165,7 @@ def program() -> NoReturn:
             print(asked.code, file=sys.stderr)
         code = asked.code if isinstance(asked.code, int) else int(asked.code is not None)
     except BaseException:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.excepthook(*sys.exc_info())
     atexit._run_exitfuncs()
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):

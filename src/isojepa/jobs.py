@@ -10,6 +10,7 @@ import logging
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -121,9 +122,10 @@ def _processes(jobs: Mapping[str, Job], _: Path, workers: int, _options: Mapping
                 process.start()
                 its_end.close()
                 running[answer] = (name, process)
-            for answer in wait(list(running)):
-                name, process = running.pop(answer)
-                yield _outcome(name, answer.recv)
+            ended: list[Any] = wait(list(running))
+            for answered in ended:
+                name, process = running.pop(answered)
+                yield _outcome(name, answered.recv)
                 process.join()
     finally:
         for _name, process in running.values():
@@ -158,13 +160,14 @@ def _ray(
     with _needed("ray", "ray"):
         import ray
     remote = ray.remote(**options)(attempt) if options else ray.remote(attempt)
-    waiting, running = list(jobs.items()), {}
+    waiting = list(jobs.items())
+    running: dict[Any, str] = {}
     while waiting or running:
         while waiting and len(running) < max(1, workers):
             name, job = waiting.pop(0)
             running[remote.remote(name, job)] = name
         (ready, *_), _rest = ray.wait(list(running))
-        yield _outcome(running.pop(ready), lambda ready=ready: ray.get(ready))
+        yield _outcome(running.pop(ready), partial(ray.get, ready))
 
 
 ENGINES: dict[Engine, Callable[[Mapping[str, Job], Path, int, Mapping], Iterable[Done]]] = {

@@ -225,7 +225,7 @@ def _digest(weights: dict[str, Tensor]) -> str:
     for name in sorted(weights):
         x = weights[name]
         found.update(f"{name} {x.dtype} {tuple(x.shape)}".encode())
-        found.update(x.reshape(-1).view(torch.uint8).numpy())
+        found.update(x.reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 
