@@ -91,12 +91,12 @@ def _run(config: EmbedConfig) -> Path:
     leave_out = (config.out, config.run)
     source = together(lambda: find_for(encoder, config.data, config.labels, leave_out))
     x, kept, skipped = together(lambda: _embed_share(config, encoder, source))
-    x = gather_over_ranks(x).samples.cpu().numpy()
+    whole: np.ndarray = gather_over_ranks(x).samples.cpu().numpy()
     everywhere = [*source.listing.unreachable, *chain.from_iterable(of_every(skipped))]
     tell_skipped(config.out, everywhere)
     listing = source.listing.subset([*chain.from_iterable(of_every(kept))])
-    on_first(lambda: _write(config, x, listing))
-    log.info("%d embeddings of dimension %d written to %s", *x.shape, config.out)
+    on_first(lambda: _write(config, whole, listing))
+    log.info("%d embeddings of dimension %d written to %s", *whole.shape, config.out)
     return config.out
 
 
