@@ -10,8 +10,7 @@ UV := $(shell command -v uv 2>/dev/null)
 INSTALL := $(if $(UV),$(UV) pip install -q --python $(BIN)/python,$(BIN)/python -m pip install --disable-pip-version-check -q)
 PARTS := pyproject.toml constraints.txt setup.py $(wildcard src/isojepa/kernels/cos_sin*.*)
 
-.PHONY: demo world-demo test test-all lint format docs bench bench-gpu claims clean world-learn-demo
-.PHONY: demo world-demo test test-all lint format docs bench bench-gpu claims chaos dist clean
+.PHONY: demo world-demo world-learn-demo test test-all lint format docs bench bench-gpu claims chaos dist clean
 
 demo: $(DEMO)
 	$(BIN)/isojepa demo
