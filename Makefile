@@ -60,7 +60,7 @@ chaos: $(READY)
 	$(BIN)/python experiments/chaos/run.py
 
 dist: $(READY)
-	$(INSTALL) "build>=1.2" "twine>=6"
+	$(INSTALL) "build>=1.2" "twine>=6" "setuptools>=77"
 	rm -rf dist build
 	$(BIN)/python -m build
 	$(BIN)/twine check --strict dist/*

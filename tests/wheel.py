@@ -60,14 +60,21 @@ def said(command: list[object], **more: str) -> str:
     return done.stdout.strip()
 
 
-def installed(package: Path, place: Path, *, dependencies: bool, **more: str) -> str:
-    """Install the package into a new environment and use it there; returns what it says."""
+def installed(wheel: Path, place: Path, *, dependencies: bool) -> str:
+    """Install the wheel into a new environment and use it there; returns what it says."""
     python = environment(place, dependencies=dependencies)
-    alone = [] if dependencies else ["--no-deps", "--no-build-isolation"]
-    said([python, "-m", "pip", "install", "-q", "--no-cache-dir", *alone, package], **more)
-    program = python.with_name("isojepa")
-    version = said([program, "--version"])
+    alone = [] if dependencies else ["--no-deps"]
+    said([python, "-m", "pip", "install", "-q", "--no-cache-dir", *alone, wheel])
+    version = said([python.with_name("isojepa"), "--version"])
     return f"{version}: {said([python, '-c', CHECK])}"
+
+
+def without_compiler(source: Path, place: Path) -> Path:
+    """The wheel that pip makes of the source distribution where there is no compiler."""
+    alone = ["--no-deps", "--no-build-isolation", "--no-cache-dir"]
+    said([sys.executable, "-m", "pip", "wheel", "-q", *alone, "-w", place, source], **NO_COMPILER)
+    (wheel,) = place.glob("*.whl")
+    return wheel
 
 
 def main() -> int:
@@ -81,9 +88,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         one = installed(wheel, Path(folder) / "wheel", dependencies=asked.dependencies)
         print(f"wheel: {one}")
-        two = installed(
-            source, Path(folder) / "source", dependencies=asked.dependencies, **NO_COMPILER
-        )
+        plain = without_compiler(source, Path(folder) / "plain")
+        two = installed(plain, Path(folder) / "source", dependencies=asked.dependencies)
         print(f"source, no compiler: {two}")
     compiled, values = zip(*(line.split(": ")[1].split()[:2] for line in (one, two)))
     if compiled[1] == "True":

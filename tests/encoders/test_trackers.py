@@ -102,7 +102,7 @@ def test_a_service_that_does_not_answer_is_told_before_the_data_are_read(
 ) -> None:
     wandb.error = error
     with monkeypatch.context() as patch:
-        patch.setattr(pretrain, "prepare", lambda *_, **__: pytest.fail("the data were read first"))
+        patch.setattr(pretrain, "prepare", lambda *_a, **_k: pytest.fail("data were read first"))
         with pytest.raises(UserError, match=f"--wandb ours.*{error}.*WANDB_MODE=offline"):
             pretrain.run(replace(quick, wandb="ours"))
     pretrain.run(quick)  # the folder is no run yet, so it may be used
