@@ -19,6 +19,7 @@ from isojepa.world.learning.goal_networks import (
     load_goal_networks,
     weights_digest,
 )
+from isojepa.world.model.world_model import export_world_model, load_world_model
 from tests.world.latent_models import Positions
 
 pytest.importorskip("h5py")
@@ -158,11 +159,11 @@ def test_training_resumes_to_the_same(directed: Path, tmp_path: Path) -> None:
 
 def test_a_direct_policy_of_other_weights_is_refused(directed: Path, tmp_path: Path) -> None:
     other = shutil.copytree(directed, tmp_path / "run")
-    weights = other / "world_model" / "model.safetensors"
     assert load_goal_networks(other, weights_digest(other)) is not None
-    content = bytearray(weights.read_bytes())
-    content[-1] ^= 1
-    weights.write_bytes(bytes(content))
+    world = load_world_model(other)
+    with torch.no_grad():
+        next(world.parameters()).flatten()[0] += 1
+    export_world_model(other / "world_model", world)
     with pytest.raises(UserError, match=r"trained on other weights.*--overwrite"):
         load_policy(other, [-1, -1], [1, 1])
     assert load_goal_networks(studied_run()) is None
