@@ -59,8 +59,9 @@ def meanings(made: type, package: griffe.Object) -> dict[str, str]:
 def setting(name: str, hint: Any) -> tuple[str, str]:
     """How a setting is written, and what follows it: `--steps`, INTEGER."""
     flag = f"--{name.replace('_', '-')}"
-    if get_origin(hint) is Annotated:  # tyro's mark of what is given without a flag
-        return name.upper(), value_of(get_args(hint)[0])
+    if get_origin(hint) is Annotated:  # tyro's marks: a flag without its opposite, or none at all
+        inner = get_args(hint)[0]
+        return (flag, "") if inner is bool else (name.upper(), value_of(inner))
     if hint is bool:
         return flag, f"or `--no-{flag[2:]}`"
     return flag, value_of(hint)

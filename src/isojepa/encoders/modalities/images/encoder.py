@@ -56,8 +56,8 @@ class EncoderSpec:
     """class_tokens: of the last two blocks, concatenated; pooled: what the network itself gives.
     auto: the former where timm's network hands out its class tokens. Settled when it is built."""
     whitened: bool = False
-    """Whether embeddings are centred and made as wide in every direction, by a linear map fitted to
-    the training images."""
+    """Whether embeddings are centred and made more alike in width in every direction, by a linear
+    map fitted to the training images."""
 
 
 class Encoder(Network):
