@@ -1,6 +1,6 @@
 """The demo's scores over seeds: mean and range, as README quotes them.
 
-Cost: about 85 s a seed on two cores. Run: `python experiments/demo_seeds.py --out DIR`.
+Cost: about half a minute a seed on two cores. Run: `python experiments/demo_seeds.py --out DIR`.
 """
 
 from dataclasses import dataclass

@@ -87,8 +87,8 @@ def _agreement(kind: Format, agreement: Agreement) -> str:
         words += (
             " With timm's own transform, whose resizing filters are others, it was "
             f"{agreement.own_transform:.2g}. The network that timm builds gives embeddings before "
-            "they are centred and partly whitened; `embed.py` does that by `whitening.safetensors`, "
-            "where that is there."
+            "they are centred and partly whitened; `embed.py` does that by "
+            "`whitening.safetensors`, where that is there."
         )
     return words
 
