@@ -9,7 +9,7 @@ processes hand to torch.distributed). Speeds of GPUs and networks are assumption
 nothing of it has been timed on more than one GPU.
 """
 
-import multiprocessing
+import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.distributed as dist
 import tyro
+from torch.multiprocessing import spawn
 
 from isojepa import LeJEPALoss
 
@@ -135,24 +136,16 @@ def table(config: ScaleConfig) -> str:
 
 def counted(*, world: int, views: int, n: int, d: int, **settings: Any) -> list[Payload]:
     """What real processes hand to torch.distributed in one forward and backward pass."""
-    context = multiprocessing.get_context("fork")
-    with tempfile.TemporaryDirectory() as folder, context.Manager() as manager:
-        found = manager.dict()
-        place = str(Path(folder) / "store")
-        processes = [
-            context.Process(target=_count, args=(r, world, place, found, (views, n, d), settings))
-            for r in range(world)
-        ]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join(timeout=120)
-        return [Payload(*found[rank]) for rank in range(world)]
+    with tempfile.TemporaryDirectory() as folder:  # spawned: autograd's threads survive no fork
+        spawn(_count, (world, folder, (views, n, d), settings), nprocs=world)
+        found = [json.loads((Path(folder) / f"{rank}.json").read_text()) for rank in range(world)]
+    return [Payload(*one) for one in found]
 
 
 def _count(
-    rank: int, world: int, place: str, found: Any, shape: tuple[int, ...], settings: dict[str, Any]
+    rank: int, world: int, folder: str, shape: tuple[int, ...], settings: dict[str, Any]
 ) -> None:
+    place = Path(folder) / "store"
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{place}", rank=rank, world_size=world)
     reduced = gathered = collectives = 0
@@ -171,7 +164,8 @@ def _count(
     dist.all_reduce, dist.all_gather = reduce, gather
     z = torch.randn(shape, requires_grad=True)
     LeJEPALoss(n_global=2, **settings)(z, step=0).loss.backward()
-    found[rank] = (reduced, gathered, collectives)
+    made = json.dumps([reduced, gathered, collectives])
+    (Path(folder) / f"{rank}.json").write_text(made)
     dist.barrier()
     dist.destroy_process_group()
 

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "experiments"))
 import scale
 
 
-@pytest.mark.parametrize("world", [2, 3])
+@pytest.mark.parametrize("world", [2, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("exact", [False, True])
 def test_what_is_exchanged_is_counted_exactly(world: int, exact: bool) -> None:
     shape = {"views": 3, "n": 5, "d": 4}
