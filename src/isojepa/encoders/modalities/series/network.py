@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.modalities.modality import UNSAID, Columns, Network, Statistics
+from isojepa.encoders.modalities.named import build_named, check_named, width_of
 from isojepa.encoders.modalities.series.resampling import whole
 from isojepa.encoders.modalities.series.samples import SeriesSet
-from isojepa.errors import UserError
 
 PATCH = 8  # time steps; views are multiples of it
 DEFAULT = "conv_small"
@@ -55,10 +55,7 @@ class Spec:
 
 def check(config: PretrainConfig, *, pretrained: bool) -> None:
     """Raises UserError for a model that there is not."""
-    if config.model is not None and config.model not in MODELS:
-        raise UserError(f"--model {config.model}: for series there are {', '.join(MODELS)}")
-    if pretrained:
-        raise UserError("--pretrained: there are no published weights for series")
+    check_named(config, MODELS, "series", pretrained=pretrained)
 
 
 def spec(
@@ -102,17 +99,9 @@ class SeriesEncoder(Network):
         super().__init__()
         self.spec = spec
         if backbone is None:
-            if spec.model not in MODELS:
-                raise UserError(f"--model {spec.model}: for series there are {', '.join(MODELS)}")
-            backbone = MODELS[spec.model](spec.inputs)
+            backbone = build_named(spec.model, MODELS, "series", spec.inputs)
         self.backbone = backbone
-        with torch.no_grad():
-            training, _ = backbone.training, backbone.eval()
-            shape = backbone(torch.zeros(2, spec.inputs, spec.length)).shape
-            backbone.train(training)
-        if len(shape) != 2:
-            raise UserError(f"the backbone must return (n, d) embeddings, not {tuple(shape)}")
-        self.embedding_dim = shape[1]
+        self.embedding_dim = width_of(backbone, spec.inputs, spec.length)
 
     def forward(self, x: Float[Tensor, "n c t"]) -> Float[Tensor, "n d"]:
         """Embed normalised series, as `prepare` makes them."""

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.modalities.modality import UNSAID, Columns, Network, Statistics
+from isojepa.encoders.modalities.named import build_named, check_named, width_of
 from isojepa.encoders.modalities.tables.rows import Column, Rows, TableSet, encoded, known, widths
-from isojepa.errors import UserError
 
 DEFAULT = "mlp_small"
 
@@ -48,10 +48,7 @@ class Spec:
 
 def check(config: PretrainConfig, *, pretrained: bool) -> None:
     """Raises UserError for a model that there is not."""
-    if config.model is not None and config.model not in MODELS:
-        raise UserError(f"--model {config.model}: for tables there are {', '.join(MODELS)}")
-    if pretrained:
-        raise UserError("--pretrained: there are no published weights for tables")
+    check_named(config, MODELS, "tables", pretrained=pretrained)
 
 
 def spec(
@@ -94,17 +91,9 @@ class TableEncoder(Network):
         super().__init__()
         self.spec = spec
         if backbone is None:
-            if spec.model not in MODELS:
-                raise UserError(f"--model {spec.model}: for tables there are {', '.join(MODELS)}")
-            backbone = MODELS[spec.model](spec.inputs)
+            backbone = build_named(spec.model, MODELS, "tables", spec.inputs)
         self.backbone = backbone
-        with torch.no_grad():
-            training, _ = backbone.training, backbone.eval()
-            shape = backbone(torch.zeros(2, spec.inputs)).shape
-            backbone.train(training)
-        if len(shape) != 2:
-            raise UserError(f"the backbone must return (n, d) embeddings, not {tuple(shape)}")
-        self.embedding_dim = shape[1]
+        self.embedding_dim = width_of(backbone, spec.inputs)
 
     def forward(self, x: Float[Tensor, "n f"]) -> Float[Tensor, "n d"]:
         """Embed encoded rows, as `prepare` makes them."""
