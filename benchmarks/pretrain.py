@@ -105,7 +105,7 @@ def pretrain_rate(case: Case, photos: Path, updates: int) -> float:
             steps=updates, log_every=2, device="cpu", precision="32-true", tensorboard=False,
             evaluate=False,
         )  # fmt: skip
-        pretrain.run(run)
+        pretrain.train_encoder(run)
         lines = (run.out / "metrics.jsonl").read_text().splitlines()
     return statistics.median(json.loads(line)["images_per_second"] for line in lines[2:])
 

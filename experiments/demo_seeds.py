@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from isojepa.demos.images import DemoConfig, run
+from isojepa.demos.images import DemoConfig, image_demo
 from isojepa.encoders import Scores
 
 
@@ -37,7 +37,7 @@ def row(name: str, scores: list[Scores]) -> str:
 
 def main(config: Config) -> None:
     """Run the demo for every seed and print a row for each representation."""
-    runs = [run(DemoConfig(out=config.out / str(seed), seed=seed)) for seed in config.seeds]
+    runs = [image_demo(DemoConfig(out=config.out / str(seed), seed=seed)) for seed in config.seeds]
     for name in runs[0]:
         print(row(name, [scores[name] for scores in runs]))
 

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from isojepa import diagnose, load_encoder
 from isojepa.demos.images import DemoConfig
-from isojepa.demos.images import run as run_demo
+from isojepa.demos.images import image_demo as run_demo
 from isojepa.encoders import Encoder
 
 N, D = 4000, 32

@@ -7,10 +7,8 @@ from isojepa.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from isojepa.encoders.config import PretrainConfig
-    from isojepa.encoders.embed import EmbedConfig
-    from isojepa.encoders.embed import run as embed
-    from isojepa.encoders.evaluation.evaluate import EvaluateConfig
-    from isojepa.encoders.evaluation.evaluate import run as evaluate
+    from isojepa.encoders.embed import EmbedConfig, embed
+    from isojepa.encoders.evaluation.evaluate import EvaluateConfig, evaluate
     from isojepa.encoders.modalities.stored import load_encoder
     from isojepa.objective.accumulation import backward_in_parts
     from isojepa.objective.exact import exact_sigreg
@@ -49,8 +47,8 @@ __getattr__ = lazily(
         "SIGReg": "objective.sigreg",
         "backward_in_parts": "objective.accumulation",
         "diagnose": "pages.embeddings.diagnosis",
-        "embed": "encoders.embed:run",
-        "evaluate": "encoders.evaluation.evaluate:run",
+        "embed": "encoders.embed",
+        "evaluate": "encoders.evaluation.evaluate",
         "exact_sigreg": "objective.exact",
         "load_encoder": "encoders.modalities.stored",
         "pretrain": "workflow",

@@ -117,9 +117,9 @@ class LeJEPA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
         """Embeddings (n, d), float32."""
         check_is_fitted(self)
         source = self._source(X, reset=False)
-        from isojepa.encoders.in_memory import embed
+        from isojepa.encoders.in_memory import embed_source
 
-        return np.asarray(_plain_errors(embed, self._fitted, source).numpy())
+        return np.asarray(_plain_errors(embed_source, self._fitted, source).numpy())
 
     def fit_transform(self, X: Any, y: Any = None) -> np.ndarray:
         """`fit`, then `transform` of the same."""

@@ -26,7 +26,7 @@ def pretrain(config: PretrainConfig, backbone: nn.Module | None = None) -> Path:
     Raises:
         UserError: for anything the user can put right.
     """
-    run = training.run(config, backbone)
+    run = training.train_encoder(config, backbone)
     if config.preview is not None or rank() != 0:
         return run
     asked = read_run(run).config["evaluate"]  # as the run has it, where it was resumed
@@ -45,7 +45,7 @@ def score_run(run: Path) -> dict[str, Scores]:
     cache = None if made.get("cache") is None else Path(made["cache"])
     settings = evaluate.EvaluateConfig(run=run, cache=cache, no_cache=bool(made.get("no_cache")))
     try:
-        return evaluate.run(settings)
+        return evaluate.evaluate(settings)
     except UserError as error:
         log.warning("no scores: %s", error)
         return {}
@@ -56,7 +56,7 @@ def write_report(run: Path, compare: tuple[Path, ...] = ()) -> Path:
     from isojepa.pages.encoder import page
 
     with bar(1, "report") as advance:
-        path = page.build(run, compare)
+        path = page.write_encoder_page(run, compare)
         advance(1)
     log.info("report: %s", path)
     return path

@@ -56,7 +56,7 @@ def test_weights_that_cannot_be_had_are_refused_before_the_data_are_looked_at(
         data=tmp_path / "there is none", out=tmp_path / "run", model=model, pretrained=True
     )
     with pytest.raises(UserError, match=words) as refused:
-        pretrain.run(config)
+        pretrain.train_encoder(config)
     assert "\n" not in str(refused.value)
     assert not config.out.exists()
 

@@ -19,7 +19,7 @@ from isojepa.caches.folder import (
     locked,
     make_room,
 )
-from isojepa.caches.overview import CacheConfig, run
+from isojepa.caches.overview import CacheConfig, manage_cache
 from isojepa.errors import UserError
 
 
@@ -107,7 +107,7 @@ def test_what_is_being_written_stays(tmp_path: Path, monkeypatch: pytest.MonkeyP
         with locked(place) as second:
             assert not second
         assert not delete(entries(tmp_path)[0])
-        assert run(CacheConfig(cache=tmp_path, clear=True))[0].name == "busy"
+        assert manage_cache(CacheConfig(cache=tmp_path, clear=True))[0].name == "busy"
         monkeypatch.setattr(
             caches.shutil, "disk_usage", lambda _: SimpleNamespace(free=caches.SPARE)
         )
@@ -122,19 +122,19 @@ def test_the_list_and_clearing_it(tmp_path: Path, capsys: pytest.CaptureFixture)
     (tmp_path / "frames").mkdir()
     for ending in (".frames", ".json"):
         (tmp_path / "frames" / f"two.room{ending}").write_text('{"source": "/two-room.h5"}')
-    assert len(run(CacheConfig(cache=tmp_path))) == 2
+    assert len(manage_cache(CacheConfig(cache=tmp_path))) == 2
     said = capsys.readouterr().out
     assert "2 entries of 0.00 GB" in said
     assert "8 px, colour" in said
     assert "/two-room.h5" in said
-    assert [e.name for e in run(CacheConfig(cache=tmp_path, clear=True, unused=3.0))] == [
+    assert [e.name for e in manage_cache(CacheConfig(cache=tmp_path, clear=True, unused=3.0))] == [
         "two.room"
     ]
-    assert run(CacheConfig(cache=tmp_path, clear=True)) == []
+    assert manage_cache(CacheConfig(cache=tmp_path, clear=True)) == []
     assert "1 entry of 0.00 GB deleted, 0 entries" in capsys.readouterr().out
-    assert run(CacheConfig(cache=tmp_path)) == []
+    assert manage_cache(CacheConfig(cache=tmp_path)) == []
     with pytest.raises(UserError, match="no such folder"):
-        run(CacheConfig(cache=tmp_path / "nowhere"))
+        manage_cache(CacheConfig(cache=tmp_path / "nowhere"))
     with pytest.raises(UserError, match="--unused goes with --clear"):
         CacheConfig(unused=3.0)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from isojepa.demos import world as demo
-from isojepa.demos.world import Step, WorldDemoConfig, run
+from isojepa.demos.world import Step, WorldDemoConfig, world_demo
 from isojepa.errors import UserError
 
 
@@ -43,11 +43,11 @@ def test_an_interrupted_demo_goes_on(made: list[str], tmp_path: Path) -> None:
     config = WorldDemoConfig(out=tmp_path / "demo")
     made.append("stop")
     with pytest.raises(KeyboardInterrupt):
-        run(config)
+        world_demo(config)
     assert made == ["probes", "control"]
-    run(config)
+    world_demo(config)
     assert made == ["probes", "control", "control-published"]
-    run(config)  # everything is there
+    world_demo(config)  # everything is there
     assert len(made) == 3
     assert set(json.loads((config.out / "run" / "seconds.json").read_text())) == set(made)
 
@@ -57,9 +57,9 @@ def test_what_is_not_as_it_was_made_is_made_anew(
     made: list[str], tmp_path: Path, spoil: Any
 ) -> None:
     config = WorldDemoConfig(out=tmp_path / "demo")
-    run(config)
+    world_demo(config)
     spoil(config.out / "run" / "control.json")
-    run(config)
+    world_demo(config)
     assert made[3:] == ["control", "control-published"]
 
 
@@ -67,17 +67,17 @@ def test_other_settings_begin_anew_and_other_folders_are_left_alone(
     made: list[str], tmp_path: Path
 ) -> None:
     config = WorldDemoConfig(out=tmp_path / "demo")
-    run(config)
-    run(replace(config, seed=1))
+    world_demo(config)
+    world_demo(replace(config, seed=1))
     assert len(made) == 6
     assert json.loads((config.out / "run" / "control.json").read_text())["seed"] == 1
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").touch()
     with pytest.raises(UserError, match="something else is already there"):
-        run(replace(config, out=tmp_path / "mine"))
+        world_demo(replace(config, out=tmp_path / "mine"))
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be written"):
-        run(replace(config, out=tmp_path / "file" / "demo"))
+        world_demo(replace(config, out=tmp_path / "file" / "demo"))
 
 
 @pytest.mark.slow
@@ -101,8 +101,8 @@ def test_the_real_parts_resume_one_by_one(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(demo, "steps_of", steps_of)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            run(config)
-    page = run(config)
+            world_demo(config)
+    page = world_demo(config)
     assert page.stat().st_size > 10_000
     assert calls[:4] == ["collect", "collect", "train", "train"]
     assert len(calls) == 8 + 2

@@ -15,7 +15,7 @@ from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.modalities.images.choices import choose_sizes
 from isojepa.encoders.modalities.images.images import Headers
 from isojepa.encoders.plan import settle
-from isojepa.encoders.pretrain import run
+from isojepa.encoders.pretrain import train_encoder
 from isojepa.runs.record import read_run
 from isojepa.training.interrupted import Interrupted
 
@@ -65,15 +65,15 @@ def test_a_run_by_minutes_ends_its_schedule_and_resumes_to_the_same_weights(
 ) -> None:
     write_digits(tmp_path / "digits")
     monkeypatch.setattr(budget, "fitted", lambda m, s, _spent: budget.Budget(m, s, 24))
-    run(config(tmp_path, minutes=1.0))
+    train_encoder(config(tmp_path, minutes=1.0))
     made = read_run(tmp_path / "run").config
     assert (made["steps"], made["minutes"]) == (24, 1.0)
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["lr"] < 0.02 * made["lr"]
     with pytest.raises(Interrupted):
-        run(config(tmp_path, minutes=1.0, out=tmp_path / "cut", max_minutes=1e-9))
+        train_encoder(config(tmp_path, minutes=1.0, out=tmp_path / "cut", max_minutes=1e-9))
     monkeypatch.setattr(budget, "fitted", lambda *_: pytest.fail("measured again"))
-    run(config(tmp_path, out=tmp_path / "cut", resume=True, max_minutes=60.0))
+    train_encoder(config(tmp_path, out=tmp_path / "cut", resume=True, max_minutes=60.0))
     weights = [
         (tmp_path / n / "encoder" / "model.safetensors").read_bytes() for n in ("run", "cut")
     ]

@@ -17,7 +17,7 @@ from isojepa.runs.tables import read_skipped
 
 
 def trained(config: PretrainConfig, out: Path) -> dict[str, torch.Tensor]:
-    pretrain.run(replace(config, out=out))
+    pretrain.train_encoder(replace(config, out=out))
     return load_file(out / "checkpoints" / "step-00000008" / "model.safetensors")
 
 
@@ -68,10 +68,10 @@ def test_another_network_of_the_same_size_finds_them(
     quick: PretrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = replace(quick, cache=tmp_path / "cache", steps=1)
-    pretrain.run(config)
+    pretrain.train_encoder(config)
     monkeypatch.setattr(reading, "square_of", lambda *given: pytest.fail(f"{given[-1]} decoded"))
     other = replace(
         config, out=tmp_path / "other", model="resnet_micro", seed=5, batch_size=8, global_views=2
     )
-    pretrain.run(other)
+    pretrain.train_encoder(other)
     assert read_run(other.out).data["images"] == 48

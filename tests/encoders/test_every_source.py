@@ -104,7 +104,7 @@ def final(out: Path) -> dict[str, torch.Tensor]:
 def expected(settings: PretrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An uninterrupted run on the folder."""
     data = folder(tmp_path_factory.mktemp("data") / "folder")
-    return pretrain.run(replace(settings, data=data))
+    return pretrain.train_encoder(replace(settings, data=data))
 
 
 @pytest.mark.parametrize("kind", SOURCES)
@@ -123,15 +123,15 @@ def test_an_interrupted_run_ends_as_one_on_a_folder_bit_for_bit(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Recorder, "remember", stop_at_3)
         with pytest.raises(Interrupted):
-            pretrain.run(config)
+            pretrain.train_encoder(config)
     assert newest_intact(config.out / "checkpoints")[0].step == 3
-    pretrain.run(replace(config, resume=True))
+    pretrain.train_encoder(replace(config, resume=True))
     whole, cut = final(expected), final(config.out)
     assert whole.keys() == cut.keys()
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
 
     made = embed.EmbedConfig(run=expected, data=data, out=tmp_path / "x.npz", device="cpu")
-    with np.load(embed.run(made)) as found:
+    with np.load(embed.embed(made)) as found:
         assert found["embeddings"].shape == (N, 128)
         is_array = kind in {"npy", "npz"}  # the others are known by their contents
         assert set(found["split"]) == {"new" if is_array else "train"}
@@ -143,13 +143,13 @@ def test_what_was_held_out_is_known_in_another_kind_of_source(
 ) -> None:
     data = shards(tmp_path / "data", N)
     config = replace(settings, data=data, out=tmp_path / "run", holdout=0.25, steps=2)
-    run = pretrain.run(config)
+    run = pretrain.train_encoder(config)
     record = read_held_out(run)
     assert record.held_out.sum() == N // 4
-    scores = evaluate.run(evaluate.EvaluateConfig(run=run, device="cpu"))
+    scores = evaluate.evaluate(evaluate.EvaluateConfig(run=run, device="cpu"))
     assert scores["encoder"].n_test == N // 4
     shutil.rmtree(tmp_path / "data")
     other = parquet(tmp_path / "x.parquet", N)
-    moved = evaluate.run(evaluate.EvaluateConfig(run=run, data=other, device="cpu"))
+    moved = evaluate.evaluate(evaluate.EvaluateConfig(run=run, data=other, device="cpu"))
     assert moved["encoder"].n_test == N // 4
     assert moved["encoder"].linear == scores["encoder"].linear

@@ -89,7 +89,7 @@ def test_a_whole_run_with_scores_and_report(settings: PretrainConfig, tmp_path: 
         assert sample["thumbnails"].shape[-1] == 3
 
     asked = embed.EmbedConfig(run=run, data=settings.data, out=tmp_path / "x.npz", device="cpu")
-    with np.load(embed.run(asked)) as found:
+    with np.load(embed.embed(asked)) as found:
         vectors = dict(zip(found["paths"].tolist(), found["embeddings"]))
     encoder = load_encoder(run)
     with torch.no_grad():
@@ -100,14 +100,14 @@ def test_a_whole_run_with_scores_and_report(settings: PretrainConfig, tmp_path: 
     with pytest.raises(UserError, match="4 channels where 5 are read"):
         encoder.preprocess(scene(0)[..., :4])
     with pytest.raises(UserError, match=r"numbers of 5 channels.*load_encoder"):
-        export.run(export.ExportConfig(run=run, format="timm"))
+        export.export(export.ExportConfig(run=run, format="timm"))
 
 
 def test_an_interrupted_run_keeps_its_ranges_and_ends_the_same(
     settings: PretrainConfig, tmp_path: Path
 ) -> None:
     settings = replace(settings, data=shutil.copytree(settings.data, tmp_path / "data"))
-    whole = pretrain.run(settings)
+    whole = pretrain.train_encoder(settings)
     cut = replace(settings, out=tmp_path / "cut")
     remember = Recorder.remember
 
@@ -119,11 +119,11 @@ def test_an_interrupted_run_keeps_its_ranges_and_ends_the_same(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Recorder, "remember", stop_at_3)
         with pytest.raises(Interrupted):
-            pretrain.run(cut)
+            pretrain.train_encoder(cut)
     extreme = scene(99) * 1e6  # would change every range
     tifffile.imwrite(tmp_path / "data" / "across" / "99.tif", extreme, planarconfig="contig",
                      photometric="minisblack")  # fmt: skip
-    pretrain.run(replace(cut, resume=True))
+    pretrain.train_encoder(replace(cut, resume=True))
     weights = [newest_intact(out / "checkpoints")[0].weights for out in (whole, cut.out)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
@@ -131,12 +131,12 @@ def test_an_interrupted_run_keeps_its_ranges_and_ends_the_same(
 def test_arrays_of_the_same_numbers_give_the_same_scores(
     settings: PretrainConfig, tmp_path: Path
 ) -> None:
-    run = pretrain.run(settings)
-    scores = evaluate.run(evaluate.EvaluateConfig(run=run, device="cpu"))
+    run = pretrain.train_encoder(settings)
+    scores = evaluate.evaluate(evaluate.EvaluateConfig(run=run, device="cpu"))
     order = sorted(range(40), key=lambda i: (("across", "upright")[i % 2], f"{i:02}"))
     np.savez(tmp_path / "x.npz", images=np.stack([scene(i) for i in order]),
              labels=[i % 2 for i in order])  # fmt: skip
-    other = evaluate.run(
+    other = evaluate.evaluate(
         evaluate.EvaluateConfig(run=run, data=tmp_path / "x.npz", holdout=0.2, device="cpu")
     )
     assert other["encoder"].n_test == scores["encoder"].n_test == 8
@@ -149,13 +149,13 @@ def test_mixed_counts_of_channels_are_refused_or_left_out(
     for i in range(10):
         Image.new("RGB", (20, 20)).save(data / "across" / f"photo{i}.png")
     with pytest.raises(UserError) as caught:
-        pretrain.run(replace(settings, data=data))
+        pretrain.train_encoder(replace(settings, data=data))
     assert "mixed channel counts: 10 of 3 (for example 'across/photo0.png'), 40 of 5" in str(
         caught.value
     )
     for i in range(1, 10):
         (data / "across" / f"photo{i}.png").unlink()
-    run = pretrain.run(replace(settings, data=data, out=tmp_path / "few"))
+    run = pretrain.train_encoder(replace(settings, data=data, out=tmp_path / "few"))
     assert "photo0.png\t3 channels where 5 are read" in (run / "skipped.tsv").read_text()
 
 

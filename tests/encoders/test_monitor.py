@@ -18,7 +18,7 @@ from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.jepa import JEPA
 from isojepa.encoders.monitor import read_alarms, sample_faults
 from isojepa.encoders.recovery import Collapsed
-from isojepa.pages.encoder.page import build
+from isojepa.pages.encoder.page import write_encoder_page
 from isojepa.runs.checkpoints import list_checkpoints, newest_intact
 from isojepa.runs.metrics import read_metrics
 from isojepa.runs.record import read_run
@@ -59,7 +59,7 @@ def run(config: PretrainConfig, spoil: Spoil | None = None) -> list[str]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pretrain, "build_jepa", spoilt)
-        pretrain.run(config)
+        pretrain.train_encoder(config)
     return [alarm.state for alarm in read_alarms(config.out)]
 
 
@@ -119,7 +119,7 @@ def test_a_run_that_fails_is_named(
     log = (watched.out / "log.txt").read_text()
     assert f"{expected}: " in log
     assert ADVICE[expected].remedy in log
-    assert f"Alarm during training: {expected}" in build(watched.out).read_text()
+    assert f"Alarm during training: {expected}" in write_encoder_page(watched.out).read_text()
 
 
 @pytest.mark.parametrize("make", [constant_pictures, copied_pictures])
@@ -177,12 +177,14 @@ def test_recover_goes_back_and_on_with_decoupled_sigreg(watched: PretrainConfig)
     made = read_run(config.out).config
     assert (made["regulariser"], made["lambd"]) == ("decoupled", 0.05)
     assert [line["step"] for line in read_metrics(config.out)] == [1, *range(5, 61, 5)]
-    assert "went on with decoupled SIGReg" in build(config.out).read_text()
+    assert "went on with decoupled SIGReg" in write_encoder_page(config.out).read_text()
 
     whole, _ = newest_intact(config.out / "checkpoints")
     for path in list_checkpoints(config.out / "checkpoints")[-2:]:
         shutil.rmtree(path)
-    pretrain.run(replace(config, resume=True))  # what follows a recovery is an ordinary run
+    pretrain.train_encoder(
+        replace(config, resume=True)
+    )  # what follows a recovery is an ordinary run
     again, _ = newest_intact(config.out / "checkpoints")
     assert again.step == whole.step == 60
     assert all(torch.equal(again.weights[name], x) for name, x in whole.weights.items())
@@ -199,7 +201,7 @@ def test_what_collapses_again_is_stopped(watched: PretrainConfig) -> None:
 
 
 def test_the_monitor_is_part_of_the_checkpoint(watched: PretrainConfig) -> None:
-    pretrain.run(replace(watched, steps=30))
+    pretrain.train_encoder(replace(watched, steps=30))
     state = newest_intact(watched.out / "checkpoints")[0].state["monitor"]
     assert (state["looks"], state["state"]) == (7, "healthy")
     assert [v["step"] for v in state["last"]] == [10, 15, 20, 25, 30]

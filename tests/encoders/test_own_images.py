@@ -33,7 +33,7 @@ def began(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.fromarray(rng.integers(0, 255, (12, 12), np.uint8)).save(path)
         rows.append(f"{path.parent.name}/{path.name},{i % 4}")
     (place / "labels.csv").write_text("\n".join(rows))
-    pretrain.run(config(place, labels=place / "labels.csv", holdout=0.3, seed=3))
+    pretrain.train_encoder(config(place, labels=place / "labels.csv", holdout=0.3, seed=3))
     return place
 
 
@@ -56,20 +56,20 @@ def place(began: Path, tmp_path: Path) -> Path:
 
 
 def resume(place: Path, **more: object) -> None:
-    pretrain.run(PretrainConfig(**({"data": place / "data", "out": place / "run", "resume": True,
-                                    "device": "cpu"} | more)))  # fmt: skip
+    again = {"data": place / "data", "out": place / "run", "resume": True, "device": "cpu"}
+    pretrain.train_encoder(PretrainConfig(**(again | more)))
 
 
 def test_paths_are_absolute(began: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(began)
     out = Path("second")
-    pretrain.run(config(Path(), out=out, labels=Path("labels.csv"), steps=1))
+    pretrain.train_encoder(config(Path(), out=out, labels=Path("labels.csv"), steps=1))
     made = read_run(out).config
     assert (made["data"], made["labels"]) == (str(began / "data"), str(began / "labels.csv"))
     monkeypatch.chdir("/")
     shutil.move(began / "data", began / "gone")
     with pytest.raises(UserError, match=r"its images were in .*/data, which is not there.*--data"):
-        evaluate.run(EvaluateConfig(run=began / out))
+        evaluate.evaluate(EvaluateConfig(run=began / out))
     shutil.move(began / "gone", began / "data")
     shutil.rmtree(began / out)
 
@@ -157,13 +157,13 @@ def tested(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
         })  # fmt: skip
         return []
 
-    monkeypatch.setattr(evaluate, "evaluate", note)
+    monkeypatch.setattr(evaluate, "scores_of", note)
     monkeypatch.setattr(evaluate, "print_scores", lambda _: None)
     return calls
 
 
 def scored(place: Path, tested: list[dict], **more: object) -> dict:
-    evaluate.run(EvaluateConfig(run=place / "run", device="cpu", **more))
+    evaluate.evaluate(EvaluateConfig(run=place / "run", device="cpu", **more))
     return tested[-1]
 
 
@@ -226,7 +226,7 @@ def test_runs_without_a_record_use_their_own_seed_and_share(
 
 def test_embeddings_say_what_the_run_did_with_each(place: Path) -> None:
     Image.new("L", (12, 12)).save(place / "data" / "a" / "new.png")
-    export.run(export.EmbedConfig(run=place / "run", data=place / "data", out=place / "e.npz"))
+    export.embed(export.EmbedConfig(run=place / "run", data=place / "data", out=place / "e.npz"))
     arrays = np.load(place / "e.npz")
     record = read_held_out(place / "run")
     expected = {n: "held out" if h else "train" for n, h in zip(record.names, record.held_out)}
@@ -260,9 +260,9 @@ def test_copies_on_both_sides_are_counted(place: Path) -> None:
 def test_a_run_inside_its_data(place: Path) -> None:
     inside = place / "data"
     settings = config(place, out=inside / "run")
-    pretrain.run(settings)
+    pretrain.train_encoder(settings)
     assert read_run(inside / "run").data["classes"] == ["a", "b"]
-    pretrain.run(replace(settings, resume=True))
+    pretrain.train_encoder(replace(settings, resume=True))
     assert read_run(inside / "run").data["images"] == 40
     with pytest.raises(UserError, match=r"--preview .*: lies in --data"):
-        pretrain.run(config(place, out=place / "x", preview=inside / "v.png"))
+        pretrain.train_encoder(config(place, out=place / "x", preview=inside / "v.png"))

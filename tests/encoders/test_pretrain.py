@@ -39,7 +39,7 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 
 def test_a_run_folder_holds_everything(quick: PretrainConfig) -> None:
-    out = pretrain.run(replace(quick, tensorboard=True))
+    out = pretrain.train_encoder(replace(quick, tensorboard=True))
     made = json.loads((out / "config.json").read_text())
     assert made["config"]["steps"] == 8
     assert made["data"]["classes"] == ["across", "upright"]
@@ -76,7 +76,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
 ) -> None:
     quick = replace(quick, **options)
     quick = replace(quick, steps=12, probe_every=5)  # update 5, where it stops, is to be probed
-    whole = pretrain.run(quick)
+    whole = pretrain.train_encoder(quick)
     cut = replace(quick, out=quick.out.with_name("cut"))
     remember = Recorder.remember
 
@@ -88,10 +88,10 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Recorder, "remember", stop_at_5)
         with pytest.raises(Interrupted) as stopped:
-            pretrain.run(cut)
+            pretrain.train_encoder(cut)
     assert stopped.value.number == signal.SIGTERM
     assert newest_intact(cut.out / "checkpoints")[0].step == 5
-    pretrain.run(replace(cut, resume=True))
+    pretrain.train_encoder(replace(cut, resume=True))
     assert same(final(whole), final(cut.out))
     timing = {"images_per_second"}
     a, b = (
@@ -102,16 +102,16 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(quick: PretrainConfig) -> None:
-    first = final(pretrain.run(quick))
-    again = final(pretrain.run(replace(quick, out=quick.out.with_name("again"))))
-    other = final(pretrain.run(replace(quick, out=quick.out.with_name("other"), seed=1)))
+    first = final(pretrain.train_encoder(quick))
+    again = final(pretrain.train_encoder(replace(quick, out=quick.out.with_name("again"))))
+    other = final(pretrain.train_encoder(replace(quick, out=quick.out.with_name("other"), seed=1)))
     assert same(first, again)
     assert not same(first, other)
 
 
 @pytest.mark.parametrize("name", ["exact", "decoupled", "visreg", "vicreg", "ksd"])
 def test_regularisers_by_name(quick: PretrainConfig, name: RegulariserName) -> None:
-    out = pretrain.run(replace(quick, regulariser=name, steps=2))
+    out = pretrain.train_encoder(replace(quick, regulariser=name, steps=2))
     made = json.loads((out / "config.json").read_text())["config"]
     assert (made["regulariser"], made["lambd"]) == (name, WEIGHTS[name])
     line = read_metrics(out)[-1]
@@ -122,8 +122,10 @@ def test_regularisers_by_name(quick: PretrainConfig, name: RegulariserName) -> N
 
 def test_lambda_zero_collapses_the_spread(quick: PretrainConfig) -> None:
     settings = {"steps": 40, "lr": 1e-2, "recipe": "glyph"}
-    kept = pretrain.run(replace(quick, **settings))
-    lost = pretrain.run(replace(quick, **settings, lambd=0.0, out=quick.out.with_name("lost")))
+    kept = pretrain.train_encoder(replace(quick, **settings))
+    lost = pretrain.train_encoder(
+        replace(quick, **settings, lambd=0.0, out=quick.out.with_name("lost"))
+    )
     kept, lost = read_metrics(kept)[-1], read_metrics(lost)[-1]
     assert lost["invariance"] < 0.1 * kept["invariance"]
     assert lost["sigreg"] > 2 * kept["sigreg"]
@@ -131,43 +133,43 @@ def test_lambda_zero_collapses_the_spread(quick: PretrainConfig) -> None:
 
 def test_a_module_passed_from_python(quick: PretrainConfig) -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(256, 12))
-    out = pretrain.run(replace(quick, model=None), network)
+    out = pretrain.train_encoder(replace(quick, model=None), network)
     encoder = load_encoder(out, nn.Sequential(nn.Flatten(), nn.Linear(256, 12)))
     assert encoder.embedding_dim == 12
 
 
 def test_local_views_and_a_transformer(quick: PretrainConfig) -> None:
     settings = {"model": "test_vit", "image_size": 32, "recipe": "photo", "steps": 2}
-    out = pretrain.run(replace(quick, **settings))
+    out = pretrain.train_encoder(replace(quick, **settings))
     made = json.loads((out / "config.json").read_text())["config"]
     assert (made["global_views"], made["local_views"]) == (2, 6)
 
 
 def test_preview_writes_the_picture_and_nothing_else(quick: PretrainConfig, tmp_path: Path) -> None:
     picture = tmp_path / "look.png"
-    assert pretrain.run(replace(quick, preview=picture)) == picture
+    assert pretrain.train_encoder(replace(quick, preview=picture)) == picture
     assert picture.is_file()
     assert not quick.out.exists()
 
 
 def test_fewer_images_than_the_batch(quick: PretrainConfig) -> None:
     with pytest.raises(UserError, match=r"batch-size 100: there are only 38 training images"):
-        pretrain.run(replace(quick, batch_size=100))
-    out = pretrain.run(replace(quick, batch_size=None))
+        pretrain.train_encoder(replace(quick, batch_size=100))
+    out = pretrain.train_encoder(replace(quick, batch_size=None))
     assert json.loads((out / "config.json").read_text())["config"]["batch_size"] == 8
 
 
 def test_unknown_model(quick: PretrainConfig) -> None:
     with pytest.raises(UserError, match="did you mean resnet18"):
-        pretrain.run(replace(quick, model="resnt18"))
+        pretrain.train_encoder(replace(quick, model="resnt18"))
     assert not quick.out.exists()
 
 
 def test_an_existing_run_is_refused_and_may_be_replaced(quick: PretrainConfig) -> None:
-    pretrain.run(replace(quick, steps=2))
+    pretrain.train_encoder(replace(quick, steps=2))
     with pytest.raises(UserError, match=r"--resume.*--overwrite"):
-        pretrain.run(quick)
-    pretrain.run(replace(quick, steps=3, overwrite=True))
+        pretrain.train_encoder(quick)
+    pretrain.train_encoder(replace(quick, steps=3, overwrite=True))
     assert read_metrics(quick.out)[-1]["step"] == 3
 
 
@@ -176,39 +178,39 @@ def test_what_is_no_run_is_never_overwritten(quick: PretrainConfig) -> None:
     (quick.out / "thesis.tex").write_text("years of work")
     for overwrite in (False, True):
         with pytest.raises(UserError, match="choose another"):
-            pretrain.run(replace(quick, overwrite=overwrite))
+            pretrain.train_encoder(replace(quick, overwrite=overwrite))
     assert (quick.out / "thesis.tex").exists()
 
 
 def test_resuming_with_other_settings_names_them(quick: PretrainConfig, pictures: Path) -> None:
-    pretrain.run(quick)
+    pretrain.train_encoder(quick)
     other = replace(quick, resume=True, lambd=0.2, steps=9)
     with pytest.raises(UserError, match=r"--lambd is 0.2 but the run has 0.05; --steps is 9"):
-        pretrain.run(other)
+        pretrain.train_encoder(other)
     with pytest.raises(UserError, match="no run there"):
-        pretrain.run(replace(quick, out=quick.out.with_name("none"), resume=True))
+        pretrain.train_encoder(replace(quick, out=quick.out.with_name("none"), resume=True))
     # Left out, the run's own settings hold.
-    pretrain.run(PretrainConfig(data=pictures, out=quick.out, resume=True, device="cpu"))
+    pretrain.train_encoder(PretrainConfig(data=pictures, out=quick.out, resume=True, device="cpu"))
 
 
 def test_resuming_on_other_data_is_refused(quick: PretrainConfig, tmp_path: Path) -> None:
-    pretrain.run(quick)
+    pretrain.train_encoder(quick)
     (tmp_path / "other").mkdir()
     Image.new("L", (20, 20)).save(tmp_path / "other" / "a.png")
     with pytest.raises(UserError, match="data have changed"):
-        pretrain.run(replace(quick, resume=True, data=tmp_path / "other"))
+        pretrain.train_encoder(replace(quick, resume=True, data=tmp_path / "other"))
 
 
 def test_a_damaged_checkpoint_is_passed_over(quick: PretrainConfig) -> None:
-    whole = final(pretrain.run(quick))
+    whole = final(pretrain.train_encoder(quick))
     newest = quick.out / "checkpoints" / "step-00000008"
     (newest / "model.safetensors").write_bytes(b"cut short")
-    pretrain.run(replace(quick, resume=True))
+    pretrain.train_encoder(replace(quick, resume=True))
     assert same(whole, load_checkpoint(newest).weights)
     for path in (quick.out / "checkpoints").glob("*/meta.json"):
         path.write_text("{}")
     with pytest.raises(UserError, match="no intact checkpoint is left"):
-        pretrain.run(replace(quick, resume=True))
+        pretrain.train_encoder(replace(quick, resume=True))
 
 
 def test_too_many_unreadable_files(quick: PretrainConfig, tmp_path: Path) -> None:
@@ -220,9 +222,9 @@ def test_too_many_unreadable_files(quick: PretrainConfig, tmp_path: Path) -> Non
         (folder / f"bad{i}.jpg").write_text("no image")
     settings = replace(quick, data=folder, steps=2, batch_size=4)
     with pytest.raises(UserError, match=r"3 of 23 files skipped.*--max-skipped 0.14"):
-        pretrain.run(settings)
+        pretrain.train_encoder(settings)
     assert (quick.out / "skipped.tsv").read_text().count("not an image") == 3
-    pretrain.run(replace(settings, max_skipped=0.14))
+    pretrain.train_encoder(replace(settings, max_skipped=0.14))
     assert json.loads((quick.out / "config.json").read_text())["data"]["skipped"] == 3
 
 
@@ -237,24 +239,24 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(
 
     monkeypatch.setattr(image_views, "views", poisoned)
     with pytest.raises(Diverged, match=r"update 6.*learning rate.*update 4 is kept"):
-        pretrain.run(quick)
+        pretrain.train_encoder(quick)
     kept, _ = newest_intact(quick.out / "checkpoints")
     assert kept.step == 4
     assert all(x.isfinite().all() for x in kept.weights.values())
 
 
 def test_time_that_is_up_saves_and_stops_and_the_rest_is_the_same(quick: PretrainConfig) -> None:
-    whole = pretrain.run(replace(quick, out=quick.out.with_name("whole")))
+    whole = pretrain.train_encoder(replace(quick, out=quick.out.with_name("whole")))
     for step in (1, 2, 3):
         with pytest.raises(Interrupted, match=f"update {step};") as stopped:
-            pretrain.run(replace(quick, max_minutes=1e-9, resume=step > 1))
+            pretrain.train_encoder(replace(quick, max_minutes=1e-9, resume=step > 1))
         assert stopped.value.number == 0
-    pretrain.run(replace(quick, max_minutes=60.0, resume=True))
+    pretrain.train_encoder(replace(quick, max_minutes=60.0, resume=True))
     assert same(final(whole), final(quick.out))
 
 
 def test_minutes_save_between_the_usual_checkpoints(quick: PretrainConfig) -> None:
-    pretrain.run(replace(quick, steps=3, save_every=100, save_minutes=1e-9, keep=9))
+    pretrain.train_encoder(replace(quick, steps=3, save_every=100, save_minutes=1e-9, keep=9))
     names = [p.name for p in list_checkpoints(quick.out / "checkpoints")]
     assert names == ["step-00000001", "step-00000002", "step-00000003"]
 

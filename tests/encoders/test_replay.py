@@ -10,7 +10,7 @@ from isojepa.encoders import pretrain
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.modalities.images import views as image_views
 from isojepa.encoders.modalities.modality import Batch, Views
-from isojepa.encoders.replay import run
+from isojepa.encoders.replay import replay_update
 from isojepa.errors import UserError
 from isojepa.runs.metrics import read_metrics
 from isojepa.runs.typed import read_result
@@ -19,8 +19,8 @@ from isojepa.training.replay import ReplayConfig, ReplayResult
 
 
 def test_a_step_is_made_again_to_the_same_numbers(quick: PretrainConfig) -> None:
-    out = pretrain.run(replace(quick, steps=6, save_every=3))
-    found = run(ReplayConfig(run=out, step=6, device="cpu"))
+    out = pretrain.train_encoder(replace(quick, steps=6, save_every=3))
+    found = replay_update(ReplayConfig(run=out, step=6, device="cpu"))
     line = read_metrics(out)[-1]
     assert (found.step, found.since, line["step"]) == (6, 3, 6)
     assert found.terms == {name: line[name] for name in found.terms}
@@ -30,9 +30,9 @@ def test_a_step_is_made_again_to_the_same_numbers(quick: PretrainConfig) -> None
     assert len(set(found.samples)) == 16
     assert read_result(ReplayResult, out / "replay.json") == found
     with pytest.raises(UserError, match="no update diverged"):
-        run(ReplayConfig(run=out))
+        replay_update(ReplayConfig(run=out))
     with pytest.raises(UserError, match="the run has 6 updates"):
-        run(ReplayConfig(run=out, step=7))
+        replay_update(ReplayConfig(run=out, step=7))
 
 
 def test_what_is_not_finite_is_found(
@@ -46,8 +46,8 @@ def test_what_is_not_finite_is_found(
 
     monkeypatch.setattr(image_views, "views", poisoned)
     with pytest.raises(Diverged, match="isojepa replay"):
-        pretrain.run(quick)
-    found = run(ReplayConfig(run=quick.out, device="cpu"))
+        pretrain.train_encoder(quick)
+    found = replay_update(ReplayConfig(run=quick.out, device="cpu"))
     assert (found.step, found.since) == (6, 4)
     assert found.terms.get("loss") is None
     assert found.module is not None

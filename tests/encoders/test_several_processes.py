@@ -72,17 +72,17 @@ def in_processes(world: int, place: Path, job: Any) -> None:
 def test_processes_embed_and_score_as_one_does(
     quick: PretrainConfig, photos: Path, tmp_path: Path, world: int
 ) -> None:
-    run = pretrain.run(replace(quick, data=photos, max_skipped=0.1))
+    run = pretrain.train_encoder(replace(quick, data=photos, max_skipped=0.1))
     one = {"device": "cpu", "batch_size": 4, "data": photos}
-    embed.run(EmbedConfig(run=run, out=tmp_path / "one.npz", **one))
-    embed.run(EmbedConfig(run=run, out=tmp_path / "one.parquet", **one))
-    evaluate.run(EvaluateConfig(run=run, device="cpu", out=tmp_path / "one.json"))
+    embed.embed(EmbedConfig(run=run, out=tmp_path / "one.npz", **one))
+    embed.embed(EmbedConfig(run=run, out=tmp_path / "one.parquet", **one))
+    evaluate.evaluate(EvaluateConfig(run=run, device="cpu", out=tmp_path / "one.json"))
 
     def job() -> None:
         some = one | {"devices": world}
-        embed.run(EmbedConfig(run=run, out=tmp_path / "some.npz", **some))
-        embed.run(EmbedConfig(run=run, out=tmp_path / "some.parquet", **some))
-        evaluate.run(
+        embed.embed(EmbedConfig(run=run, out=tmp_path / "some.npz", **some))
+        embed.embed(EmbedConfig(run=run, out=tmp_path / "some.parquet", **some))
+        evaluate.evaluate(
             EvaluateConfig(run=run, device="cpu", devices=world, out=tmp_path / "some.json")
         )
 
@@ -103,11 +103,11 @@ def test_processes_embed_and_score_as_one_does(
 
 
 def test_more_processes_than_batches_is_no_mistake(quick: PretrainConfig, tmp_path: Path) -> None:
-    run = pretrain.run(replace(quick, steps=1))
+    run = pretrain.train_encoder(replace(quick, steps=1))
     out = tmp_path / "some.npz"
 
     def job() -> None:
-        embed.run(EmbedConfig(run=run, data=quick.data, out=out, devices=2, device="cpu"))
+        embed.embed(EmbedConfig(run=run, data=quick.data, out=out, devices=2, device="cpu"))
 
     in_processes(2, tmp_path / "store", job)
     with np.load(out) as file:
@@ -117,7 +117,7 @@ def test_more_processes_than_batches_is_no_mistake(quick: PretrainConfig, tmp_pa
 def test_processes_that_were_started_have_to_be_asked_for(
     quick: PretrainConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    run = pretrain.run(replace(quick, steps=1))
+    run = pretrain.train_encoder(replace(quick, steps=1))
     for name, value in {
         "TORCHELASTIC_RUN_ID": "x",
         "WORLD_SIZE": "4",
@@ -125,7 +125,7 @@ def test_processes_that_were_started_have_to_be_asked_for(
     }.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match="give --devices 4"):
-        embed.run(EmbedConfig(run=run, data=quick.data, out=tmp_path / "x.npz", device="cpu"))
+        embed.embed(EmbedConfig(run=run, data=quick.data, out=tmp_path / "x.npz", device="cpu"))
     with pytest.raises(UserError, match="--devices must be at least 1"):
         EmbedConfig(run=run, data=quick.data, out=tmp_path / "x.npz", devices=0)
 
@@ -135,7 +135,7 @@ def test_processes_that_were_started_have_to_be_asked_for(
 def test_the_command_starts_its_processes(
     quick: PretrainConfig, tmp_path: Path, launcher: tuple[str, ...]
 ) -> None:
-    run = pretrain.run(replace(quick, steps=1))
+    run = pretrain.train_encoder(replace(quick, steps=1))
     out = tmp_path / "x.npz"
     words = ["embed", run, "--data", quick.data, "--out", out, "--devices", "2", "--device", "cpu"]
     command = [sys.executable, "-m", *launcher, "isojepa.cli", *map(str, words)]

@@ -75,7 +75,7 @@ def test_a_tracker_that_fails_is_told_once_and_left(
     import logging
 
     logging.getLogger("isojepa").addHandler(caplog.handler)
-    out = pretrain.run(replace(quick, wandb="ours"))
+    out = pretrain.train_encoder(replace(quick, wandb="ours"))
     assert [line["step"] for line in read_metrics(out)] == [1, 2, 4, 6, 8]
     assert [line["step"] for line in wandb.runs[0].lines] == [1, 2]
     assert wandb.runs[0].asked == 3  # at update 4 for the last time
@@ -90,7 +90,7 @@ def test_a_disk_that_is_full_costs_tensorboards_curves_only(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(RecordWriter, "write", full)
-    out = pretrain.run(replace(quick, tensorboard=True))
+    out = pretrain.train_encoder(replace(quick, tensorboard=True))
     assert read_metrics(out)[-1]["step"] == 8
 
 
@@ -104,8 +104,8 @@ def test_a_service_that_does_not_answer_is_told_before_the_data_are_read(
     with monkeypatch.context() as patch:
         patch.setattr(pretrain, "prepare", lambda *_a, **_k: pytest.fail("data were read first"))
         with pytest.raises(UserError, match=f"--wandb ours.*{error}.*WANDB_MODE=offline"):
-            pretrain.run(replace(quick, wandb="ours"))
-    pretrain.run(quick)  # the folder is no run yet, so it may be used
+            pretrain.train_encoder(replace(quick, wandb="ours"))
+    pretrain.train_encoder(quick)  # the folder is no run yet, so it may be used
 
 
 def test_wandb_that_is_not_installed_is_named_with_its_extra(
@@ -113,16 +113,18 @@ def test_wandb_that_is_not_installed_is_named_with_its_extra(
 ) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(UserError, match=r"pip install isojepa\[wandb\]"):
-        pretrain.run(replace(quick, wandb="ours"))
+        pretrain.train_encoder(replace(quick, wandb="ours"))
 
 
 def test_a_resumed_run_goes_on_in_the_same_wandb_run(
     quick: PretrainConfig, wandb: SimpleNamespace
 ) -> None:
-    pretrain.run(replace(quick, wandb="ours"))
+    pretrain.train_encoder(replace(quick, wandb="ours"))
     assert wandb.runs[0].finished
     made = json.loads((quick.out / "config.json").read_text())
-    pretrain.run(PretrainConfig(data=quick.data, out=quick.out, resume=True))  # --wandb not said
+    pretrain.train_encoder(
+        PretrainConfig(data=quick.data, out=quick.out, resume=True)
+    )  # --wandb not said
     first, second = (asked["id"] for asked in wandb.asked)
     assert first == second == made["wandb"]
 
@@ -139,7 +141,7 @@ def mlflow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 def test_mlflow_reads_what_was_written_and_a_resumed_run_goes_on(
     quick: PretrainConfig, mlflow: Any
 ) -> None:
-    pretrain.run(replace(quick, mlflow="ours"))
+    pretrain.train_encoder(replace(quick, mlflow="ours"))
     made = json.loads((quick.out / "config.json").read_text())
     run = mlflow.get_run(made["mlflow"])
     assert run.info.status == "FINISHED"
@@ -149,7 +151,7 @@ def test_mlflow_reads_what_was_written_and_a_resumed_run_goes_on(
     history = mlflow.get_metric_history(made["mlflow"], "loss")
     assert [(m.step, m.value) for m in history] == [(x["step"], x["loss"]) for x in lines]
     longer = PretrainConfig(data=quick.data, out=quick.out, resume=True, steps=10)
-    pretrain.run(longer)  # --mlflow not said
+    pretrain.train_encoder(longer)  # --mlflow not said
     again = json.loads((quick.out / "config.json").read_text())
     assert again["mlflow"] == made["mlflow"]
     history = mlflow.get_metric_history(made["mlflow"], "loss")
@@ -163,7 +165,7 @@ def test_mlflow_that_does_not_answer_or_is_missing_is_named(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     with pytest.raises(UserError, match=r"--mlflow ours.*MLFLOW_TRACKING_URI"):
-        pretrain.run(replace(quick, mlflow="ours"))
+        pretrain.train_encoder(replace(quick, mlflow="ours"))
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(UserError, match=r"pip install isojepa\[mlflow\]"):
-        pretrain.run(replace(quick, mlflow="ours"))
+        pretrain.train_encoder(replace(quick, mlflow="ours"))

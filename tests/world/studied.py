@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from isojepa.world.learning.config import WorldTrainConfig
-from isojepa.world.learning.train import run
+from isojepa.world.learning.train import train_world_model
 from tests.world.episode_files import write_dots
 
 
@@ -25,4 +25,4 @@ def studied_run() -> Path:
         embedding_dim=16, frame_skip=2, slices=32, batch_size=32, steps=120, evaluate_every=40,
         held_out=0.5, device="cpu",
     )  # fmt: skip
-    return run(config)
+    return train_world_model(config)

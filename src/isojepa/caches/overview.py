@@ -37,7 +37,7 @@ class CacheConfig:
             raise UserError("--unused goes with --clear, and is a number of days from 0 on")
 
 
-def run(config: CacheConfig) -> list[Entry]:
+def manage_cache(config: CacheConfig) -> list[Entry]:
     """Print what is kept, or clear it; returns what is kept afterwards."""
     folder = config.cache or cache_folder()
     if config.cache is not None and not folder.is_dir():

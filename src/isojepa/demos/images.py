@@ -10,7 +10,7 @@ from PIL import Image
 from isojepa.boundaries import writing
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.evaluation.results import Scores
-from isojepa.encoders.pretrain import run as train
+from isojepa.encoders.pretrain import train_encoder as train
 from isojepa.errors import UserError
 from isojepa.progress import console, set_up_logging, track
 from isojepa.runs.metrics import read_metrics
@@ -34,7 +34,7 @@ class DemoConfig:
     """Of everything random."""
 
 
-def run(config: DemoConfig) -> dict[str, Scores]:
+def image_demo(config: DemoConfig) -> dict[str, Scores]:
     """Run the demo; returns the scores.
 
     The digits (8 x 8 pixels, from the UCI ML repository by way of scikit-learn) are written as a

@@ -80,7 +80,7 @@ class DemoRecord:
     """By the parts' names."""
 
 
-def run(config: WorldDemoConfig) -> Path:
+def world_demo(config: WorldDemoConfig) -> Path:
     """Run the demo, or what is left of it; returns the page.
 
     Writes OUT/two-room.h5 and OUT/run with the model, probes.json, surprise.json, decoder/,
@@ -163,7 +163,7 @@ def steps_of(config: WorldDemoConfig) -> list[Step]:
 
     def train() -> None:
         saved = any((folder / "checkpoints").glob("step-*"))
-        training.run(
+        training.train_world_model(
             WorldTrainConfig(
                 data=data, out=folder, preset="lewm-micro", steps=config.steps, seed=config.seed,
                 resume=saved, overwrite=not saved and (folder / "config.json").is_file(),
@@ -171,13 +171,13 @@ def steps_of(config: WorldDemoConfig) -> list[Step]:
         )  # fmt: skip
 
     def probe() -> None:
-        probing.run(probing.ProbeConfig(run=folder))
+        probing.probe(probing.ProbeConfig(run=folder))
 
     def surprised() -> None:
-        surprise.run(surprise.SurpriseConfig(run=folder))
+        surprise.measure_surprise(surprise.SurpriseConfig(run=folder))
 
     def decode() -> None:
-        decoder.run(decoder.DecodeConfig(run=folder))
+        decoder.decode(decoder.DecodeConfig(run=folder))
 
     strict = PlanConfig(run=folder, pairs=config.pairs, seed=config.seed)
     anywhere = replace(strict, protocol="published", films=0, out=published)

@@ -20,7 +20,7 @@ from isojepa.caches.folder import caching
 from isojepa.devices import Device
 from isojepa.distributed import gather_over_ranks, rank, world_size
 from isojepa.encoders.evaluation.evaluate import find_for, load_on, read_found, tell_skipped
-from isojepa.encoders.evaluation.features import embed, share_of_batches
+from isojepa.encoders.evaluation.features import embed_samples, share_of_batches
 from isojepa.encoders.modalities.modality import Network, Source
 from isojepa.encoders.sources.folder import UNLABELLED, Listing
 from isojepa.encoders.sources.held_out import Recognised, read_held_out, recognise
@@ -71,7 +71,7 @@ class EmbedConfig:
                 raise UserError(f"--{flag(name)} must be at least 1")
 
 
-def run(config: EmbedConfig) -> Path:
+def embed(config: EmbedConfig) -> Path:
     """Embed every image of the folder and write the file; returns its path.
 
     Raises:
@@ -116,7 +116,7 @@ def _embed_share(
     data = read_found(encoder, part)
     read = set(data.listing.names)
     kept = [i for i in mine if listing.names[i] in read]
-    x = embed(encoder, data, np.arange(len(data)), batch_size=size, track=track)
+    x = embed_samples(encoder, data, np.arange(len(data)), batch_size=size, track=track)
     return x, kept, data.skipped
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from isojepa.devices import choose_device
 from isojepa.encoders.compute import lejepa
 from isojepa.encoders.config import PretrainConfig
-from isojepa.encoders.evaluation.features import embed as embed_on
+from isojepa.encoders.evaluation.features import embed_samples as embed_on
 from isojepa.encoders.jepa import JEPA
 from isojepa.encoders.modalities.batches import training_batches
 from isojepa.encoders.modalities.modality import Batch, Choices, Dataset, Modality, Source
@@ -112,7 +112,7 @@ def fit(
     return fitted
 
 
-def embed(fitted: Fitted, source: Source) -> Float[Tensor, "n d"]:
+def embed_source(fitted: Fitted, source: Source) -> Float[Tensor, "n d"]:
     """One embedding per sample, on the device that training was asked for; float32 on the CPU."""
     data = fitted.read(source)
     encoder = fitted.jepa.encoder.to(choose_device(fitted.config.device))

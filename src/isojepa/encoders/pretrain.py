@@ -54,7 +54,7 @@ from isojepa.training.watched import watched
 log = logging.getLogger(__name__)
 
 
-def run(config: PretrainConfig, backbone: nn.Module | None = None) -> Path:
+def train_encoder(config: PretrainConfig, backbone: nn.Module | None = None) -> Path:
     """Train an encoder and write the run folder; returns its path.
 
     Args:

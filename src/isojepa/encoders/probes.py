@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from isojepa.encoders.evaluation.features import embed
+from isojepa.encoders.evaluation.features import embed_samples
 from isojepa.encoders.modalities.modality import Dataset, Network
 from isojepa.encoders.sources.folder import UNLABELLED
 from isojepa.files import Json
@@ -91,7 +91,7 @@ def probe_accuracies(
         return torch.from_numpy(indices)[epoch_order(len(indices), seed=seed, epoch=0)[:PROBED]]
 
     train, test = few(~data.held_out), few(data.held_out)
-    x = embed(encoder, data, torch.cat([train, test]))
+    x = embed_samples(encoder, data, torch.cat([train, test]))
     return {
         "probe_accuracy": probe.accuracy(x[len(train) :], labels[test]),
         "knn_accuracy": nearest_neighbours_accuracy(

@@ -16,10 +16,10 @@ from isojepa.training.launch import start_fabric
 from isojepa.training.optimise import adamw
 from isojepa.training.replay import ReplayConfig, ReplayResult, asked_step, replayed
 
-__all__ = ["ReplayConfig", "run"]
+__all__ = ["ReplayConfig", "replay_update"]
 
 
-def run(config: ReplayConfig) -> ReplayResult:
+def replay_update(config: ReplayConfig) -> ReplayResult:
     """Make the update again, print what was found, and write RUN/replay.json.
 
     Raises:

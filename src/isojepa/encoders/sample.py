@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from isojepa.encoders.evaluation.features import embed
+from isojepa.encoders.evaluation.features import embed_samples
 from isojepa.encoders.jepa import JEPA
 from isojepa.encoders.modalities.modality import Dataset, Modality
 from isojepa.randomness import epoch_order
@@ -41,7 +41,7 @@ def write_sample(
     chosen = np.concatenate([order[held], order[~held]])[:SAMPLE]
     if held.sum() >= SAMPLE // 4:
         chosen = chosen[: min(SAMPLE, int(held.sum()))]
-    embeddings = embed(jepa.encoder, data, torch.from_numpy(chosen))
+    embeddings = embed_samples(jepa.encoder, data, torch.from_numpy(chosen))
     jepa.projector.eval()
     projections = jepa.projector(embeddings)
     jepa.projector.train()

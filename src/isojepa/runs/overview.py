@@ -77,7 +77,7 @@ class RunRow:
     started: str | None = None
 
 
-def run(config: RunsConfig) -> list[RunRow]:
+def list_runs(config: RunsConfig) -> list[RunRow]:
     """Print the list, and return its rows.
 
     Raises:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from isojepa.world.agent.config import LearnConfig, parse_options
     from isojepa.world.agent.evaluation import evaluate_agent
     from isojepa.world.agent.experience import stacked
-    from isojepa.world.agent.learn import run as learn
+    from isojepa.world.agent.learn import train_agent as learn
     from isojepa.world.analysis.probes import fit_probe
     from isojepa.world.analysis.study import Study, embed_rows, episode_rows, open_study, sampled
     from isojepa.world.collection.collect import collect
@@ -41,11 +41,10 @@ if TYPE_CHECKING:
     from isojepa.world.episodes.clips import clip_batches, clip_index, fit_action_scale
     from isojepa.world.episodes.trajectories import Clips, Trajectories, open_trajectories
     from isojepa.world.learning.config import WorldTrainConfig
-    from isojepa.world.learning.direct import DirectConfig
-    from isojepa.world.learning.direct import run as train_direct
+    from isojepa.world.learning.direct import DirectConfig, train_direct
     from isojepa.world.learning.goal_networks import GoalNetworks, GoalSizes, load_goal_networks
     from isojepa.world.learning.measures import encode as encode_clips
-    from isojepa.world.learning.train import run as train
+    from isojepa.world.learning.train import train_world_model as train
     from isojepa.world.model.latent import LatentModel
     from isojepa.world.model.platform_model import as_platform_model
     from isojepa.world.model.platform_weights import (
@@ -123,7 +122,7 @@ _HOMES = {
     "episodes.clips": "clip_batches clip_index fit_action_scale",
     "episodes.trajectories": "Clips Trajectories open_trajectories",
     "learning.config": "WorldTrainConfig",
-    "learning.direct": "DirectConfig",
+    "learning.direct": "DirectConfig train_direct",
     "learning.goal_networks": "GoalNetworks GoalSizes load_goal_networks",
     "model.latent": "LatentModel",
     "model.platform_model": "as_platform_model",
@@ -143,8 +142,7 @@ __getattr__ = lazily(
     {name: home for home, names in _HOMES.items() for name in names.split()}
     | {
         "encode_clips": "learning.measures:encode",
-        "learn": "agent.learn:run",
-        "train": "learning.train:run",
-        "train_direct": "learning.direct:run",
+        "learn": "agent.learn:train_agent",
+        "train": "learning.train:train_world_model",
     },
 )

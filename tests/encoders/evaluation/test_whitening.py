@@ -10,10 +10,9 @@ from sklearn.decomposition import PCA
 
 from isojepa.demos.images import write_digits
 from isojepa.encoders.evaluation import evaluate, whitening
-from isojepa.encoders.evaluation.features import embed
+from isojepa.encoders.evaluation.features import embed_samples
 from isojepa.encoders.evaluation.whitening import whitened
-from isojepa.encoders.export.export import ExportConfig
-from isojepa.encoders.export.export import run as export
+from isojepa.encoders.export.export import ExportConfig, export
 from isojepa.encoders.modalities.images.encoder import Encoder, EncoderSpec
 from isojepa.encoders.modalities.images.images import ImageSet, read_images
 from isojepa.encoders.modalities.stored import export_encoder, load_encoder
@@ -79,9 +78,11 @@ def test_the_training_images_become_whiter_and_nothing_else_of_the_network_chang
     white = whitened(network, images, torch.from_numpy(np.flatnonzero(~images.held_out)))
     assert white.spec == replace(network.spec, whitened=True)
     assert not network.spec.whitened
-    x = embed(white, images, np.flatnonzero(~images.held_out)).numpy()
+    x = embed_samples(white, images, np.flatnonzero(~images.held_out)).numpy()
     spread = np.linalg.eigvalsh(np.cov(x.T))
-    plain = np.linalg.eigvalsh(np.cov(embed(network, images, np.flatnonzero(~images.held_out)).T))
+    plain = np.linalg.eigvalsh(
+        np.cov(embed_samples(network, images, np.flatnonzero(~images.held_out)).T)
+    )
     assert np.abs(x.mean(0)).max() < 1e-3
     assert spread.mean() == pytest.approx(1, rel=0.02)
     assert np.median(spread) / spread[-1] > 1.5 * np.median(plain) / plain[-1]
@@ -95,8 +96,8 @@ def test_it_is_kept_and_exported(images: ImageSet, tmp_path: Path, kind: str) ->
     export_encoder(tmp_path / "encoder", white)
     again = load_encoder(tmp_path)
     assert again.spec == white.spec
-    x = embed(white, images, range(5))
-    assert torch.equal(embed(again, images, range(5)), x)
+    x = embed_samples(white, images, range(5))
+    assert torch.equal(embed_samples(again, images, range(5)), x)
     export(ExportConfig(run=tmp_path, format=kind))  # proves itself in a fresh process
 
 
@@ -105,6 +106,6 @@ def test_the_untrained_network_is_treated_alike(images: ImageSet) -> None:
     fresh = evaluate._untrained(white, images)
     assert fresh is not None
     assert fresh.spec.whitened
-    x = embed(fresh, images, np.flatnonzero(~images.held_out)).numpy()
+    x = embed_samples(fresh, images, np.flatnonzero(~images.held_out)).numpy()
     assert np.trace(np.cov(x.T)) / x.shape[1] == pytest.approx(1, rel=0.02)
     assert not evaluate._untrained(encoder(), images).spec.whitened

@@ -21,7 +21,7 @@ from isojepa.encoders.export.pictures import jpegs
 from isojepa.encoders.export.round_trip import LIMIT, difference, embed_here
 from isojepa.encoders.modalities.images.encoder import Encoder, EncoderSpec
 from isojepa.encoders.modalities.stored import export_encoder, load_encoder
-from isojepa.encoders.pretrain import run as pretrain
+from isojepa.encoders.pretrain import train_encoder as pretrain
 from isojepa.errors import UserError
 
 FORMATS = ("timm", "safetensors", "onnx", "torch-export")
@@ -66,7 +66,7 @@ def test_onnx_of_a_run(quick: PretrainConfig, capsys: pytest.CaptureFixture[str]
 def test_the_onnx_graph_takes_pixels_of_any_size(tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     folder = made(tmp_path / "encoder", "resnet_nano", 16, 1)
-    out = export.run(ExportConfig(run=folder, format="onnx", out=tmp_path / "out"))
+    out = export.export(ExportConfig(run=folder, format="onnx", out=tmp_path / "out"))
     session = onnxruntime.InferenceSession(out / "encoder.onnx")
     encoder = load_encoder(folder)
     for n, height, width in [(1, 24, 24), (3, 9, 40), (2, 300, 31)]:
@@ -81,7 +81,7 @@ def test_the_onnx_graph_takes_pixels_of_any_size(tmp_path: Path) -> None:
 def test_timm_and_transformers_load_the_folder(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     encoder = load_encoder(made(tmp_path / "encoder", "test_vit", 32))
-    out = export.run(ExportConfig(run=tmp_path / "encoder", out=tmp_path / "out"))
+    out = export.export(ExportConfig(run=tmp_path / "encoder", out=tmp_path / "out"))
     assert agreement(out) <= LIMIT
     network = timm.create_model(f"local-dir:{out}", pretrained=True).eval()
     settings = timm.data.resolve_model_data_config(network)
@@ -104,7 +104,7 @@ def test_timm_and_transformers_load_the_folder(tmp_path: Path) -> None:
 def test_what_timm_cannot_build_is_refused_by_name(tmp_path: Path, model: str, word: str) -> None:
     folder = made(tmp_path / "encoder", model, 16)
     with pytest.raises(UserError, match=f"{model}.*{word}.*torch-export"):
-        export.run(ExportConfig(run=folder))
+        export.export(ExportConfig(run=folder))
     assert sorted(p.name for p in folder.iterdir()) == ["config.json", "model.safetensors"]
 
 
@@ -130,13 +130,13 @@ def test_the_fresh_process_has_nothing_it_should_not_need(
     folder = made(tmp_path / "encoder", "resnet_nano", 16)
     monkeypatch.setitem(FOREIGN, "safetensors", ("timm",))
     with pytest.raises(UserError, match=r"does not run with timm alone.*timm"):
-        export.run(ExportConfig(run=folder, format="safetensors"))
+        export.export(ExportConfig(run=folder, format="safetensors"))
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     folder = made(tmp_path / "encoder", "resnet_nano", 16)
     with pytest.raises(UserError, match="something else"):
-        export.run(ExportConfig(run=folder, out=folder, overwrite=True))
+        export.export(ExportConfig(run=folder, out=folder, overwrite=True))
 
 
 def test_push(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +157,7 @@ def test_push(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "_answers", lambda _: True)
     folder = made(tmp_path / "encoder", "resnet_nano", 16)
     out, kind = tmp_path / "out", "safetensors"
-    export.run(ExportConfig(run=folder, format=kind, out=out, push="ada/nano"))
+    export.export(ExportConfig(run=folder, format=kind, out=out, push="ada/nano"))
     assert calls[0] == ("ada/nano", True, True)
     assert {"README.md", "model.safetensors", "embed.py"} <= set(calls[1][1])
 
@@ -167,7 +167,9 @@ def test_push(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Hub, "create_repo", refuse)
     monkeypatch.setattr(export, "round_trip", lambda *_: 0.0)
     with pytest.raises(UserError, match=r"--push ada/nano: the hub cannot be had.*hf auth login"):
-        export.run(ExportConfig(run=folder, format=kind, out=out, push="ada/nano", overwrite=True))
+        export.export(
+            ExportConfig(run=folder, format=kind, out=out, push="ada/nano", overwrite=True)
+        )
     assert (out / "embed.py").is_file()
 
 
@@ -188,8 +190,8 @@ def test_every_family_in_every_format(tmp_path: Path, model: str, size: int, kin
     config = ExportConfig(run=folder, format=kind, out=tmp_path / "out")  # type: ignore[arg-type]
     if (kind, size) == ("timm", 32):
         with pytest.raises(UserError, match="stem"):
-            export.run(config)
+            export.export(config)
         return
-    out = export.run(config)
+    out = export.export(config)
     assert agreement(out) <= LIMIT
     assert json.loads((out / "config.json").read_text())

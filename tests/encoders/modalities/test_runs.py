@@ -61,16 +61,16 @@ def test_a_run_that_is_gone_on_with_equals_one_that_was_not_stopped(
     data: Path, tmp_path: Path
 ) -> None:
     config = PretrainConfig(data=data, out=tmp_path / "whole", **QUICK)
-    pretrain.run(config)
+    pretrain.train_encoder(config)
     stopped = replace(config, out=tmp_path / "stopped")
-    pretrain.run(stopped)
+    pretrain.train_encoder(stopped)
     for name in ("step-8", "step-00000008"):
         for path in (tmp_path / "stopped" / "checkpoints").glob(f"*{name}*"):
             for file in sorted(path.rglob("*"), reverse=True):
                 file.unlink() if file.is_file() else file.rmdir()
             path.rmdir()
     (tmp_path / "stopped" / "encoder" / "model.safetensors").unlink()
-    pretrain.run(replace(stopped, resume=True))
+    pretrain.train_encoder(replace(stopped, resume=True))
     whole, again = (
         load_file(tmp_path / x / "encoder" / "model.safetensors") for x in ("whole", "stopped")
     )
@@ -118,14 +118,14 @@ def test_wrong_words_are_refused_in_one_line(data: Path, kind: str, tmp_path: Pa
         ({"pretrained": True}, "--pretrained"),
     ):
         with pytest.raises(UserError, match=words):
-            pretrain.run(replace(config, overwrite=True, **wrong))
+            pretrain.train_encoder(replace(config, overwrite=True, **wrong))
 
 
 def test_a_module_of_ones_own_is_trained(data: Path, kind: str, tmp_path: Path) -> None:
     backbone = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(12))
     length = {"length": 16} if kind == "series" else {}
     config = PretrainConfig(data=data, out=tmp_path / "run", **QUICK, **length)
-    pretrain.run(config, backbone)
+    pretrain.train_encoder(config, backbone)
     with pytest.raises(UserError, match="pass it as backbone"):
         load_encoder(tmp_path / "run")
     assert load_encoder(tmp_path / "run", backbone).embedding_dim == 12

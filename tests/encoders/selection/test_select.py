@@ -12,7 +12,7 @@ from isojepa.encoders import pretrain
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.selection.agreement import LEAST, correlation, select, trust
 from isojepa.encoders.selection.criteria import ALPHA, Candidate
-from isojepa.encoders.selection.select import SelectConfig, run
+from isojepa.encoders.selection.select import SelectConfig, select_runs
 from isojepa.errors import UserError
 from isojepa.runs.metrics import read_metrics
 
@@ -66,7 +66,7 @@ def runs(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three short runs that differ in lambda, one of which finds its own."""
     folder = tmp_path_factory.mktemp("several")
     for name, lambd in (("a", 0.02), ("b", 0.2), ("c", "auto")):
-        pretrain.run(
+        pretrain.train_encoder(
             PretrainConfig(
                 data=pictures, out=folder / name, model="resnet_nano", image_size=16, batch_size=16,
                 steps=8, log_every=2, projector_hidden=32, projection_dim=8, slices=16,
@@ -77,7 +77,7 @@ def runs(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_runs_are_measured_and_shown(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = run(SelectConfig(runs=(runs,)))
+    found = select_runs(SelectConfig(runs=(runs,)))
     said = capsys.readouterr().out
     assert {one.run for one in found.ranked} == {"a", "b", "c"}
     assert "trusted: " in said
@@ -102,9 +102,9 @@ def test_json_of_the_command_line(runs: Path, capsys: pytest.CaptureFixture[str]
 
 def test_wrong_input(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such folder"):
-        run(SelectConfig(runs=(tmp_path / "nowhere",)))
+        select_runs(SelectConfig(runs=(tmp_path / "nowhere",)))
     with pytest.raises(UserError, match="1 run of an encoder; give at least two"):
-        run(SelectConfig(runs=(runs / "a",)))
+        select_runs(SelectConfig(runs=(runs / "a",)))
     with pytest.raises(UserError, match="at least two runs"):
         SelectConfig(runs=())
     unfinished = tmp_path / "b"
@@ -112,4 +112,4 @@ def test_wrong_input(runs: Path, tmp_path: Path) -> None:
     for file in ("config.json", "metrics.jsonl"):
         (unfinished / file).write_bytes((runs / "b" / file).read_bytes())
     with pytest.raises(UserError, match="has not ended"):
-        run(SelectConfig(runs=(runs / "a", unfinished)))
+        select_runs(SelectConfig(runs=(runs / "a", unfinished)))

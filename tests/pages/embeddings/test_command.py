@@ -13,7 +13,7 @@ import pytest
 from isojepa.embeddings.measurement import measure
 from isojepa.errors import UserError
 from isojepa.pages.embeddings import diagnosis
-from isojepa.pages.embeddings.diagnose import DiagnoseConfig, run
+from isojepa.pages.embeddings.diagnose import DiagnoseConfig, diagnose_file
 
 X = np.random.default_rng(0).standard_normal((40, 3)).round(4)
 
@@ -29,7 +29,7 @@ def test_a_name_that_is_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[st
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9 [a].csv"))
     np.savetxt(path, X, delimiter=",")
     config = DiagnoseConfig(file=path)
-    run(config)
+    diagnose_file(config)
     assert r"caf\xe9 [a].csv" in config.page.read_text()
     assert r"caf\xe9 [a].csv" in capsys.readouterr().err
     assert shlex.split(config.command)[-1].endswith(r"caf\xe9 [a].csv")
@@ -44,7 +44,7 @@ def test_a_page_that_cannot_be_written_leaves_the_diagnosis(
     np.save(tmp_path / "x.npy", X)
     monkeypatch.setattr("isojepa.files.tempfile.NamedTemporaryFile", full)
     with pytest.raises(UserError, match=r"x\.npy\.diagnosis\.html: cannot be written \(No space"):
-        run(DiagnoseConfig(file=tmp_path / "x.npy"))
+        diagnose_file(DiagnoseConfig(file=tmp_path / "x.npy"))
     assert "40 samples of 3 dimensions" in capsys.readouterr().err
 
 
@@ -52,8 +52,8 @@ def test_rows_with_cells_that_are_no_numbers_are_left_out_if_asked_for(tmp_path:
     lines = ["a,b,c", *(",".join(map(str, row)) for row in X.tolist()), "<0.1,1.5,2.5"]
     (tmp_path / "x.csv").write_text("\n".join(lines))
     with pytest.raises(UserError, match=r"'<0\.1' in row 40 of column a"):
-        run(DiagnoseConfig(file=tmp_path / "x.csv"))
-    verdict = run(DiagnoseConfig(file=tmp_path / "x.csv", drop_nonfinite=True))
+        diagnose_file(DiagnoseConfig(file=tmp_path / "x.csv"))
+    verdict = diagnose_file(DiagnoseConfig(file=tmp_path / "x.csv", drop_nonfinite=True))
     assert any("1 row is not finite" in finding.title for finding in verdict.findings)
 
 

@@ -10,7 +10,7 @@ import isojepa
 from isojepa.embeddings.samples import from_array
 from isojepa.errors import UserError
 from isojepa.pages.embeddings import diagnosis
-from isojepa.pages.embeddings.diagnose import DiagnoseConfig, run
+from isojepa.pages.embeddings.diagnose import DiagnoseConfig, diagnose_file
 from isojepa.pages.embeddings.diagnosis import Diagnosis
 from tests.embeddings.laws import anisotropic, clusters, gaussian, point
 
@@ -44,7 +44,7 @@ def test_it_is_what_the_command_prints(
     answer: Diagnosis, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     np.save(tmp_path / "x.npy", X)
-    printed = run(DiagnoseConfig(file=tmp_path / "x.npy"))
+    printed = diagnose_file(DiagnoseConfig(file=tmp_path / "x.npy"))
     assert printed.verdict == answer.verdict
     assert printed.numbers == answer.numbers
     assert printed.p_values == answer.p_values

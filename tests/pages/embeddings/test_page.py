@@ -10,7 +10,7 @@ from isojepa.embeddings.measurement import measure
 from isojepa.embeddings.samples import from_array
 from isojepa.embeddings.verdict import judge_samples
 from isojepa.errors import UserError
-from isojepa.pages.embeddings.diagnose import DiagnoseConfig, run
+from isojepa.pages.embeddings.diagnose import DiagnoseConfig, diagnose_file
 from tests.embeddings.laws import clusters, gaussian, outliers
 
 HOSTILE = "<img src=x onerror=alert(1)>$$x$$"
@@ -40,7 +40,7 @@ def test_the_page_shows_everything_and_fetches_nothing(browser, tmp_path: Path):
     x = outliers(np.random.default_rng(0), 300, 5)
     path = tmp_path / "embeddings $$.csv"
     np.savetxt(path, x, delimiter=",", header=header, comments="")
-    verdict = run(DiagnoseConfig(file=path))
+    verdict = diagnose_file(DiagnoseConfig(file=path))
     assert verdict.state == "outliers"
     page = visit(browser, tmp_path / "embeddings $$.csv.diagnosis.html")
     own = ("file:", "data:", "blob:")
@@ -69,7 +69,7 @@ def test_the_page_shows_everything_and_fetches_nothing(browser, tmp_path: Path):
 @pytest.mark.parametrize("x", [np.ones((30, 3)), np.arange(30.0) % 7, np.eye(25)])
 def test_odd_samples_still_make_a_page(x: np.ndarray, tmp_path: Path):
     np.save(tmp_path / "x.npy", x)
-    verdict = run(DiagnoseConfig(file=tmp_path / "x.npy"))
+    verdict = diagnose_file(DiagnoseConfig(file=tmp_path / "x.npy"))
     text = (tmp_path / "x.npy.diagnosis.html").read_text()
     assert verdict.summary in text
     assert "nan" not in verdict.summary
@@ -80,7 +80,7 @@ def test_the_arguments(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     np.savez(tmp_path / "x.npz", a=clusters(np.random.default_rng(0), 300, 5), b=np.zeros((30, 2)))
     out = tmp_path / "page.html"
     arguments = [str(tmp_path / "x.npz"), "--key", "a", "--out", str(out)]
-    assert run(tyro.cli(DiagnoseConfig, args=arguments)).state == "clustered"
+    assert diagnose_file(tyro.cli(DiagnoseConfig, args=arguments)).state == "clustered"
     shown = capsys.readouterr().err
     assert "Clustered." in shown
     assert "Worst of" in shown
@@ -98,7 +98,7 @@ def test_the_arguments(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
 def test_options_are_checked(options: dict, message: str, tmp_path: Path):
     np.save(tmp_path / "x.npy", gaussian(np.random.default_rng(0), 30, 2))
     with pytest.raises(UserError, match=message):
-        run(DiagnoseConfig(file=tmp_path / "x.npy", **options))
+        diagnose_file(DiagnoseConfig(file=tmp_path / "x.npy", **options))
 
 
 def test_the_same_seed_gives_the_same_verdict():
@@ -110,7 +110,7 @@ def test_the_same_seed_gives_the_same_verdict():
 def test_null_distributions_are_kept_from_run_to_run(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     np.save(tmp_path / "x.npy", gaussian(np.random.default_rng(0), 61, 3))
-    run(DiagnoseConfig(file=tmp_path / "x.npy"))
+    diagnose_file(DiagnoseConfig(file=tmp_path / "x.npy"))
     assert len(list((tmp_path / "cache" / "isojepa").glob("null-*.npy"))) == 6
 
 
@@ -126,7 +126,7 @@ def test_null_distributions_are_kept_from_run_to_run(tmp_path: Path, monkeypatch
 def test_the_plots_of_few_rows_are_drawn(browser, x: np.ndarray, tmp_path: Path):
     """Directions are not searched then, and their figures have no place in the page."""
     np.save(tmp_path / "x.npy", x)
-    run(DiagnoseConfig(file=tmp_path / "x.npy", out=tmp_path / "x.html"))
+    diagnose_file(DiagnoseConfig(file=tmp_path / "x.npy", out=tmp_path / "x.html"))
     page = visit(browser, tmp_path / "x.html")
     page.wait_for_function("document.querySelectorAll('.bk-Figure').length > 0")
     assert not [text for text in page.seen if "Error" in text]

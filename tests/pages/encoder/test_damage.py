@@ -10,7 +10,7 @@ import pytest
 from bokeh.models import FixedTicker
 
 from isojepa.errors import UserError
-from isojepa.pages.encoder.page import build
+from isojepa.pages.encoder.page import write_encoder_page
 from isojepa.pages.run import load_run
 from isojepa.runs.folder import make_run_folder
 from isojepa.runs.metrics import Metrics, read_metrics
@@ -41,7 +41,7 @@ def harm(path: Path, rng: np.random.Generator) -> None:
 
 def outcome(run: Path) -> str:
     try:
-        build(run)
+        write_encoder_page(run)
     except UserError as error:
         assert "\n" not in str(error)  # noqa: PT017
         return "refused"
@@ -112,13 +112,13 @@ def test_an_old_run_with_frequencies_beyond_sense_has_a_page(small: Path, tmp_pa
     made = json.loads((run / "config.json").read_text())
     made["config"]["t_max"] = 1e30
     (run / "config.json").write_text(json.dumps(made))
-    assert build(run).is_file()
+    assert write_encoder_page(run).is_file()
 
 
 def test_a_page_below_what_is_no_folder(small: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"page\.html.*cannot be written"):
-        build(small, out=tmp_path / "file" / "x" / "page.html")
+        write_encoder_page(small, out=tmp_path / "file" / "x" / "page.html")
 
 
 def test_what_a_diverged_run_left_may_be_used_again(tmp_path: Path) -> None:

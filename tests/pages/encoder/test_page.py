@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from isojepa.errors import UserError
-from isojepa.pages.encoder.page import ReportConfig, build, run
+from isojepa.pages.encoder.page import ReportConfig, report, write_encoder_page
 from tests.pages.encoder.made_runs import HOSTILE, MakeRun
 
 
@@ -18,7 +18,7 @@ def page_path(make_run: MakeRun, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """A report whose every name is hostile, beside a collapsed run."""
     folder = tmp_path_factory.mktemp("runs")
     ours = make_run(folder / "our <b>run<b> $$x$$", hostile=True)
-    return build(ours, [make_run(folder / "collapsed", collapsed=True)])
+    return write_encoder_page(ours, [make_run(folder / "collapsed", collapsed=True)])
 
 
 class Visit:
@@ -169,7 +169,7 @@ def test_the_page_is_not_wider_than_the_window(visit: Visit, width: int):
 
 def test_a_bare_folder_still_makes_a_page(browser, tmp_path: Path):
     (tmp_path / "config.json").write_text("{}")
-    path = build(tmp_path)
+    path = write_encoder_page(tmp_path)
     page = browser.new_page()
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -191,7 +191,7 @@ def test_any_part_may_be_missing(make_run: MakeRun, tmp_path: Path, missing: tup
     folder = make_run(tmp_path / "run")
     for name in missing:
         (folder / name).unlink()
-    text = build(folder).read_text(encoding="utf-8")
+    text = write_encoder_page(folder).read_text(encoding="utf-8")
     assert all(name in text for name in missing)
 
 
@@ -207,7 +207,7 @@ def test_the_page_is_small_and_quick(make_run: MakeRun, tmp_path: Path):
         paths=np.array([f"{i}.png" for i in range(n)]),
     )
     start = time.process_time()
-    path = build(folder)
+    path = write_encoder_page(folder)
     assert time.process_time() - start < 10
     assert path.stat().st_size < 6_000_000
 
@@ -218,11 +218,13 @@ def test_samples_of_every_odd_shape(make_run: MakeRun, tmp_path: Path, digits):
     for n in (0, 1, 2, 9):
         content = {key: value[:n] for key, value in digits.items()}
         np.savez(folder / "sample.npz", **content, paths=np.array([f"{i}" for i in range(n)], "U9"))
-        assert build(folder).is_file()
+        assert write_encoder_page(folder).is_file()
     content = {key: value[:20] for key, value in digits.items()}
     content["projections"] = np.full((20, 4), np.nan, np.float32)
     np.savez(folder / "sample.npz", **content, paths=np.array([f"{i}" for i in range(20)]))
-    assert '<div class="state">diverged</div>' in build(folder).read_text(encoding="utf-8")
+    assert '<div class="state">diverged</div>' in write_encoder_page(folder).read_text(
+        encoding="utf-8"
+    )
 
 
 def test_the_page_is_written_whole_or_not_at_all(
@@ -237,7 +239,7 @@ def test_the_page_is_written_whole_or_not_at_all(
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(UserError, match="disk full"):
-        build(folder)
+        write_encoder_page(folder)
     assert report.read_text() == "before"
     assert not list(folder.glob(".*"))
 
@@ -245,13 +247,13 @@ def test_the_page_is_written_whole_or_not_at_all(
 def test_run_takes_its_config(make_run: MakeRun, tmp_path: Path):
     folder = make_run(tmp_path / "run", sample=False)
     out = tmp_path / "elsewhere" / "page.html"
-    assert run(ReportConfig(run=folder, out=out)) == out
+    assert report(ReportConfig(run=folder, out=out)) == out
     assert out.is_file()
 
 
 def test_two_runs_of_one_name_are_told_apart(make_run: MakeRun, tmp_path: Path):
     ours, theirs = (make_run(tmp_path / name / "run", sample=False) for name in "ab")
-    text = build(ours, [theirs]).read_text(encoding="utf-8")
+    text = write_encoder_page(ours, [theirs]).read_text(encoding="utf-8")
     assert str(ours) in text
     assert str(theirs) in text
 
@@ -260,25 +262,25 @@ def test_a_metrics_file_that_is_still_written(make_run: MakeRun, tmp_path: Path)
     folder = make_run(tmp_path / "run", sample=False)
     with (folder / "metrics.jsonl").open("a") as file:
         file.write('{"step": 201, "lo')
-    assert build(folder).is_file()
+    assert write_encoder_page(folder).is_file()
 
 
 def test_mistakes_of_the_user(make_run: MakeRun, tmp_path: Path):
     with pytest.raises(UserError, match="is not a folder"):
-        build(tmp_path / "nothing")
+        write_encoder_page(tmp_path / "nothing")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"config\.json"):
-        build(tmp_path / "empty")
+        write_encoder_page(tmp_path / "empty")
     folder = make_run(tmp_path / "run")
     with pytest.raises(UserError, match="is a folder"):
-        build(folder, out=tmp_path)
+        write_encoder_page(folder, out=tmp_path)
     (folder / "scores.json").write_text("{")
     with pytest.raises(UserError, match=r"scores\.json: cannot be read as JSON"):
-        build(folder)
+        write_encoder_page(folder)
     (folder / "scores.json").write_text(json.dumps([]))
     with pytest.raises(UserError, match=r"scores\.json: damaged \(it is not an object\)"):
-        build(folder)
+        write_encoder_page(folder)
     (folder / "scores.json").unlink()
     (folder / "sample.npz").write_bytes(b"not an archive")
     with pytest.raises(UserError, match="cannot be read"):
-        build(folder)
+        write_encoder_page(folder)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from isojepa.errors import UserError
-from isojepa.pages.world.page import WorldReportConfig, run, write_world_page
+from isojepa.pages.world.page import WorldReportConfig, report_world, write_world_page
 from isojepa.pages.world.verdict import judge_world_model
 from isojepa.pages.world.world_run import read_world_run
 from isojepa.world.analysis import decoder, probing, surprise
@@ -55,9 +55,9 @@ def write_control(folder: Path, result: dict[str, Any], name: str = "control") -
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page") / "a <b>run</b>"
     shutil.copytree(studied_run(), folder)
-    probing.run(probing.ProbeConfig(run=folder, frames=200))
-    surprise.run(surprise.SurpriseConfig(run=folder, clips=40))
-    decoder.run(decoder.DecodeConfig(run=folder, steps=10, frames=100))
+    probing.probe(probing.ProbeConfig(run=folder, frames=200))
+    surprise.measure_surprise(surprise.SurpriseConfig(run=folder, clips=40))
+    decoder.decode(decoder.DecodeConfig(run=folder, steps=10, frames=100))
     write_control(folder, control())
     write_control(folder, {**control(0.95), "protocol": "published"}, "control-published")
     walled = {
@@ -161,7 +161,7 @@ def test_a_damaged_result_is_named(copy: Path, file: str, entry: str, value: Any
 
 def test_a_bare_folder_makes_a_page(tmp_path: Path):
     (tmp_path / "config.json").write_text("{}")
-    page = run(WorldReportConfig(run=tmp_path)).read_text(encoding="utf-8")
+    page = report_world(WorldReportConfig(run=tmp_path)).read_text(encoding="utf-8")
     assert "not judged" in page
     assert page.count("isojepa world") >= 5
 

@@ -14,7 +14,7 @@ from isojepa.errors import UserError
 from isojepa.training.interrupted import Interrupted
 from isojepa.world.agent.agent import load_agent
 from isojepa.world.agent.config import LearnConfig, parse_options
-from isojepa.world.agent.learn import run
+from isojepa.world.agent.learn import train_agent
 from isojepa.world.agent.replay import Replay
 from isojepa.world.model.world_model import load_world_model
 
@@ -45,7 +45,7 @@ def metrics_of(out: Path) -> list[dict[str, object]]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("whole") / "run"
-    run(tiny(out))
+    train_agent(tiny(out))
     return out
 
 
@@ -69,7 +69,7 @@ def test_a_run_that_was_stopped_equals_one_that_was_not(
     """Stopped in mid-episode, after acting beyond the checkpoint that it goes on from."""
     changes = {"frame_skip": 2, "env_steps": 160, "stack": 2} if "TwoRoom" in env else {}
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    run(tiny(whole, env, **changes))
+    train_agent(tiny(whole, env, **changes))
     from isojepa.world.agent import learn
 
     made = learn.build_compute
@@ -87,8 +87,8 @@ def test_a_run_that_was_stopped_equals_one_that_was_not(
     with monkeypatch.context() as patch:
         patch.setattr(learn, "build_compute", stopping)
         with pytest.raises(KeyboardInterrupt):
-            run(tiny(parts, env, **changes))
-    run(tiny(parts, env, **changes, resume=True))
+            train_agent(tiny(parts, env, **changes))
+    train_agent(tiny(parts, env, **changes, resume=True))
     one, two = weights_of(whole), weights_of(parts)
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert metrics_of(whole)[-1] == metrics_of(parts)[-1]
@@ -101,8 +101,8 @@ def test_a_run_that_was_stopped_equals_one_that_was_not(
 def test_a_time_limit_saves_and_stops(tmp_path: Path) -> None:
     config = tiny(tmp_path / "run", max_minutes=1e-6)
     with pytest.raises(Interrupted, match="go on with --resume"):
-        run(config)
-    run(replace(config, resume=True, max_minutes=60.0))
+        train_agent(config)
+    train_agent(replace(config, resume=True, max_minutes=60.0))
     assert (tmp_path / "run" / "learnt.json").is_file()
 
 
@@ -112,7 +112,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew(
     out = tmp_path / "run"
     shutil.copytree(finished, out)
     shutil.rmtree(out / "checkpoints")
-    run(tiny(out, resume=True))
+    train_agent(tiny(out, resume=True))
     one, two = weights_of(finished), weights_of(out)
     assert all(torch.equal(one[name], two[name]) for name in one)
 
@@ -120,13 +120,13 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew(
 def test_more_steps_go_on_with_a_finished_run(finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     shutil.copytree(finished, out)
-    run(tiny(out, resume=True, env_steps=140))
+    train_agent(tiny(out, resume=True, env_steps=140))
     assert json.loads((out / "learnt.json").read_text())["env_steps"] >= 136
 
 
 @pytest.mark.parametrize("teacher", ["value", "planner"])
 def test_numbers_for_actions_learn_too(teacher: str, tmp_path: Path) -> None:
-    out = run(
+    out = train_agent(
         tiny(
             tmp_path / "run", ENDINGS[1], teacher=teacher, frame_skip=4, env_steps=160,
             option=("distractors=2",), detach=(), norm="batch",
@@ -140,7 +140,7 @@ def test_numbers_for_actions_learn_too(teacher: str, tmp_path: Path) -> None:
 def test_it_starts_from_a_world_model_that_then_sees_stacks(finished: Path, tmp_path: Path) -> None:
     from isojepa.world.agent.learn import begin
 
-    single = run(tiny(tmp_path / "single", stack=1))
+    single = train_agent(tiny(tmp_path / "single", stack=1))
     begun = begin(tiny(tmp_path / "next", start_from=single, stack=2))
     frames = torch.randint(0, 256, (2, 1, 3, 32, 32), dtype=torch.uint8)
     older = torch.randint(0, 256, (2, 1, 3, 32, 32), dtype=torch.uint8)
@@ -165,7 +165,7 @@ def test_recorded_episodes_are_learnt_from_first(rewards: bool, tmp_path: Path) 
         file["ep_len"], file["ep_offset"] = lengths, np.array([0, 21])
         if rewards:
             file["reward"] = np.arange(n, dtype=np.float32)
-    out = run(
+    out = train_agent(
         tiny(
             tmp_path / "run", ENDINGS[1], data=tmp_path / "data.h5", offline_updates=6,
             frame_skip=4, random_steps=0, env_steps=40,
@@ -200,7 +200,7 @@ def test_mistakes_get_one_clear_line(
     changes: dict[str, object], words: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=words) as caught:
-        run(tiny(tmp_path / "run", **changes))
+        train_agent(tiny(tmp_path / "run", **changes))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
 

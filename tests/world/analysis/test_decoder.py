@@ -11,7 +11,7 @@ from PIL import Image
 
 from isojepa.errors import UserError
 from isojepa.runs.typed import read_result
-from isojepa.world.analysis.decoder import DecodeConfig, DecoderResult, run
+from isojepa.world.analysis.decoder import DecodeConfig, DecoderResult, decode
 from isojepa.world.analysis.decoder_network import (
     Decoder,
     DecoderSize,
@@ -75,7 +75,7 @@ def test_without_a_decoder(tmp_path: Path):
 def test_a_run_is_decoded(tmp_path: Path):
     folder = tmp_path / "run"
     shutil.copytree(studied_run(), folder)
-    result = run(DecodeConfig(run=folder, steps=30, frames=200))
+    result = decode(DecodeConfig(run=folder, steps=30, frames=200))
     assert read_result(DecoderResult, folder / "decoder.json") == result
     assert result.side == 32
     assert result.mse < result.mse_of_mean_frame

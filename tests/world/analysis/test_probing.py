@@ -14,7 +14,7 @@ from isojepa.world.analysis import latent_distances as latent
 from isojepa.world.analysis.latent_distances import LatentDistances, running_median
 from isojepa.world.analysis.probe_results import ProbeResult
 from isojepa.world.analysis.probes import PROBES, correlation, fit_probe, score_probe
-from isojepa.world.analysis.probing import ProbeConfig, run
+from isojepa.world.analysis.probing import ProbeConfig, probe
 from isojepa.world.analysis.quantities import as_regression, columns_of, read_targets
 from isojepa.world.analysis.study import embed_rows, episode_rows, locate, open_study
 from isojepa.world.environments.environment import Quantity
@@ -29,7 +29,7 @@ X, TURN = Quantity("x", "state", 0), Quantity("turn", "state", 1, angle=True)
 @pytest.fixture(scope="module")
 def probed(tmp_path_factory: pytest.TempPathFactory) -> tuple[ProbeResult, Path]:
     out = tmp_path_factory.mktemp("probes") / "probes.json"
-    return run(ProbeConfig(run=studied_run(), out=out, frames=400)), out
+    return probe(ProbeConfig(run=studied_run(), out=out, frames=400)), out
 
 
 def test_scores_are_those_of_the_references():

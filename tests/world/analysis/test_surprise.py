@@ -20,7 +20,7 @@ from isojepa.world.analysis.events import (
     teleported,
 )
 from isojepa.world.analysis.study import open_study
-from isojepa.world.analysis.surprise import SurpriseConfig, run, surprise
+from isojepa.world.analysis.surprise import SurpriseConfig, measure_surprise, surprise
 from isojepa.world.analysis.surprise_results import (
     SurpriseResult,
     p_values,
@@ -34,7 +34,7 @@ from tests.world.studied import studied_run
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[SurpriseResult, Path]:
     out = tmp_path_factory.mktemp("surprise") / "surprise.json"
-    return run(SurpriseConfig(run=studied_run(), out=out, clips=80)), out
+    return measure_surprise(SurpriseConfig(run=studied_run(), out=out, clips=80)), out
 
 
 def test_p_values_and_auc_against_references():
@@ -140,7 +140,9 @@ def test_episodes_too_short_or_too_few(tmp_path: Path):
         choose_clips(study, most=20, seed=0)
     few = write_dots(tmp_path / "few.h5", episodes=10, seed=1).path
     with pytest.raises(UserError, match="2 of 2 held-out episodes"):
-        run(SurpriseConfig(run=studied_run(), data=few, cache=tmp_path, out=tmp_path / "s.json"))
+        measure_surprise(
+            SurpriseConfig(run=studied_run(), data=few, cache=tmp_path, out=tmp_path / "s.json")
+        )
     with pytest.raises(UserError, match="--clips"):
         SurpriseConfig(run=studied_run(), clips=2)
     assert Window(8, 3, 1).event == 3

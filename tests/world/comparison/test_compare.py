@@ -141,7 +141,7 @@ def test_resume_trains_only_what_is_missing(finished: CompareConfig) -> None:
     )
     policy.unlink()
     left_out = ("no-regulariser", "vicreg", "frozen")
-    compare.run(replace(finished, resume=True, without=left_out))
+    compare.compare(replace(finished, resume=True, without=left_out))
     after = result_of(finished)["contenders"]
     assert list(after) == ["sigreg", "cloning", *SCRIPTED]
     assert weights.read_bytes() == weights_before
@@ -159,7 +159,7 @@ def test_an_existing_comparison_is_left_alone(finished: CompareConfig) -> None:
         ({"overwrite": True, "pairs": 10**6}, "lower --pairs"),
     ):
         with pytest.raises(UserError, match=words):
-            compare.run(replace(finished, **changes))
+            compare.compare(replace(finished, **changes))
         assert (finished.out / "sigreg" / "seed-0" / "config.json").is_file()
 
 
@@ -172,7 +172,7 @@ def test_mistakes_are_found_before_anything_is_trained(
 
     def refused(match: str, **changes: Any) -> None:
         with pytest.raises(UserError, match=match):
-            compare.run(replace(config, **changes))
+            compare.compare(replace(config, **changes))
         assert not (config.out / "config.json").exists()
 
     refused("nothing", data=folder / "nothing.h5")
@@ -218,5 +218,5 @@ def test_an_interrupted_comparison_says_how_to_go_on(
     with pytest.raises(
         compare.Interrupted, match="at update 1; go on with the same command and --resume"
     ):
-        compare.run(config)
+        compare.compare(config)
     assert read_run(config.out).config["steps"] == 2000

@@ -21,7 +21,7 @@ from isojepa.world.control.control import pairs_asked, plan
 from isojepa.world.control.evaluation import success_of
 from isojepa.world.control.goal_seeker import GoalSeeker
 from isojepa.world.control.results import ControlResult
-from isojepa.world.control.suite import run
+from isojepa.world.control.suite import plan_goals
 from isojepa.world.environments.worlds import make_environments, reset
 from isojepa.world.learning import trained
 
@@ -89,7 +89,7 @@ def test_the_whole_evaluation(config: PlanConfig) -> None:
 
 def test_the_suite_tells_near_far_and_walled_goals_apart(config: PlanConfig) -> None:
     asked = replace(config, suite=True, pairs=3, films=0, candidates=20, iterations=2)
-    results = run(asked)
+    results = plan_goals(asked)
     assert list(results) == ["25", "50", "walled"]  # no episode has 101 frames here
     for name, result in results.items():
         assert read_result(ControlResult, config.run / f"control-{name}.json") == result
@@ -98,12 +98,12 @@ def test_the_suite_tells_near_far_and_walled_goals_apart(config: PlanConfig) -> 
     assert walled.goals == "goals with a wall between"
     assert {pair.goal_episode for pair in walled.played} != {pair.episode for pair in walled.played}
     # The same pairs again, for a line; and what they refuse
-    again = run(replace(asked, baselines=False, candidates=10, seed=0))
+    again = plan_goals(replace(asked, baselines=False, candidates=10, seed=0))
     assert [r.played for r in again.values()] == [r.played for r in results.values()]
     with pytest.raises(UserError, match="pairs of the seeds 0, none of 4"):
-        run(replace(asked, seed=4))
+        plan_goals(replace(asked, seed=4))
     with pytest.raises(UserError, match="give --pairs 3"):
-        run(replace(asked, pairs=2))
+        plan_goals(replace(asked, pairs=2))
     frozen = config.run / "suite-pairs.json"
     with pytest.raises(UserError, match="no goals 7 ahead, only 25 ahead, 50 ahead, 100 ahead"):
         plan(replace(config, offset=7, manifest=frozen))

@@ -11,7 +11,13 @@ import torch
 
 from isojepa.errors import UserError
 from isojepa.world.control.direct import DirectGoalPolicy, StepsTo, imagined_plan
-from isojepa.world.learning.direct import DirectConfig, Learner, Played, build_networks, run
+from isojepa.world.learning.direct import (
+    DirectConfig,
+    Learner,
+    Played,
+    build_networks,
+    train_direct,
+)
 from isojepa.world.learning.goal_networks import (
     GoalNetworks,
     GoalSizes,
@@ -128,7 +134,7 @@ def test_the_policys_gradient_leaves_reachability_and_model_alone() -> None:
 def directed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("direct") / "run"
     shutil.copytree(studied_run(), folder)
-    run(DirectConfig(run=folder, steps=30, batch_size=32, device="cpu", tensorboard=False))
+    train_direct(DirectConfig(run=folder, steps=30, batch_size=32, device="cpu", tensorboard=False))
     return folder
 
 
@@ -148,8 +154,8 @@ def test_training_resumes_to_the_same(directed: Path, tmp_path: Path) -> None:
     asked: dict[str, Any] = {"batch_size": 32, "device": "cpu", "tensorboard": False}
     stopped = DirectConfig(run=half, steps=30, save_every=10, max_minutes=1e-9, **asked)
     with pytest.raises(Exception, match="resume"):
-        run(stopped)
-    run(DirectConfig(run=half, resume=True, max_minutes=60.0, **asked))
+        train_direct(stopped)
+    train_direct(DirectConfig(run=half, resume=True, max_minutes=60.0, **asked))
     one, two = (load_goal_networks(folder) for folder in (directed, half))
     assert one is not None
     assert two is not None

@@ -12,7 +12,7 @@ from isojepa.pages.world.page import write_world_page
 from isojepa.world.analysis import decoder, probing, surprise
 from isojepa.world.control.videos import Video, write_video
 from isojepa.world.learning.config import WorldTrainConfig
-from isojepa.world.learning.train import run as train
+from isojepa.world.learning.train import train_world_model as train
 from tests.world.episode_files import write_dots
 
 
@@ -30,9 +30,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 VERBS: dict[str, tuple[Any, Any, str]] = {
-    "probe": (probing.run, probing.ProbeConfig(run=Path(), frames=60), "probes on"),
-    "surprise": (surprise.run, surprise.SurpriseConfig(run=Path(), clips=16), "surprise at"),
-    "decode": (decoder.run, decoder.DecodeConfig(run=Path(), frames=64, steps=1), "decoder: "),
+    "probe": (probing.probe, probing.ProbeConfig(run=Path(), frames=60), "probes on"),
+    "surprise": (
+        surprise.measure_surprise,
+        surprise.SurpriseConfig(run=Path(), clips=16),
+        "surprise at",
+    ),
+    "decode": (decoder.decode, decoder.DecodeConfig(run=Path(), frames=64, steps=1), "decoder: "),
 }
 
 
@@ -60,8 +64,10 @@ def test_folders_that_cannot_be_made(trained: Path, tmp_path: Path) -> None:
     writers: list[Any] = [
         lambda: write_video(below / "film.gif", video),
         lambda: write_world_page(trained, below / "page.html"),
-        lambda: probing.run(probing.ProbeConfig(run=trained, out=below / "p.json")),
-        lambda: surprise.run(surprise.SurpriseConfig(run=trained, out=below / "s.json")),
+        lambda: probing.probe(probing.ProbeConfig(run=trained, out=below / "p.json")),
+        lambda: surprise.measure_surprise(
+            surprise.SurpriseConfig(run=trained, out=below / "s.json")
+        ),
     ]
     for write in writers:
         with pytest.raises(UserError, match=r"file/new/.*: cannot be written"):

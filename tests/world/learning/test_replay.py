@@ -12,7 +12,7 @@ from isojepa.runs.metrics import read_metrics
 from isojepa.training.recorder import Diverged
 from isojepa.world.learning import train
 from isojepa.world.learning.config import WorldTrainConfig
-from isojepa.world.learning.replay import WorldReplayConfig, run
+from isojepa.world.learning.replay import WorldReplayConfig, replay_world_update
 from tests.world.episode_files import write_dots
 
 
@@ -27,9 +27,9 @@ def config(tmp_path: Path) -> WorldTrainConfig:
 
 
 def test_an_update_is_made_again_to_the_same_numbers(config: WorldTrainConfig) -> None:
-    out = train.run(config)
+    out = train.train_world_model(config)
     for step, since in ((6, 3), (2, 0)):
-        found = run(WorldReplayConfig(run=out, step=step, device="cpu"))
+        found = replay_world_update(WorldReplayConfig(run=out, step=step, device="cpu"))
         line = next(line for line in read_metrics(out) if line["step"] == step)
         assert (found.step, found.since) == (step, since)
         assert found.terms == {name: line[name] for name in found.terms}
@@ -39,9 +39,9 @@ def test_an_update_is_made_again_to_the_same_numbers(config: WorldTrainConfig) -
         assert len(set(found.samples)) == 16
         assert found.samples[0].startswith("episode ")
     with pytest.raises(UserError, match="no update diverged"):
-        run(WorldReplayConfig(run=out))
+        replay_world_update(WorldReplayConfig(run=out))
     with pytest.raises(UserError, match="the run has 6 updates"):
-        run(WorldReplayConfig(run=out, step=7))
+        replay_world_update(WorldReplayConfig(run=out, step=7))
 
 
 def test_what_is_not_finite_is_found(
@@ -55,8 +55,8 @@ def test_what_is_not_finite_is_found(
 
     monkeypatch.setattr(LeWMLoss, "forward", poisoned)
     with pytest.raises(Diverged, match="`isojepa world replay`"):
-        train.run(config)
-    found = run(WorldReplayConfig(run=config.out, device="cpu"))
+        train.train_world_model(config)
+    found = replay_world_update(WorldReplayConfig(run=config.out, device="cpu"))
     assert (found.step, found.since) == (5, 3)
     assert found.terms.get("loss") is None
     assert found.backward is not None

@@ -18,7 +18,7 @@ from isojepa.world.episodes.clips import split_episodes
 from isojepa.world.episodes.trajectories import open_trajectories
 from isojepa.world.learning.config import WorldTrainConfig
 from isojepa.world.learning.split import RECORD, Recorded, divide, find, fingerprints, write_split
-from isojepa.world.learning.train import run
+from isojepa.world.learning.train import train_world_model
 from isojepa.world.learning.trained import open_trained
 from isojepa.world.model.world_model import load_world_model
 from tests.world.episode_files import write_dots
@@ -39,7 +39,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on ten episodes; its data set lies beside it."""
     folder = tmp_path_factory.mktemp("split")
     write_dots(folder / "dots.h5", episodes=10, steps=12, size=16)
-    return run(settings(folder / "dots.h5", folder / "run"))
+    return train_world_model(settings(folder / "dots.h5", folder / "run"))
 
 
 def rewritten(data: Path, to: Path, order: list[int], more: int = 0) -> Path:
@@ -135,18 +135,18 @@ def test_copies_of_training_episodes_are_not_tested_on(caplog: pytest.LogCapture
 def test_resuming_keeps_to_the_episodes_it_began_with(trained: Path, tmp_path: Path) -> None:
     """From a grown, reordered file the rest of the run is the same, bit for bit."""
     own = trained.parent / "dots.h5"
-    whole = run(settings(own, tmp_path / "whole", save_every=1))
+    whole = train_world_model(settings(own, tmp_path / "whole", save_every=1))
     part = tmp_path / "part"
     shutil.copytree(whole, part)
     shutil.rmtree(part / "checkpoints" / "step-00000002")
     grown = rewritten(own, tmp_path / "grown.h5", [7, 3, 1, 4, 0, 5, 9, 2, 6, 8], more=3)
-    run(replace(settings(grown, part, save_every=1), resume=True))
+    train_world_model(replace(settings(grown, part, save_every=1), resume=True))
     one, other = (load_world_model(x).state_dict() for x in (whole, part))
     assert all(torch.equal(x, other[name]) for name, x in one.items())
     assert json.loads((part / "config.json").read_text())["data"]["episodes"] == 10
     fewer = rewritten(own, tmp_path / "fewer.h5", list(range(1, 10)))
     with pytest.raises(UserError, match=r"1 of its 10 episodes are missing from .*fewer\.h5"):
-        run(replace(settings(fewer, part), resume=True))
+        train_world_model(replace(settings(fewer, part), resume=True))
 
 
 def test_runs_without_a_record(trained: Path, tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_more_episodes_collected_then_every_verb(
         frame_size=16, workers=1,
     )  # fmt: skip
     collect(begun)
-    out = run(settings(begun.out, tmp_path / "run"))
+    out = train_world_model(settings(begun.out, tmp_path / "run"))
     held = contents(begun.out, split_episodes(10, held_out=0.4, seed=3)[1])
     collect(replace(begun, episodes=16, resume=True))
     monkeypatch.setattr(logging.getLogger("isojepa"), "propagate", True)
@@ -195,13 +195,13 @@ def test_more_episodes_collected_then_every_verb(
     asked = open_control(PlanConfig(run=out, horizon=2, device="cpu", new_episodes=True))
     assert contents(begun.out, asked.episodes[:4]) == held
     assert asked.episodes[4:].tolist() == list(range(10, 16))
-    probed = probing.run(probing.ProbeConfig(run=out, frames=60, device="cpu"))
+    probed = probing.probe(probing.ProbeConfig(run=out, frames=60, device="cpu"))
     assert probed.episodes == SplitSizes(train=6, held_out=4)
     with np.load(out / "probes.npz") as arrays:
         assert sorted(contents(begun.out, np.unique(arrays["episode"]))) == sorted(held)
-    surprised = surprise.run(surprise.SurpriseConfig(run=out, clips=16, device="cpu"))
+    surprised = surprise.measure_surprise(surprise.SurpriseConfig(run=out, clips=16, device="cpu"))
     assert (surprised.episodes.usual, surprised.episodes.tested) == (2, 2)
-    decoded = decoder.run(decoder.DecodeConfig(run=out, frames=64, steps=1, device="cpu"))
+    decoded = decoder.decode(decoder.DecodeConfig(run=out, frames=64, steps=1, device="cpu"))
     assert decoded.unseen
     assert decoded.frames.held_out == 4 * 15
 
@@ -209,7 +209,7 @@ def test_more_episodes_collected_then_every_verb(
 def test_a_run_is_used_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_dots(Path("dots.h5"), episodes=10, steps=12, size=16)
-    out = run(settings(Path("dots.h5"), Path("run"))).resolve()
+    out = train_world_model(settings(Path("dots.h5"), Path("run"))).resolve()
     (tmp_path / "elsewhere").mkdir()
     write_dots(tmp_path / "elsewhere" / "dots.h5", episodes=10, steps=12, size=16, seed=1)
     monkeypatch.chdir(tmp_path / "elsewhere")

@@ -15,7 +15,7 @@ from isojepa.training.optimise import Update
 from isojepa.training.recorder import Recorder
 from isojepa.world.episodes.trajectories import open_trajectories
 from isojepa.world.learning.config import WorldTrainConfig
-from isojepa.world.learning.train import run
+from isojepa.world.learning.train import train_world_model
 from isojepa.world.learning.trained import open_trained
 from isojepa.world.learning.windows import check_fits
 from isojepa.world.model.world_model import load_world_model
@@ -41,7 +41,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 
 
 def test_a_run_is_a_folder(config: WorldTrainConfig) -> None:
-    out = run(replace(config, tensorboard=True))
+    out = train_world_model(replace(config, tensorboard=True))
     assert len(list((out / "tensorboard").iterdir())) == 1
     described = json.loads((out / "config.json").read_text())
     assert described["config"]["encoder"] == "conv_micro"
@@ -58,7 +58,7 @@ def test_a_run_is_a_folder(config: WorldTrainConfig) -> None:
     assert model.action_dim == 4
     assert model.scale.std.shape == (2,)
     with pytest.raises(UserError, match="--resume"):
-        run(config)
+        train_world_model(config)
 
 
 @pytest.mark.parametrize("rollout_steps", [1, 2])
@@ -66,7 +66,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     config: WorldTrainConfig, monkeypatch: pytest.MonkeyPatch, rollout_steps: int
 ) -> None:
     config = replace(config, rollout_steps=rollout_steps)
-    whole = run(replace(config, out=config.out.with_name("whole")))
+    whole = train_world_model(replace(config, out=config.out.with_name("whole")))
     remember = Recorder.remember
 
     def stop(self: Recorder, update: Update) -> None:
@@ -76,9 +76,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
 
     monkeypatch.setattr(Recorder, "remember", stop)
     with pytest.raises(KeyboardInterrupt):
-        run(config)
+        train_world_model(config)
     monkeypatch.undo()
-    run(replace(config, resume=True))
+    train_world_model(replace(config, resume=True))
     expected = weights(whole)
     for name, x in weights(config.out).items():
         assert torch.equal(x, expected[name]), name
@@ -102,18 +102,18 @@ def test_a_signal_saves_first(config: WorldTrainConfig, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(Recorder, "remember", interrupt)
     with pytest.raises(Interrupted, match="update 2"):
-        run(config)
+        train_world_model(config)
     assert (config.out / "checkpoints" / "step-00000002").is_dir()
 
 
 def test_resuming_with_other_settings_or_data(config: WorldTrainConfig, tmp_path: Path) -> None:
     pytest.importorskip("h5py")
-    run(replace(config, steps=3))
+    train_world_model(replace(config, steps=3))
     with pytest.raises(UserError, match="--embedding-dim is 16 but the run has 8"):
-        run(replace(config, steps=3, embedding_dim=16, resume=True))
+        train_world_model(replace(config, steps=3, embedding_dim=16, resume=True))
     other = write_dots(tmp_path / "other.h5", episodes=5).path
     with pytest.raises(UserError, match="1 of its 6 episodes are missing"):
-        run(replace(config, steps=3, data=other, resume=True))
+        train_world_model(replace(config, steps=3, data=other, resume=True))
 
 
 def test_a_run_keeps_to_its_camera(config: WorldTrainConfig, tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_run_keeps_to_its_camera(config: WorldTrainConfig, tmp_path: Path) -> 
     frames = np.concatenate(write_dots(both, episodes=6).frames)
     with h5py.File(both, "r+") as file:
         file["pixels.wrist"] = 255 - frames
-    out = run(replace(config, data=both, camera="wrist", steps=1))
+    out = train_world_model(replace(config, data=both, camera="wrist", steps=1))
     _, _, _, trajectories, split = open_trained(out)
     assert split.own
     small = open_trajectories(both, frame_size=32, cache=config.cache, camera="wrist")
@@ -130,11 +130,11 @@ def test_a_run_keeps_to_its_camera(config: WorldTrainConfig, tmp_path: Path) -> 
     assert (trajectories.rows(rows) == small.rows(rows)).all()
     assert (trajectories.rows(rows) == 255 - frames[rows]).all()
     with pytest.raises(UserError, match="--camera is pixels but the run has wrist"):
-        run(replace(config, data=both, camera="pixels", steps=1, resume=True))
+        train_world_model(replace(config, data=both, camera="pixels", steps=1, resume=True))
 
 
 def test_a_data_set_of_another_shape(config: WorldTrainConfig) -> None:
-    run(replace(config, steps=1))
+    train_world_model(replace(config, steps=1))
     model = load_world_model(config.out)
     trajectories = open_trajectories(config.data, frame_size=16, cache=config.cache)
     with pytest.raises(UserError, match="16 px, but the model reads 32"):
@@ -146,12 +146,12 @@ def test_a_data_set_of_another_shape(config: WorldTrainConfig) -> None:
 
 def test_a_loss_that_diverges(config: WorldTrainConfig) -> None:
     with pytest.raises(UserError, match="learning rate, 1e\\+18 at that update"):
-        run(replace(config, lr=1e18, steps=20))
+        train_world_model(replace(config, lr=1e18, steps=20))
 
 
 def test_episodes_shorter_than_a_window(config: WorldTrainConfig) -> None:
     with pytest.raises(UserError, match="no episode is that long"):
-        run(replace(config, frame_skip=20))
+        train_world_model(replace(config, frame_skip=20))
 
 
 @pytest.mark.parametrize(
@@ -185,5 +185,5 @@ def test_settings_out_of_range(config: WorldTrainConfig, settings: dict, message
     ],
 )
 def test_variants_train(config: WorldTrainConfig, settings: dict) -> None:
-    lines = read_metrics(run(replace(config, steps=2, **settings)))
+    lines = read_metrics(train_world_model(replace(config, steps=2, **settings)))
     assert lines[-1]["loss"] > 0

@@ -19,7 +19,7 @@ from isojepa.boundaries import shown, trying
 from isojepa.caches.folder import caching
 from isojepa.devices import Device
 from isojepa.distributed import rank
-from isojepa.encoders.evaluation.features import embed, embed_together
+from isojepa.encoders.evaluation.features import embed_samples, embed_together
 from isojepa.encoders.evaluation.kept import kept_scores
 from isojepa.encoders.evaluation.labelled import Labelled
 from isojepa.encoders.evaluation.results import FewShot, Scores, write_scores
@@ -137,7 +137,7 @@ def tell_skipped(out: Path, skipped: list[tuple[str, str]]) -> None:
         log.warning("all are listed in %s", shown(write_skipped(out, skipped)))
 
 
-def run(config: EvaluateConfig) -> dict[str, Scores]:
+def evaluate(config: EvaluateConfig) -> dict[str, Scores]:
     """Score the run's encoder and its baselines, print the table and write the JSON file."""
     with caching(config.cache, off=config.no_cache):
         return _run(config)
@@ -147,8 +147,8 @@ def _run(config: EvaluateConfig) -> dict[str, Scores]:
     device = start_processes(config.device, config.devices)
     labelled = together(lambda: _labelled(config, device))
     encoder, images, repeated, out = labelled
-    shared = embed_together if config.devices > 1 else embed
-    found = evaluate(
+    shared = embed_together if config.devices > 1 else embed_samples
+    found = scores_of(
         encoder, images, max_images=config.max_images, seed=config.seed, embedding=shared
     )
     scores = {name: replace(row, n_repeated=repeated) for name, row in found}
@@ -182,13 +182,13 @@ def _labelled(config: EvaluateConfig, device: torch.device) -> tuple[Network, Da
     return encoder, images, repeated, out
 
 
-def evaluate(
+def scores_of(
     encoder: Network,
     images: Dataset,
     *,
     max_images: int = 20_000,
     seed: int = 0,
-    embedding: Callable[..., Tensor] = embed,
+    embedding: Callable[..., Tensor] = embed_samples,
 ) -> Iterator[tuple[str, Scores]]:
     """Yield (name, scores) for the encoder and each baseline, on the images held out.
 

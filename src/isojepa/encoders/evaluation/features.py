@@ -13,7 +13,7 @@ from isojepa.training.batches import share
 
 
 @torch.no_grad()
-def embed(
+def embed_samples(
     encoder: Network,
     data: Dataset,
     indices: Sequence[int] | np.ndarray | Tensor,
@@ -55,7 +55,7 @@ def embed_together(
     """`embed`, each rank its share of the batches; all of them on every rank."""
     chosen = torch.as_tensor(indices)
     mine = share_of_batches(len(chosen), batch_size, rank(), world_size())
-    x = embed(encoder, data, chosen[mine], batch_size=batch_size, track=track)
+    x = embed_samples(encoder, data, chosen[mine], batch_size=batch_size, track=track)
     return gather_over_ranks(x).samples
 
 

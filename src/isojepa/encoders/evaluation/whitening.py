@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from isojepa.encoders.evaluation.features import embed
+from isojepa.encoders.evaluation.features import embed_samples
 from isojepa.encoders.modalities.modality import Dataset, Network
 
 RIDGE = 0.1
@@ -65,7 +65,7 @@ def whitened(encoder: Network, data: Dataset, train_on: Tensor) -> Network:
     if not hasattr(encoder.spec, "whitened"):
         return encoder
     places = torch.linspace(0, len(train_on) - 1, min(FITTED, len(train_on))).long()
-    x = embed(encoder, data, train_on[places]).cpu()
+    x = embed_samples(encoder, data, train_on[places]).cpu()
     if not torch.isfinite(x).all():
         return encoder
     made = deepcopy(encoder)

@@ -57,7 +57,7 @@ class ExportConfig:
             raise UserError("--public says who may read what --push uploads; give --push too")
 
 
-def run(config: ExportConfig, backbone: nn.Module | None = None) -> Path:
+def export(config: ExportConfig, backbone: nn.Module | None = None) -> Path:
     """Write the folder, prove it, and return its path.
 
     Args:

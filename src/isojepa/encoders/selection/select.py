@@ -37,7 +37,7 @@ class SelectConfig:
             raise UserError("--seed must not be negative")
 
 
-def run(config: SelectConfig) -> Selection:
+def select_runs(config: SelectConfig) -> Selection:
     """Measure the runs, print them in order, and say what was gone by.
 
     Raises:

@@ -65,7 +65,7 @@ class DiagnoseConfig:
         return " ".join([*words, *([f"--seed {self.seed}"] if self.seed else [])])
 
 
-def run(config: DiagnoseConfig) -> Diagnosis:
+def diagnose_file(config: DiagnoseConfig) -> Diagnosis:
     """Diagnose a file, print what was found and write the page; returns what it printed.
 
     Raises:

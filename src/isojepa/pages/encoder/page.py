@@ -42,12 +42,12 @@ class ReportConfig:
     """The page to write; report.html in the run folder by default."""
 
 
-def run(config: ReportConfig) -> Path:
+def report(config: ReportConfig) -> Path:
     """Write the page and return its path."""
-    return build(config.run, config.compare, config.out)
+    return write_encoder_page(config.run, config.compare, config.out)
 
 
-def build(run: Path, compare: Sequence[Path] = (), out: Path | None = None) -> Path:
+def write_encoder_page(run: Path, compare: Sequence[Path] = (), out: Path | None = None) -> Path:
     """Write the report on a run folder and return its path.
 
     About 6 s on two cores for 1,000 samples of 128 dimensions. The page is written under another

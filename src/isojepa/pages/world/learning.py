@@ -22,6 +22,6 @@ def learn(config: LearnConfig) -> Path:
         raise UserError(
             f"world learn needs the extra: pip install 'isojepa[world]' ({error})"
         ) from error
-    run = learning.run(config)
+    run = learning.train_agent(config)
     write_world_page(run)
     return run

@@ -41,7 +41,7 @@ class WorldReportConfig:
     """The page to write; report.html in the run folder by default."""
 
 
-def run(config: WorldReportConfig) -> Path:
+def report_world(config: WorldReportConfig) -> Path:
     """Write the page and return its path."""
     return write_world_page(config.run, config.out)
 

@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 FILM, REPLAY = "agent.gif", "replay"
 
 
-def run(config: LearnConfig) -> Path:
+def train_agent(config: LearnConfig) -> Path:
     """Let an agent learn and write the run folder; returns its path.
 
     Raises:

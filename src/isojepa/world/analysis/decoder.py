@@ -81,7 +81,7 @@ class DecoderResult:
     provenance: Inline[Provenance]
 
 
-def run(config: DecodeConfig) -> DecoderResult:
+def decode(config: DecodeConfig) -> DecoderResult:
     """Train the decoder; write RUN/decoder, decoder.json, decoder.npz, imagined.png and .gif.
 
     Raises:

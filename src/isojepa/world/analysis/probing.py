@@ -59,7 +59,7 @@ class ProbeConfig(StudyConfig):
         require(self.frames >= 40, "--frames must be at least 40")
 
 
-def run(config: ProbeConfig) -> ProbeResult:
+def probe(config: ProbeConfig) -> ProbeResult:
     """Probe a run, print the table, and write probes.json and probes.npz.
 
     Raises:

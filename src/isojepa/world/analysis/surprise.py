@@ -58,7 +58,7 @@ class SurpriseConfig(StudyConfig):
         require(self.clips >= 8, "--clips must be at least 8")
 
 
-def run(config: SurpriseConfig) -> SurpriseResult:
+def measure_surprise(config: SurpriseConfig) -> SurpriseResult:
     """Measure, print the table, and write surprise.json and surprise.npz.
 
     Raises:

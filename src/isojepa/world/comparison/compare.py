@@ -44,7 +44,7 @@ from isojepa.world.learning.split import write_split
 log = logging.getLogger(__name__)
 
 
-def run(config: CompareConfig) -> ComparisonResult:
+def compare(config: CompareConfig) -> ComparisonResult:
     """Train what is not trained yet, play, print the table; write compare.json and compare.png.
 
     Each contender is a run folder per seed, OUT/NAME/seed-K.
@@ -104,7 +104,7 @@ def train_all(config: CompareConfig, seed: int) -> dict[str, Path]:
         if name == CLONING:
             cloning.train_policy(one)
         else:
-            train.run(one)
+            train.train_world_model(one)
         folders[name] = one.out
     return folders
 

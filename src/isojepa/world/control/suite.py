@@ -23,7 +23,7 @@ WALLED = "walled"
 MANIFEST = "suite-pairs.json"
 
 
-def run(config: PlanConfig) -> dict[str, ControlResult]:
+def plan_goals(config: PlanConfig) -> dict[str, ControlResult]:
     """`isojepa world plan`: one kind of goals, or the suite; returns the results by name."""
     return plan_suite(config) if config.suite else {config.asked: plan(config)}
 

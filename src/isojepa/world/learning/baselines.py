@@ -10,7 +10,7 @@ from typing import NamedTuple
 from isojepa.files import Json
 from isojepa.world.learning.cloning import GoalPolicy, train_policy
 from isojepa.world.learning.config import WorldTrainConfig
-from isojepa.world.learning.train import run
+from isojepa.world.learning.train import train_world_model
 from isojepa.world.model.world_model import WorldModel, load_world_model
 
 DINO = "vit_small_patch14_dinov2.lvd142m"
@@ -54,7 +54,7 @@ def train_baselines(
     each = baseline_configs(config, frozen_encoder=frozen_encoder, pretrained=pretrained)
 
     def world(name: str) -> WorldModel:
-        return load_world_model(run(each[name]))
+        return load_world_model(train_world_model(each[name]))
 
     return Baselines(
         world("no-regulariser"), world("vicreg"), world("frozen"), train_policy(each["cloning"])

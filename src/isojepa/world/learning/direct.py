@@ -141,7 +141,7 @@ class Played:
         )  # fmt: skip
 
 
-def run(config: DirectConfig) -> Path:
+def train_direct(config: DirectConfig) -> Path:
     """Train and write the folder; returns its path.
 
     Raises:

@@ -19,7 +19,7 @@ class WorldReplayConfig(ReplayConfig):
     """Make one update of a world model's training again; writes RUN/replay.json."""
 
 
-def run(config: WorldReplayConfig) -> ReplayResult:
+def replay_world_update(config: WorldReplayConfig) -> ReplayResult:
     """Make the update again, print what was found, and write RUN/replay.json.
 
     Raises:

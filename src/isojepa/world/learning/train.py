@@ -43,7 +43,7 @@ from isojepa.world.model.world_model import WorldModel, export_world_model
 log = logging.getLogger(__name__)
 
 
-def run(config: WorldTrainConfig) -> Path:
+def train_world_model(config: WorldTrainConfig) -> Path:
     """Train a world model and write the run folder; returns its path.
 
     Raises:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from isojepa import load_encoder
-from isojepa.encoders.evaluation.features import embed
+from isojepa.encoders.evaluation.features import embed_samples
 from isojepa.encoders.jepa import JEPA
 from isojepa.encoders.modalities.images.encoder import Encoder, EncoderSpec
 from isojepa.encoders.modalities.images.images import read_images
@@ -103,7 +103,7 @@ def test_preprocess_equals_the_path_of_evaluation(tmp_path: Path) -> None:
     encoder = Encoder(spec("resnet_nano", 16)).eval()
     images = read_images(list_folder(tmp_path), side=16, channels=3)
     torch.testing.assert_close(
-        embed(encoder, images, [0]), encoder(encoder.preprocess(image)[None]).detach()
+        embed_samples(encoder, images, [0]), encoder(encoder.preprocess(image)[None]).detach()
     )
 
 

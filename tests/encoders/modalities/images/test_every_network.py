@@ -46,7 +46,7 @@ def one_update(model: str, photos: Path, out: Path, **settings: object) -> dict:
         projector_hidden=32, projection_dim=8, slices=16, device="cpu", tensorboard=False,
         evaluate=False, **settings,
     )  # fmt: skip
-    pretrain.run(config)
+    pretrain.train_encoder(config)
     return json.loads((out / "config.json").read_text())["config"]
 
 
