@@ -1,11 +1,13 @@
 """The command line as a user meets it: help, mistakes, and the way from images to a report."""
 
 import errno
+import gc
 import json
 import os
 import shlex
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import pytest
 from PIL import Image
 
 from isojepa import cli
+from isojepa.machine import quick_imports
 
 QUICK = (
     "--model resnet_nano --image-size 16 --batch-size 16 --steps 6 --slices 16 "
@@ -230,3 +233,28 @@ def test_the_program_ends_at_once_with_its_code_and_all_that_was_printed(
     assert ended.stdout == "unflushedatexit\n", "nothing is taken apart after that"
     assert ("ZeroDivisionError" in ended.stderr) == (what == "1 / 0")
     assert ("why" in ended.stderr) == ("why" in what)
+
+
+def test_what_an_update_does_not_need_is_not_imported_before_it() -> None:
+    code = (
+        "import sys; from isojepa import cli; from isojepa.machine import quick_imports\n"
+        "with quick_imports(): cli.verbs(['pretrain'])\n"
+        "from isojepa.encoders.modalities.registry import MODALITIES, modality\n"
+        "[modality(name) for name in MODALITIES]; print(*sys.modules)"
+    )
+    loaded = set(
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.split()
+    )
+    assert "lightning_fabric" in loaded
+    assert not loaded & {"torchmetrics", "sklearn", "pandas", "transformers", "bokeh"}
+
+
+def test_quick_imports_leave_nothing_behind_them() -> None:
+    before = sys.modules.get("torchmetrics")
+    with suppress(KeyError), quick_imports():
+        assert not gc.isenabled()
+        raise KeyError
+    assert gc.isenabled()
+    assert sys.modules.get("torchmetrics") is before

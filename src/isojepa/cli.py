@@ -15,6 +15,7 @@ import tyro
 
 from isojepa.boundaries import shown
 from isojepa.errors import UserError
+from isojepa.machine import quick_imports
 from isojepa.version import __version__
 
 DISK = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES, errno.EPERM}
@@ -112,7 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from isojepa.training.interrupted import Interrupted
         from isojepa.training.ranks import SaidByFirst, lost_another
 
-        table = verbs(arguments)
+        with quick_imports():
+            table = verbs(arguments)
     set_up_logging()
     if os.environ.get("LOCAL_RANK", "0") != "0":  # started by another of this run, which speaks
         logging.getLogger("isojepa").setLevel(logging.ERROR)

@@ -1,7 +1,13 @@
 """What this process may use of the machine: the least of hardware, container and limits."""
 
+import gc
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 
 CGROUP = Path("/sys/fs/cgroup")
 UNLIMITED = 2**60  # version 1 of cgroups writes "no limit" as a number of this order
@@ -82,3 +88,23 @@ def _text(path: Path) -> str | None:
         return path.read_text().strip()
     except OSError:
         return None
+
+
+@contextmanager
+def quick_imports() -> Iterator[None]:
+    """Import in half the time: the collector looks for no cycles meanwhile, and Lightning, which
+    asks for torchmetrics' version alone, is told it without importing that, and with it SciPy's
+    signals, torchvision's models and transformers."""
+    collecting, name = gc.isenabled(), "torchmetrics"
+    told = ModuleType(name)
+    with suppress(metadata.PackageNotFoundError):
+        told.__dict__["__version__"] = metadata.version(name)
+        sys.modules.setdefault(name, told)
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+        if sys.modules.get(name) is told:
+            del sys.modules[name]

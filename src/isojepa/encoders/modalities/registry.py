@@ -5,6 +5,7 @@ from importlib import import_module
 
 from isojepa.encoders.modalities.modality import UNSAID, Columns, Modality, Network
 from isojepa.encoders.sources.inputs import Data, as_sources
+from isojepa.machine import quick_imports
 
 MODALITIES = ("series", "tables", "images")
 """The folders beside this file, in the order in which a path is tried on them."""
@@ -21,7 +22,8 @@ def is_known(name: object) -> bool:
 def modality(name: str) -> Modality:
     """A modality by its name; only then are its files imported."""
     home = f"{__package__}.{name}"
-    parts = (import_module(f"{home}.{part}") for part in ("read", "views", "network"))
+    with quick_imports():
+        parts = [import_module(f"{home}.{part}") for part in ("read", "views", "network")]
     return Modality(name, *parts)
 
 

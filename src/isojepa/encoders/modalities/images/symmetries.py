@@ -13,7 +13,6 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from sklearn.metrics import pairwise_distances
 from torch import Tensor
 
 from isojepa.encoders.modalities.images.colour import LUMA
@@ -105,7 +104,7 @@ def share_farther(images: Float[Tensor, "n h w"], changed: Float[Tensor, "n h w"
     that changes nothing has 0.5.
     """
     x, y = _unit(images), _unit(changed)
-    own, other = pairwise_distances(x), pairwise_distances(y, x)
+    own, other = _distances(x, x), _distances(y, x)
     np.fill_diagonal(own, np.inf)
     np.fill_diagonal(other, np.inf)
     gap = other.min(1) - own.min(1)
@@ -127,12 +126,20 @@ def structure(images: Float[Tensor, "n h w"]) -> Float[np.ndarray, "n f"]:
 
 def unlikeness(structures: Float[np.ndarray, "n f"], colours: Float[np.ndarray, "n k"]) -> float:
     """Mean difference in colour of each image to the one nearest in structure, relative to any."""
-    distances = pairwise_distances(structures)
+    distances = _distances(structures, structures)
     np.fill_diagonal(distances, np.inf)
     nearest = distances.argmin(1)
     alike = np.linalg.norm(colours - colours[nearest], axis=1).mean()
-    everyone = pairwise_distances(colours)
+    everyone = _distances(colours, colours)
     return float(alike / (everyone.sum() / (len(colours) * (len(colours) - 1))))
+
+
+def _distances(
+    x: Float[np.ndarray, "n f"], y: Float[np.ndarray, "q f"]
+) -> Float[np.ndarray, "n q"]:
+    """By PyTorch, which is there: importing scikit-learn for it takes as long as an update."""
+    wide = [torch.from_numpy(np.asarray(a, np.float64)) for a in (x, y)]
+    return torch.cdist(wide[0], wide[1]).numpy()
 
 
 def _unit(images: Float[Tensor, "n h w"]) -> Float[np.ndarray, "n p"]:

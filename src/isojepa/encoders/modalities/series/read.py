@@ -1,5 +1,6 @@
 """Series' reading: what a path holds, and how one encoder sees it."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,11 +45,8 @@ def recognises(path: Path, columns: Columns) -> bool:
     """Arrays of three axes, tables with a column of identities and one of times or with lists in
     their cells, and folders of tables and nothing else."""
     if path.is_dir():
-        others = (p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
-        beside = {".txt", ".md", ".json", ".yaml"} | frames.TEXT | frames.PARQUET
-        if not files_below(path) or not all(p.suffix.lower() in beside for p in others):
-            return False
-        return not holds_pictures(files_below(path)[0])
+        tables = files_below(path) if _tables_alone(path) else []
+        return bool(tables) and not holds_pictures(tables[0])
     ending = path.suffix.lower()
     if ending in frames.ARRAYS:
         found = frames.shape_of(path)
@@ -59,6 +57,17 @@ def recognises(path: Path, columns: Columns) -> bool:
     one, time, *_ = frames.named(columns, schema.names, path)
     lists = any(pa.types.is_list(f.type) or pa.types.is_large_list(f.type) for f in schema)
     return lists or (one is not None and time is not None)
+
+
+def _tables_alone(folder: Path) -> bool:
+    """Whether a folder has no file but tables and notes; one of images is left at its first."""
+    beside = {".txt", ".md", ".json", ".yaml"} | frames.TEXT | frames.PARQUET
+    for place, _, names in os.walk(folder):
+        for name in names:
+            other = not name.startswith(".") and Path(name).suffix.lower() not in beside
+            if other and (Path(place) / name).is_file():
+                return False
+    return True
 
 
 def find(
