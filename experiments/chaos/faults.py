@@ -154,7 +154,7 @@ def _stop_at(update: int) -> Tamper:
 
 
 def not_a_number(trying: Trying) -> Trial:
-    """A weight becomes NaN or infinite: stopped, the good checkpoint kept, gone on with."""
+    """A weight becomes NaN, infinite or 3e38: stopped, the good checkpoint kept, gone on with."""
     update = 1 + int(trying.share() * (STEPS - 1))
     value = [float("nan"), float("inf"), float("-inf"), 3e38][trying.seed % 4]
 

@@ -24,6 +24,8 @@ from isojepa.errors import UserError
 from isojepa.objective.regularisers import WEIGHTS, RegulariserName
 from isojepa.runs.checkpoints import list_checkpoints, load_checkpoint, newest_intact
 from isojepa.runs.metrics import read_metrics
+from isojepa.runs.record import read_divergence
+from isojepa.training import recorder as recording
 from isojepa.training.interrupted import Interrupted
 from isojepa.training.optimise import Update
 from isojepa.training.recorder import Diverged, Recorder
@@ -243,6 +245,70 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(
     kept, _ = newest_intact(quick.out / "checkpoints")
     assert kept.step == 4
     assert all(x.isfinite().all() for x in kept.weights.values())
+
+
+def poison_after(update: int, value: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One weight of the encoder is overwritten after an update, before it may be saved."""
+    remember = Recorder.remember
+
+    def poisoned(self: Recorder, made: Update) -> None:
+        remember(self, made)
+        if made.step == update:
+            with torch.no_grad():
+                next(self.model.parameters()).view(-1)[0] = value
+
+    monkeypatch.setattr(Recorder, "remember", poisoned)
+
+
+def test_a_weight_that_is_finite_and_absurd_is_not_saved(
+    quick: PretrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = pretrain.run(replace(quick, out=quick.out.with_name("whole")))
+    with monkeypatch.context() as patch:
+        poison_after(4, 3e38, patch)
+        with pytest.raises(Diverged, match=r"3e\+38 in encoder.* at update 4.*update 2 is kept"):
+            pretrain.run(replace(quick, save_every=2))
+    assert read_divergence(quick.out).step == 4
+    pretrain.run(replace(quick, save_every=2, resume=True))
+    assert same(final(whole), final(quick.out))
+
+
+def test_a_checkpoint_with_such_a_weight_is_left_aside(
+    quick: PretrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = pretrain.run(replace(quick, out=quick.out.with_name("whole")))
+    with monkeypatch.context() as patch:
+        patch.setattr(recording, "what_is_wrong", lambda _: None)  # as it was written before
+        poison_after(4, 3e38, patch)
+        with pytest.raises(Diverged):
+            pretrain.run(replace(quick, save_every=2, log_every=9))
+    assert (quick.out / "checkpoints" / "step-00000004").is_dir()
+    pretrain.run(replace(quick, save_every=2, resume=True))
+    assert "step-00000004 is of no use" in (quick.out / "log.txt").read_text()
+    assert same(final(whole), final(quick.out))
+
+
+def test_a_checkpoint_that_diverges_at_once_is_set_aside_the_second_time(
+    quick: PretrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = pretrain.run(replace(quick, out=quick.out.with_name("whole")))
+    quick = replace(quick, save_every=2)
+    original = image_views.views
+
+    def poisoned(batch: Batch, step: int, **settings: Any) -> Views:
+        views = original(batch, step, **settings)
+        return views._replace(large=views.large * float("nan")) if step == 4 else views
+
+    monkeypatch.setattr(image_views, "views", poisoned)
+    with pytest.raises(Diverged, match="update 4 is kept"):  # it may be the update's fault
+        pretrain.run(quick)
+    with pytest.raises(Diverged, match="update 2 is kept"):
+        pretrain.run(replace(quick, resume=True))
+    names = {path.name for path in (quick.out / "checkpoints").iterdir()} - {"best"}
+    assert names == {"step-00000002", "diverges-step-00000004"}
+    monkeypatch.setattr(image_views, "views", original)
+    pretrain.run(replace(quick, resume=True))
+    assert same(final(whole), final(quick.out))
 
 
 def test_time_that_is_up_saves_and_stops_and_the_rest_is_the_same(quick: PretrainConfig) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import math
 import re
 import shutil
 import tempfile
@@ -19,6 +20,8 @@ from isojepa.errors import UserError
 from isojepa.files import write_atomically
 
 Export = Callable[[Path], None]
+LARGEST = 1e18
+"""Of a weight: norms and optimisers take squares, and beyond 1.8e19 these are no float32."""
 BEST = "best"
 BEFORE = ".before-"
 FILES = {"model.safetensors", "training_state.pt", "meta.json"}
@@ -180,6 +183,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
             if hashlib.sha256((path / name).read_bytes()).hexdigest() != expected:
                 raise Damaged(f"{shown(path / name)} was cut short or edited: its checksum differs")
         weights = load((path / "model.safetensors").read_bytes())
+        if unusable := what_is_wrong(weights):
+            raise Damaged(f"{shown(path)} is of no use: {unusable}")
         state = torch.load(path / "training_state.pt", map_location="cpu", weights_only=True)
         if not isinstance(state, dict):
             raise Damaged(f"{shown(path)} holds no training state")
@@ -189,6 +194,43 @@ def load_checkpoint(path: Path) -> Checkpoint:
         if step != meta["step"] or step < 0:
             raise Damaged(f"{shown(path / 'meta.json')} was edited: it is of update {meta['step']}")
         return Checkpoint(step, weights, state)
+
+
+def what_is_wrong(weights: dict[str, Tensor]) -> str | None:
+    """Why nobody can compute with weights: numbers that are none, or absurd; None if all are well.
+
+    A weight of 3e38, as a flipped bit of an exponent makes it, is finite; its gradient is not.
+    """
+    for name, x in weights.items():
+        if not x.is_floating_point() or not x.numel():
+            continue
+        largest = x.detach().abs().max().item()  # NaN if one is
+        if not math.isfinite(largest):
+            return "the weights became infinite or NaN"
+        if largest > LARGEST:
+            return (
+                f"the weights became infinite or NaN, or as good as that ({largest:.0e} in {name})"
+            )
+    return None
+
+
+def set_aside(folder: Path, step: int) -> Path | None:
+    """Rename the checkpoint of an update, so that the one before it is the newest.
+
+    Returns:
+        Where it is now; None if there is none before it, or it cannot be renamed.
+    """
+    found = list_checkpoints(folder)
+    path = folder / _name(step)
+    aside = path.with_name(f"diverges-{path.name}")
+    if path not in found[1:]:
+        return None
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        path.rename(aside)
+    except OSError:
+        return None
+    return aside
 
 
 DIGEST = "sha256"

@@ -23,6 +23,8 @@ from isojepa.runs.checkpoints import (
     read_best,
     save_best,
     save_checkpoint,
+    set_aside,
+    what_is_wrong,
 )
 from isojepa.runs.config import RunConfig
 from isojepa.runs.folder import Provenance, provenance
@@ -84,6 +86,7 @@ class Recorder:
         self.others = {name: other for name, other in others.items() if other is not None}
         self.step = 0
         self.seconds = 0.0
+        self._resumed_at: int | None = None
         self.words = ""
         self._metrics: Metrics | None = None
         self._best: Best | None = None
@@ -170,9 +173,8 @@ class Recorder:
 
     def _save(self, step: int) -> None:
         self._check_finite()
-        weights = self.model.state_dict()
-        if not all(x.isfinite().all() for x in weights.values() if x.is_floating_point()):
-            raise Diverged(self._diagnosis(step, "the weights"))
+        if wrong := what_is_wrong(self.model.state_dict()):
+            raise Diverged(self._diagnosis(step, "the weights", wrong))
         if self.fabric.global_rank == 0:
             save_checkpoint(self.out / "checkpoints", self._checkpoint(step), keep=self.config.keep)
 
@@ -228,18 +230,29 @@ class Recorder:
                 if checkpoint.state.get(name) is not None:
                     other.load_state_dict(checkpoint.state[name])
             self.step, self.seconds = checkpoint.step, float(checkpoint.state["seconds"])
+        self._resumed_at = self.step
         log.info("resumed at update %d", self.step)
 
     def _check_finite(self) -> None:
         for step, loss, _ in self._since_line:
             if not math.isfinite(loss.item()):
-                raise Diverged(self._diagnosis(step, "the loss"))
+                self._drop_what_diverges(step)
+                wrong = "the loss became infinite or NaN"
+                raise Diverged(self._diagnosis(step, "the loss", wrong))
 
-    def _diagnosis(self, step: int, what: str) -> str:
+    def _drop_what_diverges(self, step: int) -> None:
+        """A checkpoint whose first update has no loss would end each resumed run: one before it is
+        gone on from. Once in a while it is the update's fault: so it has to happen again."""
+        if step - 1 == self._resumed_at and self.fabric.global_rank == 0:
+            aside = set_aside(self.out / "checkpoints", step - 1)
+            if aside is not None:
+                log.warning("the first update from %s fails: it is set aside there", shown(aside))
+
+    def _diagnosis(self, step: int, what: str, wrong: str) -> str:
         checkpoint, _ = newest_intact(self.out / "checkpoints")
         kept = "there is no earlier checkpoint"
         if checkpoint is not None:
-            kept = f"the checkpoint of update {checkpoint.step} is kept"
+            kept = f"the checkpoint of update {checkpoint.step} is kept: --resume goes on from it"
         cause = f"the learning rate, {self.rate(step - 1):.3g} at that update, is likely too high"
         norms = [norm.item() for at, _, norm in self._since_line if at < step]
         if self.config.precision == "16-mixed":
@@ -253,7 +266,7 @@ class Recorder:
                 write_result(self.out / DIVERGED, found)
             if self.config.replay:
                 cause += f"; `{self.config.replay}` makes that update again and looks into it"
-        words = f"{what} became infinite or NaN at update {step}: {cause}. Training stopped; {kept}"
+        words = f"{wrong} at update {step}: {cause}. Training stopped; {kept}"
         if checkpoint is None and self.fabric.global_rank == 0:  # the folder may be used again
             with trying("the note in config.json that the run stopped"):
                 write_result(self.out / CONFIG, replace(self._record, stopped=words))
