@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,13 @@ from jaxtyping import Float
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from isojepa.caches.behind import (
+    Unsettled,
+    filling_behind,
+    fills_held,
+    seconds_left,
+    wait_for_fills,
+)
 from isojepa.caches.folder import caching
 from isojepa.embeddings.alarm import Course
 from isojepa.embeddings.label_free import effective_rank
@@ -75,13 +83,19 @@ def _run(config: PretrainConfig, stored: RunRecord | None, backbone: nn.Module |
         networks = kind_of(config, stored).network
         networks.check(config, pretrained=config.pretrained and stored is None)
     fabric = start_fabric(config.device, config.devices, config.precision)
-    place = None
-    while place is None:  # again if it was taken back
+    behind = fabric.world_size == 1 and backbone is None  # which, once trained, cannot begin again
+    while True:
         module = copy.deepcopy(backbone) if config.on_collapse == "recover" else backbone
-        place = begin(config, stored, fabric, module)
-        if place is None:
-            config, stored = resumed(replace(config, resume=True, overwrite=False))
-    return place
+        try:
+            with filling_behind(allowed=behind):
+                place = begin(config, stored, fabric, module)
+        except Unsettled as found:
+            log.warning("%s: the run begins again, once all images are decoded", found)
+            behind, config = False, config if stored else replace(config, overwrite=True)
+            continue
+        if place is not None:
+            return place
+        config, stored = resumed(replace(config, resume=True, overwrite=False))  # it was taken back
 
 
 def begin(
@@ -128,10 +142,14 @@ def within_budget(
         weight.to(fabric.device)
     compute = build_compute(prepared, encoder, model, fabric, weight)
     memory = kept_memory() if fabric.device.type == "cpu" else nullcontext()
-    updates = updates_from(prepared, train_on, fabric, model, optimiser, compute, 0)
-    with memory:
+    to_come = seconds_left()
+    with memory, fills_held():
+        if to_come:  # what is timed are updates, not the decoding of their images
+            for _ in islice(batches(prepared, train_on, fabric, 0), budget.MEASURED + 1):
+                pass
+        updates = updates_from(prepared, train_on, fabric, model, optimiser, compute, 0)
         seconds = budget.seconds_per_update(updates, fabric.device)
-    times = (seconds, time.monotonic() - started)
+    times = (seconds, time.monotonic() - started + to_come)
     seconds, spent = (largest(round(1e6 * t)) / 1e6 for t in times)  # of the slowest process
     found = budget.fitted(minutes, seconds, spent)
     log.info(found.in_words(plan, len(train_on), kind.read.WORDS.many))
@@ -201,6 +219,7 @@ def train(
                 )
             if due(step, plan.save_every, plan.steps):
                 recorder.save(step)
+    wait_for_fills()
     on_first(lambda: finish(prepared, jepa, train_on, recorder, views))
     recorder.finish()
     return True

@@ -32,8 +32,8 @@ def remembered(
         find_out: positions in `keys` -> their values, in order.
         lasting: which values may be kept, asked after they were found out; by default all.
     """
-    table = np.zeros(0, ENTRY) if path is None else _read(path)
-    values, known = _looked_up(table, keys)
+    table = np.zeros(0, ENTRY) if path is None else read_table(path)
+    values, known = looked_up(table, keys)
     missing = np.flatnonzero(~known)
     if not len(missing):
         if path is not None:
@@ -49,9 +49,10 @@ def remembered(
     return values
 
 
-def _looked_up(
+def looked_up(
     table: np.ndarray, keys: UInt64[np.ndarray, " n"]
 ) -> tuple[UInt64[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
+    """The values of keys, and which of them the table has."""
     values, known = np.zeros(len(keys), np.uint64), np.zeros(len(keys), bool)
     if len(table):
         table = table[np.argsort(table["key"], kind="stable")]
@@ -61,7 +62,7 @@ def _looked_up(
     return values, known
 
 
-def _read(path: Path) -> np.ndarray:
+def read_table(path: Path) -> np.ndarray:
     """The table; an empty one where there is none, or it is damaged."""
     try:
         content = path.read_bytes()

@@ -92,10 +92,10 @@ def open_filled(
         if store is not None and not found.missing.any():
             touch(store.folder)
             return store, found
-        place = store.folder if store is not None else folder / KIND / wanted.name
+        place = home(folder, wanted, store)
         with locked(place) as held:
             if held:
-                store = _begun(folder, place, wanted)
+                store = begin(folder, place, wanted)
                 _fill(store, wanted, decode, track)
                 return store, store.find(wanted.marks, wanted.bits)
         if pause == POLL:
@@ -129,7 +129,12 @@ def _opened(path: Path, wanted: Wanted) -> Store | None:
         return None
 
 
-def _begun(folder: Path, place: Path, wanted: Wanted) -> Store:
+def home(folder: Path, wanted: Wanted, store: Store | None) -> Path:
+    """Where the images go: into the store that has most of them, or one of their own."""
+    return store.folder if store is not None else folder / KIND / wanted.name
+
+
+def begin(folder: Path, place: Path, wanted: Wanted) -> Store:
     """The store in a place whose lock is held; anew where it is damaged or not there."""
     store = _opened(place, wanted)
     if store is not None and store.truncated:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 
 from isojepa.boundaries import shown
 from isojepa.caches.folder import chosen_folder
@@ -15,7 +15,7 @@ from isojepa.encoders.modalities.images.cache import decoders
 from isojepa.encoders.modalities.images.files import each
 from isojepa.encoders.modalities.images.from_cache import marks_of
 from isojepa.encoders.sources.folder import Listing
-from isojepa.encoders.sources.remembered import remembered
+from isojepa.encoders.sources.remembered import looked_up, read_table, remembered
 from isojepa.errors import UserError
 from isojepa.pixels.decoding import read_header
 from isojepa.pixels.numbers import MOST_CHANNELS
@@ -72,6 +72,15 @@ def read_headers(listing: Listing, channels: int | None = None, sample: int = 20
     settled, mixed = _count(counts, [part.names[i] for i in places.tolist()])
     sides = found // (2 * CHANNELS)
     return Headers(int(np.median(sides)), settled, bool(2 * (found & 1).sum() > len(found)), mixed)
+
+
+def known_without(listing: Listing, channels: int | None = None) -> Bool[np.ndarray, " n"]:
+    """Which files are known to have no header that can be read: of those looked at before."""
+    path = _table(listing, channels)
+    if path is None:
+        return np.zeros(len(listing.names), bool)
+    found, known = looked_up(read_table(path), marks_of(listing))
+    return known & (found == NO_IMAGE)
 
 
 def _count(counts: Int64[np.ndarray, " n"], names: Sequence[str]) -> tuple[int, str | None]:

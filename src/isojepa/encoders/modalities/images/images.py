@@ -15,10 +15,12 @@ from torch import Tensor
 
 from isojepa import machine
 from isojepa.boundaries import shown
+from isojepa.caches.behind import may_fill_behind
 from isojepa.caches.folder import Uncacheable, chosen_folder
-from isojepa.encoders.modalities.images.cache import Wanted
+from isojepa.encoders.modalities.images.cache import Decode, Wanted
 from isojepa.encoders.modalities.images.cached import Cached
 from isojepa.encoders.modalities.images.files import each, sampled_depth, square_of
+from isojepa.encoders.modalities.images.filling import Filling, fill_behind
 from isojepa.encoders.modalities.images.from_cache import marks_of, read_stored
 from isojepa.encoders.modalities.images.headers import Headers, read_headers
 from isojepa.encoders.modalities.images.survey import Survey
@@ -65,8 +67,9 @@ class ImageSet:
     """Depth from which integers of more than 8 bits were scaled to 8; None where there are none."""
     notes: list[str] = field(default_factory=list)
     """What may surprise about the folder as a whole, a line each."""
-    cached: Cached | None = None
-    """All squares in the cache; None where they are in memory, or are decoded at each use."""
+    cached: Cached | Filling | None = None
+    """All squares in the cache, or on their way there; None where they are in memory, or are
+    decoded at each use."""
     ranges: Ranges | None = None
     """Of each channel, what becomes black and white, where the images are numbers; else None."""
 
@@ -168,6 +171,10 @@ def read_images(
     if folder is not None and listing.prints is not None:
         what = shown(listing.root.absolute())
         wanted = Wanted(marks_of(listing), side, channels, guess, what, ranges)
+        if may_fill_behind() and guess == bits:
+            images = _read_behind(listing, wanted, bits, folder)
+            if images is not None:
+                return images
         try:
             return _read_cached(listing, wanted, bits, folder, track)
         except Uncacheable as refusal:
@@ -197,6 +204,32 @@ def read_images(
     return images
 
 
+def _read_behind(
+    listing: Listing, wanted: Wanted, bits: int | None, folder: Path
+) -> ImageSet | None:
+    """The images at once, those not in the cache to be decoded when they are asked for; None where
+    few are not."""
+    begun = fill_behind(
+        folder, wanted, listing, partial(_decoder, wanted), lambda i: images.from_files(i), bits
+    )
+    if begun is None:
+        return None
+    aspects = torch.from_numpy(begun.filling.aspects)
+    form = wanted.side, wanted.channels, aspects, None, np.zeros(len(aspects), bool), begun.skipped
+    images = ImageSet(begun.listing, *form, bits, cached=begun.filling, ranges=wanted.ranges)
+    return images
+
+
+def _decoder(wanted: Wanted, listing: Listing) -> Decode:
+    """Decodes a listing's files at given positions and depth, as wanted."""
+
+    def decode(positions: Sequence[int], depth: int | None) -> Iterator[Square | Unreadable]:
+        form = wanted.side, wanted.channels, depth, wanted.ranges
+        return each(partial(square_of, listing, *form), positions)
+
+    return decode
+
+
 def _read_cached(
     listing: Listing,
     wanted: Wanted,
@@ -205,12 +238,7 @@ def _read_cached(
     track: Callable[[Iterator, int, str], Iterator],
 ) -> ImageSet:
     """The images with their squares in the cache, the same in all as without one."""
-
-    def decode(positions: Sequence[int], depth: int | None) -> Iterator[Square | Unreadable]:
-        form = wanted.side, wanted.channels, depth, wanted.ranges
-        return each(partial(square_of, listing, *form), positions)
-
-    survey = Survey(wanted.side, wanted.channels)
+    decode, survey = _decoder(wanted, listing), Survey(wanted.side, wanted.channels)
     stored = read_stored(folder, wanted, decode, track)
     kept, aspects, skipped = _collect(stored.squares, listing.names, None, survey)
     settled = _settled(listing, skipped, survey, bits)

@@ -115,6 +115,10 @@ class Store:
         """Width over height of the images of rows."""
         return self.records["aspect"][rows]
 
+    def deep(self, rows: Int64[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+        """Whether the images of rows hold integers of more than 8 bits."""
+        return np.asarray(self.records["peak"][rows] != NONE)
+
     def read(self, row: int, into: UInt8[np.ndarray, "c s s"]) -> bool:
         """Read the pixels of a row; False where they are not what was written.
 
