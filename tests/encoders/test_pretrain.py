@@ -263,27 +263,27 @@ def poison_after(update: int, value: float, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_weight_that_is_finite_and_absurd_is_not_saved(
     quick: PretrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = pretrain.run(replace(quick, out=quick.out.with_name("whole")))
+    whole = pretrain.train_encoder(replace(quick, out=quick.out.with_name("whole")))
     with monkeypatch.context() as patch:
         poison_after(4, 3e38, patch)
         with pytest.raises(Diverged, match=r"3e\+38 in encoder.* at update 4.*update 2 is kept"):
-            pretrain.run(replace(quick, save_every=2))
+            pretrain.train_encoder(replace(quick, save_every=2))
     assert read_divergence(quick.out).step == 4
-    pretrain.run(replace(quick, save_every=2, resume=True))
+    pretrain.train_encoder(replace(quick, save_every=2, resume=True))
     assert same(final(whole), final(quick.out))
 
 
 def test_a_checkpoint_with_such_a_weight_is_left_aside(
     quick: PretrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = pretrain.run(replace(quick, out=quick.out.with_name("whole")))
+    whole = pretrain.train_encoder(replace(quick, out=quick.out.with_name("whole")))
     with monkeypatch.context() as patch:
         patch.setattr(recording, "what_is_wrong", lambda _: None)  # as it was written before
         poison_after(4, 3e38, patch)
         with pytest.raises(Diverged):
-            pretrain.run(replace(quick, save_every=2, log_every=9))
+            pretrain.train_encoder(replace(quick, save_every=2, log_every=9))
     assert (quick.out / "checkpoints" / "step-00000004").is_dir()
-    pretrain.run(replace(quick, save_every=2, resume=True))
+    pretrain.train_encoder(replace(quick, save_every=2, resume=True))
     assert "step-00000004 is of no use" in (quick.out / "log.txt").read_text()
     assert same(final(whole), final(quick.out))
 
@@ -291,7 +291,7 @@ def test_a_checkpoint_with_such_a_weight_is_left_aside(
 def test_a_checkpoint_that_diverges_at_once_is_set_aside_the_second_time(
     quick: PretrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = pretrain.run(replace(quick, out=quick.out.with_name("whole")))
+    whole = pretrain.train_encoder(replace(quick, out=quick.out.with_name("whole")))
     quick = replace(quick, save_every=2)
     original = image_views.views
 
@@ -301,13 +301,13 @@ def test_a_checkpoint_that_diverges_at_once_is_set_aside_the_second_time(
 
     monkeypatch.setattr(image_views, "views", poisoned)
     with pytest.raises(Diverged, match="update 4 is kept"):  # it may be the update's fault
-        pretrain.run(quick)
+        pretrain.train_encoder(quick)
     with pytest.raises(Diverged, match="update 2 is kept"):
-        pretrain.run(replace(quick, resume=True))
+        pretrain.train_encoder(replace(quick, resume=True))
     names = {path.name for path in (quick.out / "checkpoints").iterdir()} - {"best"}
     assert names == {"step-00000002", "diverges-step-00000004"}
     monkeypatch.setattr(image_views, "views", original)
-    pretrain.run(replace(quick, resume=True))
+    pretrain.train_encoder(replace(quick, resume=True))
     assert same(final(whole), final(quick.out))
 
 
