@@ -73,7 +73,7 @@ def wait_for_fills() -> None:
 
 def seconds_left() -> float:
     """What the caches that are being filled need yet."""
-    return sum(fill.seconds_left() for fill in _fills.get() or ())
+    return sum((fill.seconds_left() for fill in _fills.get() or ()), 0.0)
 
 
 @contextmanager
