@@ -14,7 +14,7 @@ from isojepa.encoders.modalities import registry
 from isojepa.encoders.modalities.modality import Networks, Reading, Viewing
 
 PAGE = Path(__file__).parents[1] / "docs" / "howto" / "modality.md"
-PROTOCOLS = {"read": Reading, "views": Viewing, "network": Networks}
+CONTRACTS = {"read": Reading, "views": Viewing, "network": Networks}
 
 
 @pytest.fixture
@@ -39,8 +39,8 @@ def modality(monkeypatch: pytest.MonkeyPatch) -> None:
         module = ModuleType(f"{home}.{part}")
         monkeypatch.setitem(sys.modules, module.__name__, module)
         exec(compile(code, f"{part}.py of modality.md", "exec"), vars(module))
-        wanted = [*PROTOCOLS[part].__annotations__, *vars(PROTOCOLS[part])]
-        assert {x for x in wanted if not x.startswith("_")} <= set(vars(module))
+        (made,) = (x for x in vars(module).values() if isinstance(x, CONTRACTS[part]))
+        assert all(hasattr(made, name) for name in CONTRACTS[part].__annotations__)
     monkeypatch.setattr(registry, "MODALITIES", ("sounds", *registry.MODALITIES))
 
 

@@ -18,9 +18,9 @@ from isojepa.encoders import embed, pretrain
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.evaluation import evaluate
 from isojepa.encoders.export import export
-from isojepa.encoders.modalities.images import read
 from isojepa.encoders.modalities.images.headers import read_headers
 from isojepa.encoders.modalities.images.ranges import sampled_ranges
+from isojepa.encoders.modalities.images.read import READING
 from isojepa.encoders.modalities.modality import Columns
 from isojepa.encoders.sources.folder import list_folder
 from isojepa.errors import UserError
@@ -165,12 +165,12 @@ def test_grey_heights_in_metres_are_read(tmp_path: Path) -> None:
         tifffile.imwrite(tmp_path / f"{i}.tif", heights)
     told: list[str] = []
     config = PretrainConfig(data=tmp_path, out=tmp_path / "run", model="resnet_nano")
-    source = read.find(tmp_path, None, (), Columns(), lambda items, *_: items)
-    _, form = read.choose(config, source, None, gpu=False, backbone=None, tell=told.append)
+    source = READING.find(tmp_path, None, (), Columns(), lambda items, *_: items)
+    _, form = READING.choose(config, source, None, gpu=False, backbone=None, tell=told.append)
     ((low, high),) = form.ranges
     assert low < -300
     assert high > 7900
     assert any(line.startswith("numbers of one channel") for line in told)
-    data = read.read(source, form, lambda items, *_: items)
+    data = READING.read(source, form, lambda items, *_: items)
     assert len(data) == 8
     assert data.read([0]).pixels.float().std() > 50

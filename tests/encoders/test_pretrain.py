@@ -233,13 +233,13 @@ def test_too_many_unreadable_files(quick: PretrainConfig, tmp_path: Path) -> Non
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(
     quick: PretrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = image_views.views
+    original = image_views.VIEWING.views
 
     def poisoned(batch: Batch, step: int, **settings: Any) -> Views:
         views = original(batch, step, **settings)
         return views._replace(large=views.large * float("nan")) if step == 5 else views
 
-    monkeypatch.setattr(image_views, "views", poisoned)
+    monkeypatch.setattr(image_views.VIEWING, "views", poisoned)
     with pytest.raises(Diverged, match=r"update 6.*learning rate.*update 4 is kept"):
         pretrain.train_encoder(quick)
     kept, _ = newest_intact(quick.out / "checkpoints")

@@ -38,13 +38,13 @@ def test_a_step_is_made_again_to_the_same_numbers(quick: PretrainConfig) -> None
 def test_what_is_not_finite_is_found(
     quick: PretrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = image_views.views
+    original = image_views.VIEWING.views
 
     def poisoned(batch: Batch, step: int, **settings: Any) -> Views:
         views = original(batch, step, **settings)
         return views._replace(large=views.large * math.nan) if step == 5 else views
 
-    monkeypatch.setattr(image_views, "views", poisoned)
+    monkeypatch.setattr(image_views.VIEWING, "views", poisoned)
     with pytest.raises(Diverged, match="isojepa replay"):
         pretrain.train_encoder(quick)
     found = replay_update(ReplayConfig(run=quick.out, device="cpu"))

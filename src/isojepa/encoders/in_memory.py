@@ -51,8 +51,7 @@ class Fitted:
     def read(self, source: Source) -> Dataset:
         """More samples, as the encoder reads them."""
         form = self.kind.read.form_of(self.jepa.encoder.spec)
-        data: Dataset = self.kind.read.read(source, form, plainly)
-        return data
+        return self.kind.read.read(source, form, plainly)
 
 
 def plainly(items: Iterator, _total: int, _what: str) -> Iterator:
@@ -169,7 +168,7 @@ def as_bytes(fitted: Fitted) -> dict[str, Any]:
 def from_bytes(state: dict[str, Any]) -> Fitted:
     """The same encoder and projector again."""
     kind, choices, config = modality(state["modality"]), state["choices"], state["config"]
-    spec = from_json(kind.network.Spec, json.loads(state["spec"]), Path("spec"))
+    spec: Any = from_json(kind.network.Spec, json.loads(state["spec"]), Path("spec"))
     encoder = kind.network.network(spec, None, pretrained=False)
     jepa = JEPA(encoder, choices.projector_hidden, config.projection_dim)
     jepa.load_state_dict(load(state["weights"]))

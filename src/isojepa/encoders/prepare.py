@@ -170,8 +170,7 @@ def build_encoder(prepared: Prepared, train: Tensor, backbone: nn.Module | None)
     choices = plan.choices if backbone is None else plan.choices._replace(model="custom")
     spec = kind.network.spec(config, choices, data, statistics)
     published = config.pretrained and not config.resume
-    encoder: Network = kind.network.network(spec, backbone, pretrained=published)
-    return encoder
+    return kind.network.network(spec, backbone, pretrained=published)
 
 
 def announce(prepared: Prepared, encoder: Network) -> None:

@@ -114,8 +114,7 @@ def find_for(
 ) -> Source:
     """What lies there, as the encoder's kind of data sees it."""
     columns = getattr(encoder.spec, "columns", Columns())
-    found: Source = modality_of_encoder(encoder).read.find(data, labels, leave_out, columns, track)
-    return found
+    return modality_of_encoder(encoder).read.find(data, labels, leave_out, columns, track)
 
 
 def read_found(encoder: Network, source: Source) -> Dataset:

@@ -8,9 +8,8 @@ import torch
 from jaxtyping import UInt8
 
 from isojepa.encoders.modalities.modality import Source
-from isojepa.encoders.modalities.series.samples import Found as FoundSeries
-from isojepa.encoders.modalities.tables.read import Found as FoundRows
-from isojepa.encoders.modalities.tables.read import Values
+from isojepa.encoders.modalities.series.samples import FoundSeries
+from isojepa.encoders.modalities.tables.read import FoundRows, Values
 from isojepa.encoders.sources.folder import Listing
 
 MEMORY = Path("X")

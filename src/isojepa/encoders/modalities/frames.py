@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 
 from isojepa.boundaries import reading, shown
 from isojepa.encoders.modalities.modality import Columns
+from isojepa.encoders.sources.folder import Listing, indexed, with_label_table
+from isojepa.encoders.sources.notes import warn_once
 from isojepa.encoders.sources.roles import WORDS
 from isojepa.errors import UserError
 
@@ -42,18 +44,24 @@ def read_frame(path: Path) -> pa.Table:
 
 
 def schema_of(path: Path) -> pa.Schema | None:
-    """The columns of a CSV or Parquet file, by its first rows; None if there are none."""
+    """The columns of a CSV or Parquet file, by its first rows; None where there are none, or one
+    of them holds paths."""
+    ending = path.suffix.lower()
+    if ending not in TEXT | PARQUET:
+        return None
     try:
         with reading(path, "a table"):
-            if path.suffix.lower() in PARQUET:
-                return pq.read_schema(path)
-            with pyarrow.csv.open_csv(path, parse_options=_dialect(path)) as batches:
-                return batches.schema
+            if ending in PARQUET:
+                schema = pq.read_schema(path)
+            else:
+                with pyarrow.csv.open_csv(path, parse_options=_dialect(path)) as batches:
+                    schema = batches.schema
     except UserError:
         return None
+    return None if {name.lower() for name in schema.names} & set(PATHS) else schema
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
+def arrays_of(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an .npz file by their names; of an .npy file the one, as x.
 
     Raises:
@@ -79,7 +87,7 @@ def samples_in(arrays: dict[str, np.ndarray], path: Path) -> np.ndarray:
 def shape_of(path: Path) -> tuple[tuple[int, ...], np.dtype] | None:
     """Shape and type of the samples of an .npy or .npz file; None if there are none."""
     try:
-        array = samples_in(read_arrays(path), path)
+        array = samples_in(arrays_of(path), path)
     except UserError:
         return None
     return array.shape, array.dtype
@@ -152,7 +160,37 @@ def _dialect(path: Path) -> pyarrow.csv.ParseOptions:
     return pyarrow.csv.ParseOptions(delimiter=max(",;\t", key=first.count))
 
 
-def fingerprint_of(cells: Iterable[object]) -> int:
+def cells_fingerprint(cells: Iterable[object]) -> int:
     """64 bits of a hash of a row; never 0."""
-    text = "\x1f".join("" if x is None or x != x else str(x) for x in cells)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") or 1
+    return _hash_of("\x1f".join("" if x is None or x != x else str(x) for x in cells).encode())
+
+
+def numbers_fingerprint(values: np.ndarray) -> int:
+    """64 bits of a hash of a sample's numbers; never 0."""
+    rounded = np.ascontiguousarray(values, np.float32) + np.float32(0)  # no negative zero
+    return _hash_of(str(rounded.shape).encode() + rounded.tobytes())
+
+
+def _hash_of(content: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big") or 1
+
+
+def listed(
+    root: Path,
+    names: list[str],
+    classes: Sequence[str | None],
+    test: np.ndarray | None,
+    prints: Iterable[int],
+    labels: Path | None,
+) -> Listing:
+    """The listing of samples by their names, classes, split and fingerprints; its notes are told.
+
+    Args:
+        labels: a table of other classes and splits.
+    """
+    marks = np.array([*prints], np.uint64)
+    listing = Listing(root, names, *indexed(list(classes)), test, prints=marks)
+    listing = listing if labels is None else with_label_table(listing, labels)
+    for note in listing.notes:
+        warn_once(root, note)
+    return listing

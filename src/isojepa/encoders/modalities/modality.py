@@ -1,11 +1,12 @@
 """What a kind of data brings along: how it is read, viewed and embedded.
 
-A modality is one folder here with three files, `read`, `views` and `network`, that have the names
-listed in `Reading`, `Viewing` and `Networks`. The objective, the projector, the loop, probes,
-scores and reports know no modality: they see a `Dataset`, a `Batch` of it, `Views` of that, and
-the embeddings of these. `docs/howto/modality.md` walks through adding one.
+A modality is one folder here with three files, `read`, `views` and `network`, each with a class
+that fills in one of `Reading`, `Viewing` and `Networks`. The objective, the projector, the loop,
+probes, scores and reports know no modality: they see a `Dataset`, a `Batch` of it, `Views` of that,
+and the embeddings of these. `docs/howto/modality.md` walks through adding one.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,19 +156,22 @@ class Choices(Protocol):
     @property
     def lr(self) -> float: ...
     def _asdict(self) -> dict[str, Any]: ...
-    def _replace(self, **changes: Any) -> "Choices": ...
+    @property
+    def _replace(self) -> Callable[..., Any]: ...
 
 
-class Reading(Protocol):
-    """What `read.py` of a modality has. A form is a modality's own record of how samples are read,
-    such as a size or the order of columns: the same for all that one encoder sees.
+class Reading(ABC):
+    """What `read.py` of a modality holds. A form is a modality's own record of how samples are
+    read, such as a size or the order of columns: the same for all that one encoder sees.
     """
 
     WORDS: Words
 
+    @abstractmethod
     def recognises(self, path: Path, columns: Columns) -> bool:
         """Whether a path is likely to hold samples of this kind; at a glance."""
 
+    @abstractmethod
     def find(
         self,
         data: Data,
@@ -178,6 +182,7 @@ class Reading(Protocol):
     ) -> Source:
         """What lies at the path; raises UserError where nothing does."""
 
+    @abstractmethod
     def choose(
         self,
         config: PretrainConfig,
@@ -196,62 +201,74 @@ class Reading(Protocol):
             tell: gets a line for each setting that is not what the data alone would give.
         """
 
+    @abstractmethod
     def form_of(self, spec: Any) -> Any:
         """How to read for a trained encoder."""
 
+    @abstractmethod
     def read(self, source: Source, form: Any, track: Track) -> Dataset:
         """The data set; samples that cannot be used are left out and named."""
 
+    @abstractmethod
     def recorded(self, data: Any) -> dict[str, Any]:
         """The form as plain JSON values, for the run's record."""
 
+    @abstractmethod
     def raw(self, data: Any, indices: np.ndarray) -> Float[np.ndarray, "n d"]:
         """Samples as plain numbers, for the baselines that learn nothing."""
 
+    @abstractmethod
     def pictures(self, data: Any, indices: Tensor) -> UInt8[np.ndarray, "n h w c"]:
         """A small picture of each sample, for the report."""
 
 
-class Viewing(Protocol):
-    """What `views.py` of a modality has."""
+class Viewing(ABC):
+    """How views are made: what `views.py` of a modality holds."""
 
+    @abstractmethod
     def recipe(self, config: PretrainConfig, choices: Any) -> Any:
         """What varies between the views of a sample."""
 
+    @abstractmethod
     def views(
         self, batch: Batch, step: int, *, recipe: Any, spec: Any, seed: int, device: torch.device
     ) -> Views:
         """Random views, a function of the seed, the step and the samples' positions in the global
         batch: the same on any number of ranks and after any resume."""
 
+    @abstractmethod
     def write_preview(
         self, path: Path, data: Any, indices: Tensor, recipe: Any, *, seed: int
     ) -> None:
         """Write a PNG of some samples and their views."""
 
 
-class Networks(Protocol):
-    """What `network.py` of a modality has."""
+class Networks(ABC):
+    """What embeds them: what `network.py` of a modality holds."""
 
     Spec: type
 
+    @abstractmethod
     def check(self, config: PretrainConfig, *, pretrained: bool) -> None:
         """Raise UserError for a model that does not exist, before anything is read."""
 
+    @abstractmethod
     def spec(self, config: PretrainConfig, choices: Any, data: Any, statistics: Statistics) -> Any:
         """What to build for these data."""
 
+    @abstractmethod
     def network(self, spec: Any, backbone: nn.Module | None, *, pretrained: bool) -> Network:
         """The encoder with initial weights drawn from torch's generator."""
 
+    @abstractmethod
     def in_words(self, spec: Any) -> str:
         """The network and what it reads, in a phrase."""
 
 
 class Modality(NamedTuple):
-    """A kind of data."""
+    """A kind of data: all that differs between kinds."""
 
     name: str
-    read: Any  # Reading; modules are matched to protocols where they are loaded
-    views: Any
-    network: Any
+    read: Reading
+    views: Viewing
+    network: Networks

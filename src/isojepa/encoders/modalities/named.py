@@ -12,6 +12,12 @@ Models = Mapping[str, Callable[[int], nn.Module]]
 """By name, what builds a network for so many inputs."""
 
 
+def check_recipe(recipe: str, recipes: Mapping[str, object], kind: str) -> None:
+    """Raises UserError for a recipe of views that there is not."""
+    if recipe not in recipes:
+        raise UserError(f"--recipe {recipe}: for {kind} there are {', '.join(recipes)}")
+
+
 def check_named(config: PretrainConfig, models: Models, kind: str, *, pretrained: bool) -> None:
     """Raises UserError for a model that there is not; `kind` says of what: series, tables."""
     if config.model is not None:

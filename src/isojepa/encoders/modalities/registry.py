@@ -23,8 +23,8 @@ def modality(name: str) -> Modality:
     """A modality by its name; only then are its files imported."""
     home = f"{__package__}.{name}"
     with quick_imports():
-        parts = [import_module(f"{home}.{part}") for part in ("read", "views", "network")]
-    return Modality(name, *parts)
+        read, views, network = (import_module(f"{home}.{x}") for x in ("read", "views", "network"))
+    return Modality(name, read.READING, views.VIEWING, network.NETWORKS)
 
 
 def modality_of(data: Data, columns: Columns = UNSAID) -> Modality:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -35,11 +36,11 @@ def load_encoder(path: str | Path, backbone: nn.Module | None = None) -> Network
     if not is_known(name):
         raise UserError(f"{shown(folder / 'config.json')}: damaged (modality is {name!r})")
     kind = modality(name)
-    spec = from_json(kind.network.Spec, content, folder / "config.json")
+    spec: Any = from_json(kind.network.Spec, content, folder / "config.json")
     if spec.model == "custom" and backbone is None:
         raise UserError(f"{path}: trained from a module of your own; pass it as backbone=...")
     weights = unsealed(folder / "model.safetensors")
-    encoder: Network = kind.network.network(spec, backbone, pretrained=False)
+    encoder = kind.network.network(spec, backbone, pretrained=False)
     with reading(folder / "model.safetensors", "the weights of what config.json describes"):
         encoder.load_state_dict(weights)
     return encoder.eval()

@@ -9,7 +9,7 @@ from PIL import Image
 
 from isojepa.encoders.modalities.batches import training_batches
 from isojepa.encoders.modalities.images.images import ImageSet, read_images
-from isojepa.encoders.modalities.images.preview import write_preview
+from isojepa.encoders.modalities.images.preview import draw_preview
 from isojepa.encoders.modalities.images.recipes import photo
 from isojepa.encoders.sources.folder import list_folder
 from isojepa.randomness import epoch_order
@@ -65,6 +65,6 @@ def test_only_the_given_indices_are_used(tmp_path: Path) -> None:
 def test_preview_is_a_picture_of_the_expected_size(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     images = numbered(tmp_path / "images")
-    write_preview(tmp_path / "views.png", images, torch.arange(11), photo(128), seed=0, rows=3)
+    draw_preview(tmp_path / "views.png", images, torch.arange(11), photo(128), seed=0, rows=3)
     with Image.open(tmp_path / "views.png") as picture:
         assert picture.size == (9 * 136, 3 * 136)

@@ -16,7 +16,7 @@ from isojepa.encoders.modalities.images.encoder import Encoder
 from isojepa.encoders.modalities.images.images import Headers
 from isojepa.encoders.modalities.images.recipes import photo
 from isojepa.encoders.modalities.images.sizes import Reader, reader
-from isojepa.encoders.modalities.images.views import recipe as view_recipe
+from isojepa.encoders.modalities.images.views import VIEWING
 from isojepa.errors import UserError
 
 CONFIG = PretrainConfig(data=Path("photos"), out=Path("run"))
@@ -40,7 +40,7 @@ def plan(side: int, gpu: bool = True, backbone: nn.Module | None = None, **said)
 def test_derived_sizes_are_what_the_network_reads(model: str, side: int, sizes: tuple) -> None:
     settled = plan(side, model=model, local_views=6)
     assert (settled.image_size, settled.local_size) == sizes
-    recipe = view_recipe(CONFIG, settled)
+    recipe = VIEWING.recipe(CONFIG, settled)
     assert (recipe.global_size, recipe.local_size) == sizes
 
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from isojepa.encoders.modalities.modality import Batch
-from isojepa.encoders.modalities.series.network import PATCH, Spec
+from isojepa.encoders.modalities.series.network import PATCH, SeriesSpec
 from isojepa.encoders.modalities.series.samples import Sequences
-from isojepa.encoders.modalities.series.views import NAMED, SeriesRecipe, views
+from isojepa.encoders.modalities.series.views import NAMED, VIEWING, SeriesRecipe
 
 PLAIN = SeriesRecipe(n_global=3, n_local=2, global_steps=32, local_steps=16)
-SPEC = Spec(
+SPEC = SeriesSpec(
     model="conv_nano", length=32, channels=["a", "b", "c"], mean=[0.0, 1.0, 2.0],
     std=[1.0, 2.0, 0.5], missing=True,
 )  # fmt: skip
@@ -21,7 +21,7 @@ BATCH = Batch(Sequences(VALUES, torch.full((6,), 32)), None, 0, 6)
 
 def made(recipe: SeriesRecipe, step: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """The global views' values and what is known of them."""
-    found = views(BATCH, step, recipe=recipe, spec=SPEC, seed=0, device=torch.device("cpu"))
+    found = VIEWING.views(BATCH, step, recipe=recipe, spec=SPEC, seed=0, device=torch.device("cpu"))
     assert found.large.shape == (3, 6, 6, 32)
     assert found.small.shape == (2, 6, 6, 16)
     return found.large.chunk(2, 2)

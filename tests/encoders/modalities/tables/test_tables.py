@@ -9,14 +9,14 @@ import torch
 from sklearn.compose import make_column_transformer
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from isojepa.encoders.modalities.modality import UNSAID, Batch, Columns
-from isojepa.encoders.modalities.registry import modality, modality_of
-from isojepa.encoders.modalities.tables.network import Spec
+from isojepa.encoders.modalities.modality import UNSAID, Batch, Columns, Source
+from isojepa.encoders.modalities.registry import modality_of
+from isojepa.encoders.modalities.tables.network import TableSpec
+from isojepa.encoders.modalities.tables.read import READING, FoundRows, TableForm, settled_columns
 from isojepa.encoders.modalities.tables.rows import TableSet, encoded, known, widths
-from isojepa.encoders.modalities.tables.views import TableRecipe, views
+from isojepa.encoders.modalities.tables.views import VIEWING, TableRecipe
 from isojepa.errors import UserError
 
-reading = modality("tables").read
 TEXT = """name,height,colour,weight,when,label
 ann,1.5,red,40,2026-01-01,x
 bob,,blue,55,2026-01-02,y
@@ -27,9 +27,9 @@ AS_NAMED = Columns("name", None, None)
 
 
 def read(path: Path, columns: Columns = AS_NAMED) -> TableSet:
-    source = reading.find(path, None, (), columns, lambda items, *_: items)
-    form = reading.Form(table=reading.settled_columns(source.contents, lambda _: None))
-    return reading.read(source, form, lambda items, *_: items)
+    source = READING.find(path, None, (), columns, lambda items, *_: items)
+    form = TableForm(table=settled_columns(source.contents, lambda _: None))
+    return READING.read(source, form, lambda items, *_: items)
 
 
 @pytest.fixture
@@ -59,12 +59,12 @@ def test_encoded_as_scikit_learn_scales_and_makes_one_hot() -> None:
     frame = pandas.DataFrame({
         "a": rng.normal(3, 2, 50), "b": rng.uniform(size=50), "c": rng.choice(["p", "q", "r"], 50),
     })  # fmt: skip
-    found = reading.Found([str(i) for i in range(50)], {
+    found = FoundRows([str(i) for i in range(50)], {
         "a": frame["a"].to_numpy(), "b": frame["b"].to_numpy(), "c": frame["c"].tolist(),
     })  # fmt: skip
-    listing = reading.list_rows(Path("x"), found, [None] * 50, None)
-    form = reading.Form(table=reading.settled_columns(found, lambda _: None))
-    data = reading.read(reading.Source(listing, found), form, lambda items, *_: items)
+    listing = READING.list_rows(Path("x"), found, [None] * 50, None)
+    form = TableForm(table=settled_columns(found, lambda _: None))
+    data = READING.read(Source(listing, found), form, lambda items, *_: items)
     x = encoded(data.read(range(50)), data.columns, *data.statistics(range(50)))
     one_hot = OneHotEncoder(sparse_output=False)
     theirs = make_column_transformer((StandardScaler(), ["a", "b"]), (one_hot, ["c"]))
@@ -88,35 +88,35 @@ def test_what_is_missing_is_zero_and_outliers_are_squeezed(data: TableSet) -> No
 
 def test_views_lack_whole_cells_and_say_so(data: TableSet) -> None:
     mean, std = data.statistics(range(4))
-    spec = Spec(model="mlp_small", table=list(data.columns), mean=mean, std=std)
+    spec = TableSpec(model="mlp_small", table=list(data.columns), mean=mean, std=std)
     batch = Batch(data.read(range(4)), None, 0, 4)
     settings = {"spec": spec, "seed": 0, "device": torch.device("cpu")}
     whole = torch.cat([encoded(batch.samples, spec.table, mean, std), known(batch.samples)], 1)
-    plain = views(batch, 0, recipe=TableRecipe(n_views=2), **settings).large
+    plain = VIEWING.views(batch, 0, recipe=TableRecipe(n_views=2), **settings).large
     assert torch.equal(plain, whole.expand(2, -1, -1))
     recipe = TableRecipe(n_views=40, masked=0.4)
-    x, kept = views(batch, 0, recipe=recipe, **settings).large.split([4, 3], -1)
+    x, kept = VIEWING.views(batch, 0, recipe=recipe, **settings).large.split([4, 3], -1)
     assert torch.equal(x, whole[:, :4] * kept.repeat_interleave(torch.tensor([1, 1, 2]), -1))
     there = known(batch.samples).float()
     assert (kept <= there).all()
     assert 0.4 < kept[:, there.bool()].mean() < 0.8
-    noisy = views(batch, 0, recipe=replace(recipe, masked=0.0, noise=0.5), **settings).large
+    noisy = VIEWING.views(batch, 0, recipe=replace(recipe, masked=0.0, noise=0.5), **settings).large
     assert torch.equal(noisy[..., 2:], whole[:, 2:].expand(40, -1, -1))
     assert abs((noisy - whole)[:, 0, :2].std().item() - 0.5) < 0.1
 
 
 def test_new_categories_and_missing_columns(data: TableSet, tmp_path: Path) -> None:
     (tmp_path / "new.csv").write_text("weight,colour,height\n40,green,1.5\n40,red,1.5\n")
-    source = reading.find(tmp_path / "new.csv", None, (), UNSAID, lambda items, *_: items)
-    form = reading.Form(table=data.columns)
-    other = reading.read(source, form, lambda items, *_: items)
+    source = READING.find(tmp_path / "new.csv", None, (), UNSAID, lambda items, *_: items)
+    form = TableForm(table=data.columns)
+    other = READING.read(source, form, lambda items, *_: items)
     assert other.categories[:, 0].tolist() == [-1, 1]
     assert other.numbers[1].tolist() == [1.5, 40]
     assert "new categories" in other.notes[0]
     (tmp_path / "new.csv").write_text("weight,colour\n40,green\n")
-    source = reading.find(tmp_path / "new.csv", None, (), UNSAID, lambda items, *_: items)
+    source = READING.find(tmp_path / "new.csv", None, (), UNSAID, lambda items, *_: items)
     with pytest.raises(UserError, match="no column 'height'"):
-        reading.read(source, form, lambda items, *_: items)
+        READING.read(source, form, lambda items, *_: items)
 
 
 def test_arrays_are_tables_too(tmp_path: Path) -> None:

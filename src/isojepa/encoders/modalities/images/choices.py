@@ -13,6 +13,7 @@ from isojepa.encoders.modalities.images.images import Headers
 from isojepa.encoders.modalities.images.recipes import RECIPES, ViewRecipe
 from isojepa.encoders.modalities.images.sizes import Reader, reader
 from isojepa.encoders.modalities.images.symmetries import Colours, Symmetries
+from isojepa.encoders.modalities.named import check_recipe
 from isojepa.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -69,8 +70,7 @@ def choose_sizes(
     is_vit = re.search(r"vit|deit|eva|beit", model) is not None and "convit" not in model
     upright = channels == 1 if found is None or found.mirrored is None else found.upright
     recipe = config.recipe or (("glyph" if upright else "small") if is_small else "photo")
-    if recipe not in RECIPES:
-        raise UserError(f"--recipe {recipe}: for images there are {', '.join(RECIPES)}")
+    check_recipe(recipe, RECIPES, "images")
     local = config.local_views
     if local is None:
         local = 6 if is_vit and recipe == "photo" else 0

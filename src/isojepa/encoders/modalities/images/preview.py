@@ -23,7 +23,7 @@ MARGIN = 4
 TILE = 112  # smallest side of a picture in the grid, in pixels
 
 
-def write_preview(
+def draw_preview(
     path: Path, images: ImageSet, indices: Tensor, recipe: ViewRecipe, *, seed: int, rows: int = 8
 ) -> None:
     """Write a PNG: a row per image, the image first, then its global and its local views.

@@ -23,7 +23,7 @@ from isojepa.encoders.modalities.images.preview import as_colours
 from isojepa.encoders.modalities.images.ranges import sampled_ranges
 from isojepa.encoders.modalities.images.rendering import render_views
 from isojepa.encoders.modalities.images.symmetries import Symmetries
-from isojepa.encoders.modalities.modality import Columns, Source, Track, Words
+from isojepa.encoders.modalities.modality import Columns, Reading, Source, Track, Words
 from isojepa.encoders.sources.fingerprints import with_fingerprints
 from isojepa.encoders.sources.inputs import Data, list_images, words
 from isojepa.encoders.sources.notes import warn_once
@@ -32,13 +32,12 @@ from isojepa.pixels.rasters import Ranges
 from isojepa.runs.record import CONFIG, RunRecord
 from isojepa.runs.typed import from_json
 
-WORDS = Words("image", "images", "img", "pixels")
 THUMBNAIL = 48
 BASELINE = 32  # side of the images whose pixels are a baseline
 
 
 @dataclass(frozen=True, kw_only=True)
-class Form:
+class ImageForm:
     """How images are read for one encoder."""
 
     side: int
@@ -50,59 +49,98 @@ class Form:
     """Of each channel, what becomes black and white, where the images are numbers."""
 
 
-def recognises(path: Path, _columns: Columns) -> bool:
-    """Any folder: it is asked for last, and images are what is left over."""
-    return path.is_dir()
+class ImageReading(Reading):
+    """Images below folders."""
 
+    WORDS = Words("image", "images", "img", "pixels")
 
-def find(
-    data: Data, labels: Path | None, leave_out: Sequence[Path], _columns: Columns, track: Track
-) -> Source:
-    """The images below a folder, with the fingerprints of their files."""
-    listing = list_images(data, labels, leave_out)
-    for note in listing.notes:
-        warn_once(listing.root, note)
-    return Source(with_fingerprints(listing, track))
+    def recognises(self, path: Path, _columns: Columns) -> bool:
+        """Any folder: it is asked for last, and images are what is left over."""
+        return path.is_dir()
 
+    def find(
+        self,
+        data: Data,
+        labels: Path | None,
+        leave_out: Sequence[Path],
+        _columns: Columns,
+        track: Track,
+    ) -> Source:
+        """The images below a folder, with the fingerprints of their files."""
+        listing = list_images(data, labels, leave_out)
+        for note in listing.notes:
+            warn_once(listing.root, note)
+        return Source(with_fingerprints(listing, track))
 
-def choose(
-    config: PretrainConfig,
-    source: Source,
-    stored: RunRecord | None,
-    *,
-    gpu: bool,
-    backbone: nn.Module | None,
-    tell: Callable[[str], object],
-) -> tuple[ImageChoices, Form]:
-    """Settle sizes, network and views from the files' headers.
+    def choose(
+        self,
+        config: PretrainConfig,
+        source: Source,
+        stored: RunRecord | None,
+        *,
+        gpu: bool,
+        backbone: nn.Module | None,
+        tell: Callable[[str], object],
+    ) -> tuple[ImageChoices, ImageForm]:
+        """Settle sizes, network and views from the files' headers.
 
-    Squares are a quarter larger than the views; a run that is gone on with has its own.
-    """
-    headers = _headers(source, config.channels)
-    if headers.mixed is not None and config.channels is None:
-        raise UserError(
-            f"--data {words(config.data)}: {headers.mixed}; put them into folders of their own, or "
-            "give --channels (3 takes the first three of each and repeats grey)"
+        Squares are a quarter larger than the views; a run that is gone on with has its own.
+        """
+        headers = _headers(source, config.channels)
+        if headers.mixed is not None and config.channels is None:
+            raise UserError(
+                f"--data {words(config.data)}: {headers.mixed}; put them into folders of their "
+                "own, or give --channels (3 takes the first three of each and repeats grey)"
+            )
+        if stored is not None and "local_size" not in stored.config:
+            config = replace(config, local_size=local_size_before(config))
+        channels, ranges = config.channels or headers.channels, None
+        if stored is None and headers.ranged:
+            ranges, note = sampled_ranges(source.listing, channels)
+            tell(note)
+        asked = stored is not None or config.recipe or (config.mirror and config.colours)
+        small = ImageForm(side=symmetries.SIDE, channels=channels, bits=None, ranges=ranges)
+        found = None if asked else ask_images(source, small)
+        choices = choose_sizes(config, headers, gpu=gpu, found=found, backbone=backbone, tell=tell)
+        if found is not None:
+            tell(found.in_words())
+        if backbone is None and config.pretrained and config.model is None:
+            check_network(choices.model, pretrained=True)
+        if stored is not None:
+            form = from_json(ImageForm, stored.data, config.out / CONFIG)
+            return choices, replace(form, channels=choices.channels)
+        side = min(round(1.25 * choices.image_size), max(8, headers.short_side))
+        return choices, ImageForm(side=side, channels=choices.channels, bits=None, ranges=ranges)
+
+    def form_of(self, spec: EncoderSpec) -> ImageForm:
+        """How a trained encoder's images are read."""
+        return ImageForm(side=spec.side, channels=spec.channels, bits=spec.bits, ranges=spec.ranges)
+
+    def read(self, source: Source, form: ImageForm, track: Track) -> ImageSet:
+        """Decode the files."""
+        if source.contents is not None:
+            return image_set(source.contents, source.listing, form.side, form.channels)
+        return read_images(
+            source.listing,
+            side=form.side,
+            channels=form.channels,
+            bits=form.bits,
+            ranges=form.ranges,
+            track=track,
         )
-    if stored is not None and "local_size" not in stored.config:
-        config = replace(config, local_size=local_size_before(config))
-    channels, ranges = config.channels or headers.channels, None
-    if stored is None and headers.ranged:
-        ranges, note = sampled_ranges(source.listing, channels)
-        tell(note)
-    asked = stored is not None or config.recipe or (config.mirror and config.colours)
-    small = Form(side=symmetries.SIDE, channels=channels, bits=None, ranges=ranges)
-    found = None if asked else ask_images(source, small)
-    choices = choose_sizes(config, headers, gpu=gpu, found=found, backbone=backbone, tell=tell)
-    if found is not None:
-        tell(found.in_words())
-    if backbone is None and config.pretrained and config.model is None:
-        check_network(choices.model, pretrained=True)
-    if stored is not None:
-        form = from_json(Form, stored.data, config.out / CONFIG)
-        return choices, replace(form, channels=choices.channels)
-    side = min(round(1.25 * choices.image_size), max(8, headers.short_side))
-    return choices, Form(side=side, channels=choices.channels, bits=None, ranges=ranges)
+
+    def recorded(self, data: ImageSet) -> dict[str, Any]:
+        """The form, with the depth that was found."""
+        form = {"side": data.side, "channels": data.channels, "bits": data.bits}
+        return form if data.ranges is None else form | {"ranges": [list(x) for x in data.ranges]}
+
+    def raw(self, data: ImageSet, indices: np.ndarray) -> Float[np.ndarray, "n d"]:
+        """Pixels in [0, 1] of the central squares, at 32 x 32 at most."""
+        return flat_pixels(_squares(data, torch.from_numpy(indices), min(BASELINE, data.side), 512))
+
+    def pictures(self, data: ImageSet, indices: Tensor) -> UInt8[np.ndarray, "n h w c"]:
+        """The central square of each image in grey or colours, at most 48 pixels a side."""
+        return as_colours(_squares(data, indices, min(THUMBNAIL, data.side), 256))
 
 
 def _headers(source: Source, channels: int | None) -> Headers:
@@ -112,7 +150,7 @@ def _headers(source: Source, channels: int | None) -> Headers:
     return Headers(min(height, width), 1 if channels == 1 else 3)
 
 
-def ask_images(source: Source, form: Form) -> Symmetries:
+def ask_images(source: Source, form: ImageForm) -> Symmetries:
     """What an even sample of the images to train on says of augmentations; a second or two."""
     listing = source.listing
     n = len(listing.names)
@@ -121,43 +159,8 @@ def ask_images(source: Source, form: Form) -> Symmetries:
     chosen = places[np.unique(np.linspace(0, len(places) - 1, symmetries.SAMPLE).astype(int))]
     held = None if source.contents is None else source.contents[torch.from_numpy(chosen)]
     few = Source(listing.subset(chosen.tolist()), held)
-    sample = read(few, form, lambda items, _total, _what: items)
+    sample = READING.read(few, form, lambda items, _total, _what: items)
     return symmetries.symmetries(sample.read(range(len(sample))).pixels)
-
-
-def form_of(spec: EncoderSpec) -> Form:
-    """How a trained encoder's images are read."""
-    return Form(side=spec.side, channels=spec.channels, bits=spec.bits, ranges=spec.ranges)
-
-
-def read(source: Source, form: Form, track: Track) -> ImageSet:
-    """Decode the files."""
-    if source.contents is not None:
-        return image_set(source.contents, source.listing, form.side, form.channels)
-    return read_images(
-        source.listing,
-        side=form.side,
-        channels=form.channels,
-        bits=form.bits,
-        ranges=form.ranges,
-        track=track,
-    )
-
-
-def recorded(data: ImageSet) -> dict[str, Any]:
-    """The form, with the depth that was found."""
-    form = {"side": data.side, "channels": data.channels, "bits": data.bits}
-    return form if data.ranges is None else form | {"ranges": [list(x) for x in data.ranges]}
-
-
-def raw(data: ImageSet, indices: np.ndarray) -> Float[np.ndarray, "n d"]:
-    """Pixels in [0, 1] of the central squares, at 32 x 32 at most."""
-    return flat_pixels(_squares(data, torch.from_numpy(indices), min(BASELINE, data.side), 512))
-
-
-def pictures(data: ImageSet, indices: Tensor) -> UInt8[np.ndarray, "n h w c"]:
-    """The central square of each image in grey or colours, at most 48 pixels a side."""
-    return as_colours(_squares(data, indices, min(THUMBNAIL, data.side), 256))
 
 
 def _squares(
@@ -182,3 +185,6 @@ def flat_pixels(
         small = adaptive_avg_pool2d(x, (min(height, side), min(width, side)))
         blocks.append(small.flatten(1).numpy())
     return np.concatenate(blocks)
+
+
+READING = ImageReading()

@@ -12,16 +12,16 @@ from isojepa.encoders.modalities.frames import (
     ARRAYS,
     PARQUET,
     TEXT,
+    arrays_of,
     as_numbers,
     as_text,
     is_test,
     named,
-    read_arrays,
     read_frame,
     samples_in,
 )
 from isojepa.encoders.modalities.modality import Columns, Track
-from isojepa.encoders.modalities.series.samples import Found
+from isojepa.encoders.modalities.series.samples import FoundSeries
 from isojepa.encoders.sources.layout import read_layout
 from isojepa.errors import UserError
 
@@ -31,7 +31,7 @@ Texts = list[str | None]
 class Contents(NamedTuple):
     """What a source holds."""
 
-    found: Found
+    found: FoundSeries
     labels: Texts
     test: np.ndarray | None = None
 
@@ -43,7 +43,7 @@ def read_file(path: Path, columns: Columns) -> Contents:
         UserError: if it holds none, with the reason.
     """
     if path.suffix.lower() in ARRAYS:
-        return from_arrays(read_arrays(path), path)
+        return from_arrays(arrays_of(path), path)
     frame = read_frame(path)
     one, time, label, split = named(columns, frame.column_names, path)
     listed = [f.name for f in frame.schema if pa.types.is_list(f.type) or _is_long_list(f.type)]
@@ -82,7 +82,7 @@ def from_arrays(arrays: dict[str, np.ndarray], path: Path) -> Contents:
     channels = tuple(map(str, arrays.get("channels", range(x.shape[2]))))
     values = [row[:length] for row, length in zip(x, lengths.clip(1, x.shape[1]))]
     texts: Texts = [None] * n if labels is None else [str(x) for x in labels.tolist()]
-    return Contents(Found([f"series {i}" for i in range(n)], values, channels), texts)
+    return Contents(FoundSeries([f"series {i}" for i in range(n)], values, channels), texts)
 
 
 def from_cells(
@@ -100,7 +100,7 @@ def from_cells(
     names = [f"row {i}" for i in range(n)] if one is None else _unique(as_text(frame[one]), path)
     labels: Texts = [None] * n if label is None else as_text(frame[label])
     test = None if split is None else is_test(as_text(frame[split]), path)
-    return Contents(Found(names, values, tuple(listed)), labels, test)
+    return Contents(FoundSeries(names, values, tuple(listed)), labels, test)
 
 
 def from_long(
@@ -129,7 +129,7 @@ def from_long(
     labels = _constant(None if label is None else as_text(frame[label]), rows, names, label, path)
     splits = _constant(None if split is None else as_text(frame[split]), rows, names, split, path)
     test = None if split is None else is_test(splits, path)
-    return Contents(Found(names, [x[r] for r in rows], tuple(channels)), labels, test)
+    return Contents(FoundSeries(names, [x[r] for r in rows], tuple(channels)), labels, test)
 
 
 def from_wide(frame: pa.Table, path: Path, label: str | None, split: str | None) -> Contents:
@@ -142,7 +142,7 @@ def from_wide(frame: pa.Table, path: Path, label: str | None, split: str | None)
     labels: Texts = [None] * n if label is None else as_text(frame[label])
     test = None if split is None else is_test(as_text(frame[split]), path)
     values = [row[:end, None] for row, end in zip(x, ends)]
-    return Contents(Found([f"row {i}" for i in range(n)], values, ("value",)), labels, test)
+    return Contents(FoundSeries([f"row {i}" for i in range(n)], values, ("value",)), labels, test)
 
 
 def read_folder(root: Path, leave_out: Sequence[Path], columns: Columns, track: Track) -> Contents:
@@ -166,7 +166,7 @@ def read_folder(root: Path, leave_out: Sequence[Path], columns: Columns, track: 
         )
     test = None if layout.test is None else layout.test[layout.keep]
     names = [p.relative_to(root).as_posix() for p, _ in kept]
-    return Contents(Found(names, found, channels), [c for _, c in kept], test)
+    return Contents(FoundSeries(names, found, channels), [c for _, c in kept], test)
 
 
 def files_below(root: Path, leave_out: Sequence[Path] = ()) -> list[Path]:

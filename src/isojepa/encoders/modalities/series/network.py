@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from isojepa.encoders.config import PretrainConfig
-from isojepa.encoders.modalities.modality import UNSAID, Columns, Network, Statistics
+from isojepa.encoders.modalities.modality import UNSAID, Columns, Network, Networks, Statistics
 from isojepa.encoders.modalities.named import build_named, check_named, width_of
 from isojepa.encoders.modalities.series.resampling import whole
 from isojepa.encoders.modalities.series.samples import SeriesSet
@@ -31,7 +31,7 @@ class SeriesChoices(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spec:
+class SeriesSpec:
     """All that is needed to rebuild an encoder of series, its weights apart."""
 
     modality: str = "series"
@@ -53,38 +53,44 @@ class Spec:
         return len(self.channels) * (2 if self.missing else 1)
 
 
-def check(config: PretrainConfig, *, pretrained: bool) -> None:
-    """Raises UserError for a model that there is not."""
-    check_named(config, MODELS, "series", pretrained=pretrained)
+class SeriesNetworks(Networks):
+    """Networks over time."""
 
+    Spec = SeriesSpec
 
-def spec(
-    config: PretrainConfig, choices: SeriesChoices, data: SeriesSet, statistics: Statistics
-) -> Spec:
-    """What to build for these series."""
-    return Spec(
-        model=choices.model,
-        length=choices.length,
-        channels=list(data.channels),
-        mean=statistics.mean,
-        std=statistics.std,
-        missing=data.missing,
-        columns=Columns(config.id_column, config.time_column, config.label_column),
-    )
+    def check(self, config: PretrainConfig, *, pretrained: bool) -> None:
+        """Raises UserError for a model that there is not."""
+        check_named(config, MODELS, "series", pretrained=pretrained)
 
+    def spec(
+        self,
+        config: PretrainConfig,
+        choices: SeriesChoices,
+        data: SeriesSet,
+        statistics: Statistics,
+    ) -> SeriesSpec:
+        """What to build for these series."""
+        return SeriesSpec(
+            model=choices.model,
+            length=choices.length,
+            channels=list(data.channels),
+            mean=statistics.mean,
+            std=statistics.std,
+            missing=data.missing,
+            columns=Columns(config.id_column, config.time_column, config.label_column),
+        )
 
-def network(
-    spec: Spec, backbone: nn.Module | None = None, *, pretrained: bool = False
-) -> "SeriesEncoder":
-    """The encoder with initial weights from torch's generator."""
-    del pretrained
-    return SeriesEncoder(spec, backbone)
+    def network(
+        self, spec: SeriesSpec, backbone: nn.Module | None = None, *, pretrained: bool = False
+    ) -> "SeriesEncoder":
+        """The encoder with initial weights from torch's generator."""
+        del pretrained
+        return SeriesEncoder(spec, backbone)
 
-
-def in_words(spec: Spec) -> str:
-    """Such as "conv_small at 128 time steps, 3 channels"."""
-    several = "s" if len(spec.channels) != 1 else ""
-    return f"{spec.model} at {spec.length} time steps, {len(spec.channels)} channel{several}"
+    def in_words(self, spec: SeriesSpec) -> str:
+        """Such as "conv_small at 128 time steps, 3 channels"."""
+        several = "s" if len(spec.channels) != 1 else ""
+        return f"{spec.model} at {spec.length} time steps, {len(spec.channels)} channel{several}"
 
 
 class SeriesEncoder(Network):
@@ -95,7 +101,7 @@ class SeriesEncoder(Network):
         backbone: a module (n, c, t) -> (n, d) to use in place of a named one.
     """
 
-    def __init__(self, spec: Spec, backbone: nn.Module | None = None) -> None:
+    def __init__(self, spec: SeriesSpec, backbone: nn.Module | None = None) -> None:
         super().__init__()
         self.spec = spec
         if backbone is None:
@@ -186,3 +192,6 @@ MODELS: dict[str, Any] = {
     "conv_base": lambda inputs: ConvEncoder(inputs, (64, 128, 256, 256)),
     "patch_small": lambda inputs: PatchEncoder(inputs, 128, 4, 4),
 }
+
+
+NETWORKS = SeriesNetworks()

@@ -1,9 +1,7 @@
 """Series in memory: one array of all time steps, and where each series begins."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +10,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from isojepa.encoders.modalities.modality import Statistics
-from isojepa.encoders.sources.folder import Listing, indexed
+from isojepa.encoders.sources.folder import Listing
 
 
 class Sequences(NamedTuple):
@@ -72,7 +70,7 @@ class SeriesSet:
         return Statistics(mean.tolist(), torch.where(std > 1e-12, std, 1.0).tolist())
 
 
-class Found(NamedTuple):
+class FoundSeries(NamedTuple):
     """Series as they were found, before it is settled which of them and of their channels count."""
 
     names: list[str]
@@ -81,7 +79,7 @@ class Found(NamedTuple):
     channels: tuple[str, ...]
 
 
-def series_set(found: Found, listing: Listing, channels: Sequence[str]) -> SeriesSet:
+def series_set(found: FoundSeries, listing: Listing, channels: Sequence[str]) -> SeriesSet:
     """The listing's series with these channels, in this order."""
     place = {name: i for i, name in enumerate(found.names)}
     order = [found.channels.index(name) for name in channels]
@@ -97,21 +95,3 @@ def series_set(found: Found, listing: Listing, channels: Sequence[str]) -> Serie
         lengths=lengths,
         held_out=np.zeros(len(parts), bool),
     )
-
-
-def list_series(
-    root: Path, found: Found, labels: Sequence[str | None], test: Bool[np.ndarray, " n"] | None
-) -> Listing:
-    """The listing of series, with the fingerprints of their values."""
-    prints = [fingerprint(values) for values in found.values]
-    return Listing(
-        root, found.names, *indexed(list(labels)), test, prints=np.array(prints, np.uint64)
-    )
-
-
-def fingerprint(values: np.ndarray) -> int:
-    """64 bits of a hash of a sample's numbers; never 0."""
-    rounded = np.ascontiguousarray(values, np.float32) + np.float32(0)  # no negative zero
-    digest = hashlib.blake2b(str(rounded.shape).encode(), digest_size=8)
-    digest.update(rounded.tobytes())
-    return int.from_bytes(digest.digest(), "big") or 1

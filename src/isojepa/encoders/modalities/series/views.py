@@ -11,8 +11,8 @@ from torch import Tensor
 
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.modalities.drawing import line_pictures, png_sheet
-from isojepa.encoders.modalities.modality import Batch, Views
-from isojepa.encoders.modalities.series.network import PATCH, SeriesChoices, Spec
+from isojepa.encoders.modalities.modality import Batch, Viewing, Views
+from isojepa.encoders.modalities.series.network import PATCH, SeriesChoices, SeriesSpec
 from isojepa.encoders.modalities.series.resampling import normalised, resample, whole
 from isojepa.encoders.modalities.series.samples import Sequences, SeriesSet
 from isojepa.files import write_atomically
@@ -58,42 +58,66 @@ NAMED: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def recipe(config: PretrainConfig, choices: SeriesChoices) -> SeriesRecipe:
-    """The recipe that was chosen, with the configuration's own changes."""
-    own = NAMED[choices.recipe]
-    if config.global_scale is not None:
-        own = own | {"global_scale": config.global_scale}
-    return SeriesRecipe(
-        n_global=choices.global_views,
-        n_local=choices.local_views,
-        global_steps=choices.length,
-        local_steps=max(PATCH, choices.length // (2 * PATCH) * PATCH),
-        **own,
-    )
+class SeriesViewing(Viewing):
+    """Crops and noise in time and in frequency."""
 
-
-def views(
-    batch: Batch[Sequences],
-    step: int,
-    *,
-    recipe: SeriesRecipe,
-    spec: Spec,
-    seed: int,
-    device: torch.device,
-) -> Views:
-    """Random views of a batch, a function of the seed, the step and places in the global batch."""
-    draws = Draws(batch, generator(seed, step, Stream.VIEWS), device)
-    values = batch.samples.values.to(device, non_blocking=True)
-    lengths = batch.samples.lengths.to(device, non_blocking=True)
-    made = [
-        _views(values, lengths, draws, recipe, spec, count, steps, scale)
-        for count, steps, scale in (
-            (recipe.n_global, recipe.global_steps, recipe.global_scale),
-            (recipe.n_local, recipe.local_steps, recipe.local_scale),
+    def recipe(self, config: PretrainConfig, choices: SeriesChoices) -> SeriesRecipe:
+        """The recipe that was chosen, with the configuration's own changes."""
+        own = NAMED[choices.recipe]
+        if config.global_scale is not None:
+            own = own | {"global_scale": config.global_scale}
+        return SeriesRecipe(
+            n_global=choices.global_views,
+            n_local=choices.local_views,
+            global_steps=choices.length,
+            local_steps=max(PATCH, choices.length // (2 * PATCH) * PATCH),
+            **own,
         )
-        if count
-    ]
-    return Views(made[0], made[1] if recipe.n_local else None)
+
+    def views(
+        self,
+        batch: Batch[Sequences],
+        step: int,
+        *,
+        recipe: SeriesRecipe,
+        spec: SeriesSpec,
+        seed: int,
+        device: torch.device,
+    ) -> Views:
+        """Crops, resampled to the network's length and changed; what is taken for unknown is 0."""
+        draws = Draws(batch, generator(seed, step, Stream.VIEWS), device)
+        values = batch.samples.values.to(device, non_blocking=True)
+        lengths = batch.samples.lengths.to(device, non_blocking=True)
+        made = [
+            _views(values, lengths, draws, recipe, spec, count, steps, scale)
+            for count, steps, scale in (
+                (recipe.n_global, recipe.global_steps, recipe.global_scale),
+                (recipe.n_local, recipe.local_steps, recipe.local_scale),
+            )
+            if count
+        ]
+        return Views(made[0], made[1] if recipe.n_local else None)
+
+    def write_preview(
+        self, path: Path, data: SeriesSet, indices: Tensor, recipe: SeriesRecipe, *, seed: int
+    ) -> None:
+        """Write a PNG: a row per series, the whole one first, then its global and local views."""
+        chosen = indices[torch.linspace(0, len(indices) - 1, min(8, len(indices))).long()]
+        samples = data.read(chosen)
+        mean, std = data.statistics(chosen.tolist())
+        spec = SeriesSpec(
+            model="", length=recipe.global_steps, channels=list(data.channels), mean=mean, std=std,
+            missing=True,
+        )  # fmt: skip
+        batch = Batch(samples, None, 0, len(chosen))
+        made = self.views(batch, 0, recipe=recipe, spec=spec, seed=seed, device=torch.device("cpu"))
+        x, known = whole(*samples, recipe.global_steps, torch.tensor(mean), torch.tensor(std))
+        columns = [x.masked_fill(~known, torch.nan)]
+        for size in (made.large, made.small):
+            if size is not None:
+                x, known = size.chunk(2, 2)
+                columns += x.masked_fill(known == 0, torch.nan).unbind(0)
+        write_atomically(path, png_sheet([line_pictures(x.numpy(), 72, 128) for x in columns]))
 
 
 class Draws:
@@ -122,7 +146,7 @@ def _views(
     lengths: Int64[Tensor, " n"],
     draws: Draws,
     recipe: SeriesRecipe,
-    spec: Spec,
+    spec: SeriesSpec,
     count: int,
     steps: int,
     scale: tuple[float, float],
@@ -177,23 +201,4 @@ def _kept(draws: Draws, recipe: SeriesRecipe, v: int, c: int, steps: int) -> Ten
     return kept
 
 
-def write_preview(
-    path: Path, data: SeriesSet, indices: Tensor, recipe: SeriesRecipe, *, seed: int
-) -> None:
-    """Write a PNG: a row per series, the whole one first, then its global and its local views."""
-    chosen = indices[torch.linspace(0, len(indices) - 1, min(8, len(indices))).long()]
-    samples = data.read(chosen)
-    mean, std = data.statistics(chosen.tolist())
-    spec = Spec(
-        model="", length=recipe.global_steps, channels=list(data.channels), mean=mean, std=std,
-        missing=True,
-    )  # fmt: skip
-    batch = Batch(samples, None, 0, len(chosen))
-    made = views(batch, 0, recipe=recipe, spec=spec, seed=seed, device=torch.device("cpu"))
-    x, known = whole(*samples, recipe.global_steps, torch.tensor(mean), torch.tensor(std))
-    columns = [x.masked_fill(~known, torch.nan)]
-    for size in (made.large, made.small):
-        if size is not None:
-            x, known = size.chunk(2, 2)
-            columns += x.masked_fill(known == 0, torch.nan).unbind(0)
-    write_atomically(path, png_sheet([line_pictures(x.numpy(), 72, 128) for x in columns]))
+VIEWING = SeriesViewing()

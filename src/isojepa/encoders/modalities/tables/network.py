@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from isojepa.encoders.config import PretrainConfig
-from isojepa.encoders.modalities.modality import UNSAID, Columns, Network, Statistics
+from isojepa.encoders.modalities.modality import UNSAID, Columns, Network, Networks, Statistics
 from isojepa.encoders.modalities.named import build_named, check_named, width_of
 from isojepa.encoders.modalities.tables.rows import Column, Rows, TableSet, encoded, known, widths
 
@@ -27,7 +27,7 @@ class TableChoices(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spec:
+class TableSpec:
     """All that is needed to rebuild an encoder of rows, its weights apart."""
 
     modality: str = "tables"
@@ -46,37 +46,39 @@ class Spec:
         return sum(widths(self.table)) + len(self.table)
 
 
-def check(config: PretrainConfig, *, pretrained: bool) -> None:
-    """Raises UserError for a model that there is not."""
-    check_named(config, MODELS, "tables", pretrained=pretrained)
+class TableNetworks(Networks):
+    """Networks over a row's cells."""
 
+    Spec = TableSpec
 
-def spec(
-    config: PretrainConfig, choices: TableChoices, data: TableSet, statistics: Statistics
-) -> Spec:
-    """What to build for these rows."""
-    return Spec(
-        model=choices.model,
-        table=list(data.columns),
-        mean=statistics.mean,
-        std=statistics.std,
-        columns=Columns(config.id_column, None, config.label_column),
-    )
+    def check(self, config: PretrainConfig, *, pretrained: bool) -> None:
+        """Raises UserError for a model that there is not."""
+        check_named(config, MODELS, "tables", pretrained=pretrained)
 
+    def spec(
+        self, config: PretrainConfig, choices: TableChoices, data: TableSet, statistics: Statistics
+    ) -> TableSpec:
+        """What to build for these rows."""
+        return TableSpec(
+            model=choices.model,
+            table=list(data.columns),
+            mean=statistics.mean,
+            std=statistics.std,
+            columns=Columns(config.id_column, None, config.label_column),
+        )
 
-def network(
-    spec: Spec, backbone: nn.Module | None = None, *, pretrained: bool = False
-) -> "TableEncoder":
-    """The encoder with initial weights from torch's generator."""
-    del pretrained
-    return TableEncoder(spec, backbone)
+    def network(
+        self, spec: TableSpec, backbone: nn.Module | None = None, *, pretrained: bool = False
+    ) -> "TableEncoder":
+        """The encoder with initial weights from torch's generator."""
+        del pretrained
+        return TableEncoder(spec, backbone)
 
-
-def in_words(spec: Spec) -> str:
-    """Such as "mlp_small, 10 columns, 3 of them categorical"."""
-    categorical = sum(column.categories is not None for column in spec.table)
-    few = f", {categorical} of them categorical" if categorical else ""
-    return f"{spec.model}, {len(spec.table)} column{'s' if len(spec.table) != 1 else ''}{few}"
+    def in_words(self, spec: TableSpec) -> str:
+        """Such as "mlp_small, 10 columns, 3 of them categorical"."""
+        categorical = sum(column.categories is not None for column in spec.table)
+        few = f", {categorical} of them categorical" if categorical else ""
+        return f"{spec.model}, {len(spec.table)} column{'s' if len(spec.table) != 1 else ''}{few}"
 
 
 class TableEncoder(Network):
@@ -87,7 +89,7 @@ class TableEncoder(Network):
         backbone: a module (n, f) -> (n, d) to use in place of a named one.
     """
 
-    def __init__(self, spec: Spec, backbone: nn.Module | None = None) -> None:
+    def __init__(self, spec: TableSpec, backbone: nn.Module | None = None) -> None:
         super().__init__()
         self.spec = spec
         if backbone is None:
@@ -135,3 +137,6 @@ MODELS: dict[str, Any] = {
     "mlp_small": lambda inputs: Perceptron(inputs, 128, 2),
     "mlp_base": lambda inputs: Perceptron(inputs, 256, 3),
 }
+
+
+NETWORKS = TableNetworks()
