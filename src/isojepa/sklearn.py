@@ -152,9 +152,9 @@ class LeJEPA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
         """Weights become bytes of safetensors: nothing of PyTorch is pickled."""
         state: dict[str, Any] = dict(super().__getstate__())
         if "_fitted" in state:
-            from isojepa.encoders.in_memory import as_bytes
+            from isojepa.encoders.in_memory import as_state
 
-            state["_fitted"] = as_bytes(state["_fitted"])
+            state["_fitted"] = as_state(state["_fitted"])
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -203,14 +203,14 @@ class LeJEPA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
         return arrays.images(checked, self._white)
 
     def _train(self, source: Source) -> None:
-        from isojepa.encoders.in_memory import fit, settings
+        from isojepa.encoders.in_memory import fit, memory_config
         from isojepa.encoders.modalities.registry import modality
 
         n = len(source.listing.names)
         batch = min(self.batch_size, n)
         steps = self.steps or min(MOST, max(LEAST, PASSES * (n // batch)))
         config = _plain_errors(
-            settings,
+            memory_config,
             model=self.model,
             recipe=self.recipe,
             batch_size=batch,

@@ -63,7 +63,7 @@ class Step(NamedTuple):
     """What it leaves, or the last of it."""
 
 
-class Done(NamedTuple):
+class FinishedPart(NamedTuple):
     """What is recorded of a part that is whole."""
 
     seconds: float
@@ -76,7 +76,7 @@ class DemoRecord:
     """What demo.json holds."""
 
     settings: dict[str, object] = field(default_factory=dict)
-    done: dict[str, Done] = field(default_factory=dict)
+    done: dict[str, FinishedPart] = field(default_factory=dict)
     """By the parts' names."""
 
 
@@ -108,7 +108,7 @@ def world_demo(config: WorldDemoConfig) -> Path:
         except KeyboardInterrupt:
             log.info("interrupted: go on with %s", AGAIN)
             raise
-        done[step.name] = Done(round(time.monotonic() - clock, 3), _digest(step.file))
+        done[step.name] = FinishedPart(round(time.monotonic() - clock, 3), _digest(step.file))
         write_result(config.out / RECORD, DemoRecord(settings, done))
     folder = config.out / "run"
     page = folder / "report.html"
@@ -124,7 +124,7 @@ def world_demo(config: WorldDemoConfig) -> Path:
     return page
 
 
-def parts_done(out: Path, settings: dict[str, object]) -> dict[str, Done]:
+def parts_done(out: Path, settings: dict[str, object]) -> dict[str, FinishedPart]:
     """Make the folder, or empty it of an earlier demo; returns what is done.
 
     Raises:

@@ -124,11 +124,11 @@ def _write(config: EmbedConfig, x: np.ndarray, listing: Listing) -> None:
     record = read_held_out(config.run)
     parts = None if record is None else _parts(recognise(record, listing))
     write = _parquet if config.out.suffix == ".parquet" else _npz
-    columns = Columns(listing.names, listing.labels, listing.class_names, parts)
+    columns = EmbeddedRows(listing.names, listing.labels, listing.class_names, parts)
     write_atomically(config.out, write(x, columns))
 
 
-class Columns(NamedTuple):
+class EmbeddedRows(NamedTuple):
     """What is written beside the embeddings of n images."""
 
     names: list[str]
@@ -143,7 +143,7 @@ def _parts(found: Recognised) -> list[str]:
     return words.tolist()
 
 
-def _npz(x: np.ndarray, columns: Columns) -> bytes:
+def _npz(x: np.ndarray, columns: EmbeddedRows) -> bytes:
     arrays = {"embeddings": x, "paths": np.array(columns.names)}
     if columns.labels is not None and columns.classes is not None:
         arrays |= {"labels": columns.labels, "class_names": np.array(columns.classes)}
@@ -154,7 +154,7 @@ def _npz(x: np.ndarray, columns: Columns) -> bytes:
     return buffer.getvalue()
 
 
-def _parquet(x: np.ndarray, columns: Columns) -> bytes:
+def _parquet(x: np.ndarray, columns: EmbeddedRows) -> bytes:
     flat = pa.array(x.reshape(-1))
     table = {
         "path": pa.array([_text(name) for name in columns.names]),

@@ -59,7 +59,7 @@ def plainly(items: Iterator, _total: int, _what: str) -> Iterator:
     return items
 
 
-def settings(**said: Any) -> PretrainConfig:
+def memory_config(**said: Any) -> PretrainConfig:
     """A configuration for samples in memory; None leaves a field open."""
     given = {name: value for name, value in said.items() if value is not None}
     return PretrainConfig(data=Path("memory"), out=Path("memory"), **given)
@@ -154,7 +154,7 @@ def _views(fitted: Fitted, device: torch.device) -> Any:
     return partial(views.views, recipe=recipe, spec=spec, seed=config.seed, device=device)
 
 
-def as_bytes(fitted: Fitted) -> dict[str, Any]:
+def as_state(fitted: Fitted) -> dict[str, Any]:
     """What `from_bytes` rebuilds it from: settings, and weights as bytes of safetensors."""
     return {
         "modality": fitted.kind.name,

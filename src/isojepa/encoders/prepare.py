@@ -173,7 +173,7 @@ def build_encoder(prepared: Prepared, train: Tensor, backbone: nn.Module | None)
     return kind.network.network(spec, backbone, pretrained=published)
 
 
-def announce(prepared: Prepared, encoder: Network) -> None:
+def announce_encoder(prepared: Prepared, encoder: Network) -> None:
     """Say what was found and what was decided."""
     config, plan, data, kind = prepared
     choices, words = plan.choices, kind.read.WORDS

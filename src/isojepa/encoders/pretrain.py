@@ -38,7 +38,7 @@ from isojepa.encoders.modalities.modality import Batch, Network, Words
 from isojepa.encoders.modalities.stored import export_encoder
 from isojepa.encoders.monitor import Monitor
 from isojepa.encoders.plan import with_steps
-from isojepa.encoders.prepare import Prepared, announce, build_encoder, kind_of, prepare
+from isojepa.encoders.prepare import Prepared, announce_encoder, build_encoder, kind_of, prepare
 from isojepa.encoders.probes import online_probe, probe_accuracies
 from isojepa.encoders.recovery import act
 from isojepa.encoders.sample import write_sample
@@ -88,7 +88,7 @@ def _run(config: PretrainConfig, stored: RunRecord | None, backbone: nn.Module |
         module = copy.deepcopy(backbone) if config.on_collapse == "recover" else backbone
         try:
             with filling_behind(allowed=behind):
-                place = begin(config, stored, fabric, module)
+                place = read_and_train(config, stored, fabric, module)
         except Unsettled as found:
             log.warning("%s: the run begins again, once all images are decoded", found)
             behind, config = False, config if stored else replace(config, overwrite=True)
@@ -98,7 +98,7 @@ def _run(config: PretrainConfig, stored: RunRecord | None, backbone: nn.Module |
         config, stored = resumed(replace(config, resume=True, overwrite=False))  # it was taken back
 
 
-def begin(
+def read_and_train(
     config: PretrainConfig, stored: RunRecord | None, fabric: Fabric, backbone: nn.Module | None
 ) -> Path | None:
     """Read the data and train; returns the run's folder, or None to be gone on with again."""
@@ -116,7 +116,7 @@ def begin(
         seen = partial(kind.views.write_preview, picture, data, train_on, recipe, seed=config.seed)
         on_first(seen)
     prepared = within_budget(prepared, encoder, train_on, fabric, started)
-    announce(prepared, encoder)
+    announce_encoder(prepared, encoder)
     if config.preview is not None:
         log.info("views written to %s; nothing was trained", picture)
         return picture
@@ -140,14 +140,14 @@ def within_budget(
     weight = build_weight(config, plan)
     if weight is not None:
         weight.to(fabric.device)
-    compute = build_compute(prepared, encoder, model, fabric, weight)
+    compute = encoder_compute(prepared, encoder, model, fabric, weight)
     memory = kept_memory() if fabric.device.type == "cpu" else nullcontext()
     to_come = seconds_left()
     with memory, fills_held():
         if to_come:  # what is timed are updates, not the decoding of their images
             for _ in islice(batches(prepared, train_on, fabric, 0), budget.MEASURED + 1):
                 pass
-        updates = updates_from(prepared, train_on, fabric, model, optimiser, compute, 0)
+        updates = encoder_updates(prepared, train_on, fabric, model, optimiser, compute, 0)
         seconds = budget.seconds_per_update(updates, fabric.device)
     times = (seconds, time.monotonic() - started + to_come)
     seconds, spent = (largest(round(1e6 * t)) / 1e6 for t in times)  # of the slowest process
@@ -189,8 +189,8 @@ def train(
     start = recorder.begin(record, stored)
     monitor.begin(start)
     on_first(lambda: write_skipped(config.out, data.skipped))
-    compute = build_compute(prepared, encoder, model, fabric, weight)
-    updates = updates_from(prepared, train_on, fabric, model, optimiser, compute, start)
+    compute = encoder_compute(prepared, encoder, model, fabric, weight)
+    updates = encoder_updates(prepared, train_on, fabric, model, optimiser, compute, start)
     per_epoch, words = len(train_on) // plan.batch_size, kind.read.WORDS
     views = None
     with watched(updates, recorder, steps=plan.steps) as each:
@@ -207,7 +207,7 @@ def train(
                 scores = {}
                 if probe and due(step, plan.probe_every, plan.steps, since=config.log_every):
                     scores = probe_accuracies(probe, encoder, data, seed=config.seed)
-                said = in_words(line | scores, config, words) + monitor.in_words()
+                said = encoder_progress(line | scores, config, words) + monitor.in_words()
                 recorder.log(line | scores, said)
                 if monitor.must_act(config.on_collapse):
                     act(config, monitor, step)
@@ -225,7 +225,7 @@ def train(
     return True
 
 
-def updates_from(
+def encoder_updates(
     prepared: Prepared,
     train_on: Tensor,
     fabric: Fabric,
@@ -257,7 +257,7 @@ def build_jepa(prepared: Prepared, encoder: Network, fabric: Fabric) -> JEPA:
     return jepa
 
 
-def build_compute(
+def encoder_compute(
     prepared: Prepared,
     encoder: Network,
     model: nn.Module,
@@ -293,7 +293,7 @@ def batches(prepared: Prepared, train_on: Tensor, fabric: Fabric, start: int) ->
     )
 
 
-def in_words(line: Json, config: PretrainConfig, words: Words) -> str:
+def encoder_progress(line: Json, config: PretrainConfig, words: Words) -> str:
     """A metrics line for the progress bar."""
     exact = config.directions == "exact" and config.regulariser == "sigreg"
     floor = floor_of("exact" if exact else config.regulariser, config.knots, config.t_max)

@@ -9,7 +9,7 @@ from isojepa.caches.folder import caching
 from isojepa.encoders.compute import build_weight
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.prepare import build_encoder, prepare
-from isojepa.encoders.pretrain import build_compute, build_jepa, updates_from
+from isojepa.encoders.pretrain import build_jepa, encoder_compute, encoder_updates
 from isojepa.runs.resume import resumed
 from isojepa.training.batches import batch_places
 from isojepa.training.launch import start_fabric
@@ -45,13 +45,13 @@ def replay_update(config: ReplayConfig) -> ReplayResult:
     weight = build_weight(settings, plan)
     if weight is not None:
         weight.to(fabric.device)
-    compute = build_compute(prepared, encoder, model, fabric, weight)
+    compute = encoder_compute(prepared, encoder, model, fabric, weight)
     places = batch_places(len(train_on), batch_size=plan.batch_size, seed=settings.seed)(step - 1)
     return replayed(
         config.run,
         step,
         jepa,
         {"optimiser": optimiser, "lambda": weight},
-        lambda start: updates_from(prepared, train_on, fabric, model, optimiser, compute, start),
+        lambda start: encoder_updates(prepared, train_on, fabric, model, optimiser, compute, start),
         tuple(data.listing.names[i] for i in train_on[places].tolist()),
     )

@@ -1,7 +1,9 @@
-"""Arrays that one stage leaves beside its result and another draws, as a named tuple."""
+"""Arrays in NumPy's files: those that one stage leaves beside its result and another draws, as a
+named tuple, and the heads of anyone's."""
 
+import math
 from pathlib import Path
-from typing import TypeVar, get_type_hints
+from typing import NamedTuple, Protocol, TypeVar, get_type_hints
 
 import numpy as np
 from jaxtyping import jaxtyped
@@ -31,3 +33,36 @@ def read_arrays(kind: type[Arrays], path: Path) -> Arrays:
             raise UserError(f"{shown(path)}: damaged ({name} is {what})")
         given[name] = array
     return kind(**given)
+
+
+class Readable(Protocol):
+    """A file, or a member of an archive."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+class ArrayHeader(NamedTuple):
+    """The head of an .npy file."""
+
+    shape: tuple[int, ...]
+    fortran_order: bool
+    dtype: np.dtype
+
+    @property
+    def nbytes(self) -> int:
+        """What the array takes, in the file and in memory."""
+        return math.prod(self.shape, start=self.dtype.itemsize)
+
+
+def read_array_header(file: Readable) -> ArrayHeader:
+    """The head of an .npy file, of which nothing is executed.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    first = np.lib.format.read_magic(file) == (1, 0)
+    read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+    header = ArrayHeader(*read(file))
+    if any(length < 0 for length in header.shape):
+        raise ValueError(f"shape {header.shape}")
+    return header

@@ -10,7 +10,7 @@ from scipy import stats
 from isojepa.cli import main
 from isojepa.encoders import pretrain
 from isojepa.encoders.config import PretrainConfig
-from isojepa.encoders.selection.agreement import LEAST, correlation, select, trust
+from isojepa.encoders.selection.agreement import LEAST, rank_correlation, select, trust
 from isojepa.encoders.selection.criteria import ALPHA, Candidate
 from isojepa.encoders.selection.select import SelectConfig, select_runs
 from isojepa.errors import UserError
@@ -42,15 +42,17 @@ def test_correlations_are_scipys() -> None:
     losses, accuracies = (0.3, 0.1, 0.7, 0.2, 0.5), (0.8, 0.9, 0.5, 0.85, 0.86)
     runs = [made(i, loss=x, accuracy=y) for i, (x, y) in enumerate(zip(losses, accuracies))]
     expected = stats.spearmanr([-x for x in losses], accuracies).statistic
-    assert correlation(runs, "loss", "accuracy", "spearman") == pytest.approx(expected)
+    assert rank_correlation(runs, "loss", "accuracy", "spearman") == pytest.approx(expected)
     tau = stats.kendalltau([-x for x in losses], [r.rankme for r in runs]).statistic
     assert select(runs).agreement["loss, rankme"] == pytest.approx(tau)
 
 
 def test_a_correlation_needs_runs_that_differ() -> None:
-    assert correlation([made(i) for i in range(LEAST - 1)], "loss", "rankme", "kendall") is None
+    assert (
+        rank_correlation([made(i) for i in range(LEAST - 1)], "loss", "rankme", "kendall") is None
+    )
     same = [made(i, loss=0.2) for i in range(5)]
-    assert correlation(same, "loss", "rankme", "kendall") is None
+    assert rank_correlation(same, "loss", "rankme", "kendall") is None
     assert select([made(0)]).concordance is None
 
 

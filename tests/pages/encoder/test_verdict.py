@@ -9,7 +9,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from isojepa.encoders.evaluation.results import Scores
-from isojepa.pages.encoder.compare import compare
+from isojepa.pages.encoder.compare import compare_runs
 from isojepa.pages.encoder.evidence import Evidence, gather, trend
 from isojepa.pages.encoder.verdict import judge_training
 from isojepa.pages.run import Run, Sample
@@ -298,26 +298,28 @@ class TestComparison:
 
     def test_a_point_is_not_mistaken_for_a_loss_of_rank(self):
         healthy = self.gathered(make(gaussian(), name="ours"))
-        words = compare(healthy, self.gathered(make(0.007 * gaussian(), **POINT, name="other")))
+        words = compare_runs(
+            healthy, self.gathered(make(0.007 * gaussian(), **POINT, name="other"))
+        )
         assert "other (λ = 0)" in words
         assert "looks like success" in words
         assert "blind to scale" in words
 
     def test_a_line(self):
         healthy = self.gathered(make(gaussian()))
-        words = compare(healthy, self.gathered(make(low_rank(1), lambd=0.002)))
+        words = compare_runs(healthy, self.gathered(make(low_rank(1), lambd=0.002)))
         assert "One direction is all that is left" in words
         assert "looks like success" not in words
 
     def test_nothing_is_said_of_collapse_where_there_is_none(self):
         healthy = self.gathered(make(gaussian()))
-        words = compare(healthy, healthy)
+        words = compare_runs(healthy, healthy)
         assert "success" not in words
         assert "blind" not in words
 
     def test_no_curves(self):
         healthy = self.gathered(make(gaussian()))
-        assert "no curves" in compare(healthy, self.gathered(make(curves=False)))
+        assert "no curves" in compare_runs(healthy, self.gathered(make(curves=False)))
 
 
 def test_what_diagnose_finds_is_in_the_report():

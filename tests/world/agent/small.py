@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from isojepa.world.agent.agent import Agent, AgentSpec
-from isojepa.world.agent.objective import Batch
+from isojepa.world.agent.objective import AgentBatch
 from isojepa.world.model.presets import MICRO
 
 
@@ -38,7 +38,7 @@ def small_agent(
     return agent
 
 
-def small_batch(agent: Agent, *, b: int = 6, t: int = 4, seed: int = 1) -> Batch:
+def small_batch(agent: Agent, *, b: int = 6, t: int = 4, seed: int = 1) -> AgentBatch:
     """A batch with the end of an episode and the next one's beginning in it."""
     random = torch.Generator().manual_seed(seed)
     size, channels, a = agent.world.frame_size, 3 * agent.spec.stack, agent.spec.a
@@ -53,7 +53,7 @@ def small_batch(agent: Agent, *, b: int = 6, t: int = 4, seed: int = 1) -> Batch
     rewards = torch.randn((b, t), generator=random)
     rewards[first] = 0
     planned = torch.ones(b, t, dtype=torch.bool)
-    return Batch(frames.to(torch.uint8), actions, actions, planned, rewards, first, terminated)
+    return AgentBatch(frames.to(torch.uint8), actions, actions, planned, rewards, first, terminated)
 
 
 def gradient(parameters: Any) -> np.ndarray:

@@ -72,7 +72,7 @@ def test_a_run_that_was_stopped_equals_one_that_was_not(
     train_agent(tiny(whole, env, **changes))
     from isojepa.world.agent import learn
 
-    made = learn.build_compute
+    made = learn.agent_compute
 
     def stopping(begun, model):  # type: ignore[no-untyped-def]
         compute = made(begun, model)
@@ -85,7 +85,7 @@ def test_a_run_that_was_stopped_equals_one_that_was_not(
         return count
 
     with monkeypatch.context() as patch:
-        patch.setattr(learn, "build_compute", stopping)
+        patch.setattr(learn, "agent_compute", stopping)
         with pytest.raises(KeyboardInterrupt):
             train_agent(tiny(parts, env, **changes))
     train_agent(tiny(parts, env, **changes, resume=True))
@@ -138,20 +138,20 @@ def test_numbers_for_actions_learn_too(teacher: str, tmp_path: Path) -> None:
 
 
 def test_it_starts_from_a_world_model_that_then_sees_stacks(finished: Path, tmp_path: Path) -> None:
-    from isojepa.world.agent.learn import begin
+    from isojepa.world.agent.learn import open_learning
 
     single = train_agent(tiny(tmp_path / "single", stack=1))
-    begun = begin(tiny(tmp_path / "next", start_from=single, stack=2))
+    begun = open_learning(tiny(tmp_path / "next", start_from=single, stack=2))
     frames = torch.randint(0, 256, (2, 1, 3, 32, 32), dtype=torch.uint8)
     older = torch.randint(0, 256, (2, 1, 3, 32, 32), dtype=torch.uint8)
     before = load_agent(single).eval().encode(frames)
     after = begun.agent.eval().encode(torch.cat([older, frames], 2))
     assert torch.allclose(before, after, atol=1e-5)
     with pytest.raises(UserError, match="its blocks of actions have 2 numbers"):
-        begin(tiny(tmp_path / "other", start_from=single, frame_skip=3, env=ENDINGS[1],
+        open_learning(tiny(tmp_path / "other", start_from=single, frame_skip=3, env=ENDINGS[1],
                    option=("discrete=True",)))  # fmt: skip
     with pytest.raises(UserError, match="--embedding-dim 16: --start-from"):
-        begin(tiny(tmp_path / "third", start_from=finished, embedding_dim=16))
+        open_learning(tiny(tmp_path / "third", start_from=finished, embedding_dim=16))
 
 
 @pytest.mark.parametrize("rewards", [True, False])

@@ -15,7 +15,7 @@ from isojepa.world.analysis.latent_distances import LatentDistances, running_med
 from isojepa.world.analysis.probe_results import ProbeResult
 from isojepa.world.analysis.probes import PROBES, correlation, fit_probe, score_probe
 from isojepa.world.analysis.probing import ProbeConfig, probe
-from isojepa.world.analysis.quantities import as_regression, columns_of, read_targets
+from isojepa.world.analysis.quantities import as_regression, column_slices, read_targets
 from isojepa.world.analysis.study import embed_rows, episode_rows, locate, open_study
 from isojepa.world.environments.environment import Quantity
 from isojepa.world.environments.registry import ENVIRONMENTS
@@ -47,7 +47,7 @@ def test_scores_are_those_of_the_references():
 def test_an_angle_is_read_by_sine_and_cosine():
     rng = np.random.default_rng(0)
     truth = np.stack([rng.normal(size=60), rng.uniform(-np.pi, np.pi, 60)], 1)
-    assert columns_of((X, TURN)) == [slice(0, 1), slice(1, 3)]
+    assert column_slices((X, TURN)) == [slice(0, 1), slice(1, 3)]
     guess = as_regression((X, TURN), truth + np.array([0.0, 2 * np.pi]))
     _, perfect = score_probe((X, TURN), truth, truth, guess, np.arange(60))
     assert perfect.r == pytest.approx(1)

@@ -11,7 +11,7 @@ import pytest
 
 from isojepa.errors import UserError
 from isojepa.world.control.manifest import freeze, read_manifest
-from isojepa.world.control.outcomes import Batch, Keeper, PairOutcome
+from isojepa.world.control.outcomes import Keeper, PairOutcome, PlayedPairs
 from isojepa.world.control.pairs import Pairs, draw_pairs
 from isojepa.world.environments.environment import Environment
 from isojepa.world.environments.known import CUBE, PUSH_T, REACHER, TWO_ROOM
@@ -96,7 +96,7 @@ def test_bad_manifests_are_named_in_one_line(data: Trajectories, tmp_path: Path)
 
 def test_what_was_played_is_kept_for_the_same_evaluation(tmp_path: Path) -> None:
     path = tmp_path / "control.json.part"
-    batch = Batch(
+    batch = PlayedPairs(
         policy="plan", seed=0, first=50, outcomes=(PairOutcome(True, 3, None, 50),), plans=2,
         seconds=0.5, sequences=7, taken=9, cut=1,
     )  # fmt: skip

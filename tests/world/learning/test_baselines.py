@@ -12,7 +12,7 @@ from isojepa.runs.metrics import read_metrics
 from isojepa.world.episodes.clips import clip_index
 from isojepa.world.episodes.trajectories import open_trajectories
 from isojepa.world.learning.baselines import train_baselines
-from isojepa.world.learning.cloning import load_policy, train_policy
+from isojepa.world.learning.cloning import load_cloned_policy, train_policy
 from isojepa.world.learning.config import WorldTrainConfig
 from tests.world.episode_files import write_dots
 
@@ -34,10 +34,10 @@ def test_each_baseline_trains(config: WorldTrainConfig) -> None:
         assert model.encode(frames).shape == (2, 1, 8)
     block = trained.cloning(frames[:, 0], frames[:, 0])
     assert block.shape == (2, 4)
-    again = load_policy(config.out / "cloning")
+    again = load_cloned_policy(config.out / "cloning")
     torch.testing.assert_close(again(frames[:, 0], frames[:, 0]), block)
     with pytest.raises(UserError, match="no policy"):
-        load_policy(config.out)
+        load_cloned_policy(config.out)
 
 
 @pytest.mark.slow
@@ -59,12 +59,12 @@ def test_without_a_regulariser_it_collapses_and_cloning_learns(config: WorldTrai
 def test_nothing_to_clone(config: WorldTrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     from isojepa.world.learning import train
 
-    prepare = train.prepare
+    prepare = train.prepare_training
 
     def without_actions(*args: object, **kwargs: object) -> tuple:
         spec, *rest = prepare(*args, **kwargs)
         return (replace(spec, action_dim=0), *rest)
 
-    monkeypatch.setattr(train, "prepare", without_actions)
+    monkeypatch.setattr(train, "prepare_training", without_actions)
     with pytest.raises(UserError, match="no actions"):
         train_policy(config)

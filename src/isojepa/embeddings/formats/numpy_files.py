@@ -3,7 +3,6 @@
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from scipy import sparse
@@ -12,32 +11,10 @@ from isojepa.boundaries import reading, reading_each, shown
 from isojepa.embeddings.formats.archives import Archive
 from isojepa.embeddings.formats.choosing import Shape
 from isojepa.embeddings.samples import Samples, samples_of
+from isojepa.runs.arrays import ArrayHeader, Readable, read_array_header
 
 SPARSE = {"csr", "csc", "bsr"}
 """What scipy.sparse.save_npz writes with indptr and indices."""
-
-
-@runtime_checkable
-class Readable(Protocol):
-    """A file, or a member of an archive."""
-
-    def read(self, size: int = -1, /) -> bytes: ...
-
-
-class Header(NamedTuple):
-    """The head of an .npy file."""
-
-    shape: tuple[int, ...]
-    fortran_order: bool
-    dtype: np.dtype
-
-    @property
-    def nbytes(self) -> int:
-        """What the array takes in the file."""
-        size = self.dtype.itemsize
-        for length in self.shape:
-            size *= length
-        return size
 
 
 def open_npy(path: Path) -> Samples:
@@ -48,7 +25,7 @@ def open_npy(path: Path) -> Samples:
             yield np.array(np.load(path, mmap_mode="r")[start : start + rows])
 
     with reading(path, "an .npy file"), path.open("rb") as file:
-        header = _read_header(file)
+        header = read_array_header(file)
         start = file.tell()
     samples = samples_of(
         shown(path.name),
@@ -83,7 +60,7 @@ def open_npz(path: Path) -> Archive:
 
     def read(name: str, rows: int) -> Iterator[np.ndarray]:
         with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
-            _read_header(file)
+            read_array_header(file)
             yield from _stream(file, headers[name], rows)
 
     arrays = {name: Shape(h.shape, h.dtype) for name, h in headers.items()}
@@ -102,15 +79,15 @@ def refuse_cut_zip(path: Path) -> None:
         raise ValueError("cut short: its end, where the list of contents stands, is missing")
 
 
-def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Header:
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> ArrayHeader:
     with archive.open(member) as file:
-        header = _read_header(file)
+        header = read_array_header(file)
     if header.dtype.kind != "O" and header.nbytes > member.file_size:
         raise ValueError(f"{member.filename} is cut short")
     return header
 
 
-def _sparse_matrix(path: Path, headers: Mapping[str, Header]) -> Archive | None:
+def _sparse_matrix(path: Path, headers: Mapping[str, ArrayHeader]) -> Archive | None:
     """A matrix of scipy.sparse.save_npz, made dense a block at a time."""
     if not {"format", "shape", "data"} <= set(headers):
         return None
@@ -134,20 +111,7 @@ def _sparse_matrix(path: Path, headers: Mapping[str, Header]) -> Archive | None:
     )
 
 
-def _read_header(file: Readable) -> Header:
-    version = np.lib.format.read_magic(file)
-    first = version == (1, 0)
-    header = Header(
-        *(np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0)(
-            file
-        )
-    )
-    if any(length < 0 for length in header.shape):
-        raise ValueError(f"shape {header.shape}")
-    return header
-
-
-def _stream(file: Readable, header: Header, rows: int) -> Iterator[np.ndarray]:
+def _stream(file: Readable, header: ArrayHeader, rows: int) -> Iterator[np.ndarray]:
     n, columns = header.shape[0], int(np.prod(header.shape[1:]))
     if header.fortran_order:
         content = file.read(header.nbytes)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from isojepa.backbones.networks import refused
 from isojepa.boundaries import writing
-from isojepa.encoders.export.squeeze import begins_with_rows, squeeze
+from isojepa.encoders.export.squeeze import begins_with_rows, squeeze_pixels
 from isojepa.encoders.modalities.images.encoder import Encoder
 from isojepa.errors import UserError
 
@@ -33,7 +33,7 @@ class PixelsToEmbeddings(nn.Module):
 
     def forward(self, pixels: UInt8[Tensor, "n h w c"]) -> Float[Tensor, "n d"]:
         n, height, width, _ = pixels.shape
-        squares = squeeze(pixels, self.encoder.spec.side, rows_first=self.rows_first)
+        squares = squeeze_pixels(pixels, self.encoder.spec.side, rows_first=self.rows_first)
         aspects = torch.scalar_tensor(width / height).expand(n)
         return self.encoder(self.encoder.prepare(squares, aspects))
 

@@ -21,7 +21,7 @@ GAP = 3
 WEIGHT_BITS, BLOCK_BITS = 22, 24  # of Pillow's fixed-point arithmetic
 
 
-def squeeze(
+def squeeze_pixels(
     pixels: UInt8[Tensor, "n h w c"], side: int, *, rows_first: bool
 ) -> UInt8[Tensor, "n c side side"]:
     """Whole images resized to squares; height and width may be symbols of an export.
@@ -50,7 +50,7 @@ def begins_with_rows() -> bool:
     """Whether the installed Pillow filters along the columns first where an image is tall."""
     pixels = np.random.default_rng(0).integers(0, 256, (40, 17, 1), np.uint8)
     want = Image.fromarray(pixels[..., 0]).resize((16, 16), Image.Resampling.BICUBIC)
-    got = squeeze(torch.from_numpy(pixels)[None], 16, rows_first=True)
+    got = squeeze_pixels(torch.from_numpy(pixels)[None], 16, rows_first=True)
     return bool((got[0, 0].numpy() == np.asarray(want)).all())
 
 

@@ -175,7 +175,7 @@ def _hash_of(content: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big") or 1
 
 
-def listed(
+def list_samples(
     root: Path,
     names: list[str],
     classes: Sequence[str | None],

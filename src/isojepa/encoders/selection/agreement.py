@@ -39,7 +39,7 @@ def select(candidates: Sequence[Candidate]) -> Selection:
     alive = [c for c in candidates if c.collapsed is None] or list(candidates)
     trusted, why = trust(alive)
     agreement = {
-        f"{one}, {other}": correlation(alive, one, other, "kendall")
+        f"{one}, {other}": rank_correlation(alive, one, other, "kendall")
         for one, other in combinations(CRITERIA, 2)
     }
     known = [tau for tau in agreement.values() if tau is not None]
@@ -50,7 +50,7 @@ def select(candidates: Sequence[Candidate]) -> Selection:
         agreement=agreement,
         concordance=sum(known) / len(known) if known else None,
         with_labels={
-            name: correlation(candidates, name, "accuracy", "spearman") for name in CRITERIA
+            name: rank_correlation(candidates, name, "accuracy", "spearman") for name in CRITERIA
         },
     )
 
@@ -74,7 +74,9 @@ def trust(candidates: Sequence[Candidate]) -> tuple[str, str]:
     )
 
 
-def correlation(candidates: Sequence[Candidate], one: str, other: str, kind: str) -> float | None:
+def rank_correlation(
+    candidates: Sequence[Candidate], one: str, other: str, kind: str
+) -> float | None:
     """Rank correlation of two fields over the runs that have both; None for fewer than three, or if
     one does not vary."""
     pairs = [

@@ -17,7 +17,7 @@ CLASS_NAMES = ("class_names", "classnames", "label_names")
 Described = Mapping[str, tuple[tuple[int, ...], np.dtype]]
 
 
-class Chosen(NamedTuple):
+class ChosenArrays(NamedTuple):
     """Arrays of one part, by name."""
 
     images: str
@@ -27,7 +27,7 @@ class Chosen(NamedTuple):
     is_test: bool
 
 
-def choose_arrays(path: Path, arrays: Described) -> list[Chosen]:
+def choose_arrays(path: Path, arrays: Described) -> list[ChosenArrays]:
     """The arrays of images of a file with their labels: one, or the parts of a split.
 
     Raises:
@@ -52,7 +52,7 @@ def choose_arrays(path: Path, arrays: Described) -> list[Chosen]:
         )
     classes = next((name for name in CLASS_NAMES if name in arrays), None)
     return [
-        Chosen(name, _labels(name, arrays, alone=len(found) == 1), classes, kind == "test")
+        ChosenArrays(name, _labels(name, arrays, alone=len(found) == 1), classes, kind == "test")
         for name, kind in zip(found, kinds)
     ]
 

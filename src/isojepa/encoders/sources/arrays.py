@@ -21,13 +21,14 @@ from isojepa.encoders.sources.named_parts import distinct
 from isojepa.errors import UserError
 from isojepa.pixels.items import Array, Item
 from isojepa.pixels.numbers import MOST_CHANNELS
+from isojepa.runs.arrays import ArrayHeader, read_array_header
 
 WHAT = "NumPy arrays"
 SHARE = 2  # a packed array may take a half of what memory there is
 LOCAL_HEADER = struct.Struct("<26xHH")  # of a member of a zip file: lengths of its name and extras
 
 
-class Rows:
+class ArrayImages:
     """The images of one array."""
 
     def __init__(self, path: Path, name: str, values: np.ndarray) -> None:
@@ -71,7 +72,7 @@ def list_arrays(paths: Sequence[Path]) -> Listing:
         [f"{images.name}/{i}" for images in found for i in range(len(images.values))],
         *indexed([label for images in found for label in images.labels]),
         np.repeat(tests, counts) if any(tests) and not all(tests) else None,
-        source=Joined([(Rows(x.path, x.name, x.values), len(x.values)) for x in found]),
+        source=Joined([(ArrayImages(x.path, x.name, x.values), len(x.values)) for x in found]),
     )
 
 
@@ -84,38 +85,7 @@ def _npy(path: Path, prefix: str) -> list[Images]:
     return [Images(path, prefix, values, [None] * len(values), False)]
 
 
-class Header(NamedTuple):
-    """The head of an .npy file."""
-
-    shape: tuple[int, ...]
-    fortran: bool
-    dtype: np.dtype
-
-    @property
-    def nbytes(self) -> int:
-        """What the array takes in memory."""
-        size = self.dtype.itemsize
-        for length in self.shape:
-            size *= length
-        return size
-
-
-def read_array_header(file: object) -> Header:
-    """The head of an .npy file, of which nothing is executed.
-
-    Raises:
-        ValueError: if it is none.
-    """
-    version = np.lib.format.read_magic(file)  # type: ignore[arg-type]
-    first = version == (1, 0)
-    read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
-    header = Header(*read(file))  # type: ignore[arg-type]
-    if any(length < 0 for length in header.shape):
-        raise ValueError(f"shape {header.shape}")
-    return header
-
-
-def refuse_others(path: Path, name: str, header: Header) -> None:
+def refuse_others(path: Path, name: str, header: ArrayHeader) -> None:
     """Refuse arrays of objects, which would have to be unpickled, and of no numbers.
 
     Raises:
@@ -196,10 +166,10 @@ def _class(label: object, classes: list[str] | None) -> str | None:
 
 
 def _member(
-    path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, header: Header
+    path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, header: ArrayHeader
 ) -> np.ndarray:
     """An array of an archive: mapped where it is stored as it is, else unpacked."""
-    order: Literal["C", "F"] = "F" if header.fortran else "C"
+    order: Literal["C", "F"] = "F" if header.fortran_order else "C"
     with archive.open(member) as file:
         read_array_header(file)
         begins = file.tell()

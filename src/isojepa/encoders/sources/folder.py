@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Int64, UInt64
 
 from isojepa.boundaries import shown
-from isojepa.encoders.sources.items import Files, Source, home_of
+from isojepa.encoders.sources.items import Files, ItemSource, home_of
 from isojepa.encoders.sources.label_table import read_label_table
 from isojepa.encoders.sources.layout import read_layout
 from isojepa.encoders.sources.listing import remarks, walk
@@ -42,7 +42,7 @@ class Listing(NamedTuple):
     """(name, reason) of broken links and of folders that cannot be opened."""
     side_cars: tuple[tuple[str, int], ...] = ()
     """(ending, count) of the files that are no images."""
-    source: Source | None = None
+    source: ItemSource | None = None
     """What opens the images; None where they are the files below `root`."""
     places: Int64[np.ndarray, " n"] | None = None
     """Of the images in the source; None where they are all of it, in its order."""
@@ -57,7 +57,7 @@ class Listing(NamedTuple):
             return self.root / self.names[i]
         return self.source.item(i if self.places is None else int(self.places[i]))
 
-    def opener(self) -> Source:
+    def opener(self) -> ItemSource:
         """What opens the images, with those of this listing in their order, one for each."""
         if self.source is None:
             return Files([self.root / name for name in self.names])
@@ -78,7 +78,7 @@ class Listing(NamedTuple):
 class Chosen:
     """Some places of a source."""
 
-    def __init__(self, source: Source, places: Int64[np.ndarray, " n"]) -> None:
+    def __init__(self, source: ItemSource, places: Int64[np.ndarray, " n"]) -> None:
         self.source, self.places = source, places
 
     def item(self, place: int) -> Item:

@@ -14,7 +14,7 @@ from isojepa.errors import UserError
 USUAL = ("image", "img", "picture", "photo")
 
 
-class Columns(NamedTuple):
+class ImageColumns(NamedTuple):
     """The columns of a table of pictures."""
 
     image: str
@@ -33,7 +33,7 @@ class Columns(NamedTuple):
         return f"{self.image}.bytes" if self.nested else self.image
 
 
-def choose_columns(path: Path, schema: pa.Schema) -> Columns:
+def choose_columns(path: Path, schema: pa.Schema) -> ImageColumns:
     """The columns that can be meant, by their types and by what `datasets` says of them.
 
     Raises:
@@ -67,7 +67,7 @@ def choose_columns(path: Path, schema: pa.Schema) -> Columns:
     classes = features.get(label or "", {}).get("names")
     is_counted = isinstance(classes, list) and all(isinstance(one, str) for one in classes)
     counted = tuple(map(str, classes or ())) if is_counted else None
-    return Columns(image.name, nested, path_column, label, counted, notes)
+    return ImageColumns(image.name, nested, path_column, label, counted, notes)
 
 
 def holds_pictures(path: Path) -> bool:
@@ -81,7 +81,7 @@ def holds_pictures(path: Path) -> bool:
         return False
 
 
-def class_name(value: object, columns: Columns) -> str | None:
+def class_name(value: object, columns: ImageColumns) -> str | None:
     """The class of a cell; None where it has none (-1, as `datasets` writes it, or nothing)."""
     if value is None or value == "":
         return None

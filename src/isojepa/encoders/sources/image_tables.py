@@ -18,7 +18,7 @@ from jaxtyping import Int64
 
 from isojepa.boundaries import Blob, reading, shown
 from isojepa.encoders.sources.folder import Listing, indexed
-from isojepa.encoders.sources.image_columns import Columns, choose_columns, class_name
+from isojepa.encoders.sources.image_columns import ImageColumns, choose_columns, class_name
 from isojepa.encoders.sources.items import Joined
 from isojepa.encoders.sources.named_parts import distinct, held_out_by_name
 from isojepa.errors import UserError
@@ -32,7 +32,7 @@ KEPT_BYTES = 2**28  # of row groups of Parquet
 class Pictures:
     """The cells of one file's column of pictures: all of an Arrow file, row groups of Parquet."""
 
-    def __init__(self, path: Path, columns: Columns, starts: Int64[np.ndarray, " g"]) -> None:
+    def __init__(self, path: Path, columns: ImageColumns, starts: Int64[np.ndarray, " g"]) -> None:
         self.path, self.columns = path, columns
         self.starts = starts
         """First row of each group, and the number of rows at the end."""

@@ -14,7 +14,7 @@ from isojepa.pixels.items import Item
 
 
 @runtime_checkable
-class Source(Protocol):
+class ItemSource(Protocol):
     """Items by their places, in an order that stays: any place at any time, from any thread."""
 
     def item(self, place: int) -> Item:
@@ -25,7 +25,7 @@ class Source(Protocol):
         """
 
 
-def home_of(source: Source, place: int) -> Path | None:
+def home_of(source: ItemSource, place: int) -> Path | None:
     """The file on the disk with which an item changes, by the source's own method `home`; None
     where it has none: such an item is read anew to know whether it has changed."""
     home = getattr(source, "home", None)
@@ -52,7 +52,7 @@ class Joined:
         sources: each with its number of places.
     """
 
-    def __init__(self, sources: Sequence[tuple[Source, int]]) -> None:
+    def __init__(self, sources: Sequence[tuple[ItemSource, int]]) -> None:
         self.sources = [source for source, _ in sources]
         self.starts = list(accumulate((n for _, n in sources), initial=0))
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from isojepa.boundaries import contents, shown
 from isojepa.encoders.sources.listing import quoted
-from isojepa.encoders.sources.table_paths import BY_BASE, Files, overlooked
-from isojepa.encoders.sources.table_rows import Row, read_label_rows, sample_of
+from isojepa.encoders.sources.table_paths import BY_BASE, FileIndex, overlooked
+from isojepa.encoders.sources.table_rows import LabelRow, evenly_sampled, read_label_rows
 from isojepa.errors import UserError
 
 PATH_WORDS = {
@@ -55,16 +55,16 @@ def read_label_table(path: Path, names: list[str], root: Path = Path()) -> Label
     where, what = f"--labels {shown(path)}", contents(path)
     if what is not None and path.stat().st_size:
         raise UserError(f"{where}: {what}")
-    files = Files(names)
+    files = FileIndex(names)
     rows = read_label_rows(path, where, files)
     columns = _columns(rows, where, files)
     body = rows[columns.header :]
     labels: list[str | None] = [None] * len(names)
     lines: dict[int, int] = {}
-    cells = [row.cells[columns.path] for row in sample_of(body)]
+    cells = [row.cells[columns.path] for row in evenly_sampled(body)]
     spelling = files.spelling(cells)
     find = files.finder(spelling)
-    unknown: list[Row] = []
+    unknown: list[LabelRow] = []
     for row in body:
         i = find(row.cells[columns.path])
         if i is None:
@@ -97,10 +97,10 @@ class _Columns(NamedTuple):
     """Lines that name the columns: 0 or 1."""
 
 
-def _columns(rows: list[Row], where: str, files: Files) -> _Columns:
+def _columns(rows: list[LabelRow], where: str, files: FileIndex) -> _Columns:
     first = [cell.strip() for cell in rows[0].cells]
     words = [re.sub(r"[^a-z0-9]", "", cell.lower()) for cell in first]
-    sample = sample_of(rows)
+    sample = evenly_sampled(rows)
     shares = files.shares([[row.cells[c] for row in sample] for c in range(len(first))])
     path = max(range(len(first)), key=lambda c: (shares[c], -c))
     if not _is_header(rows[0], words, sample, path, shares[path], files):
@@ -129,7 +129,12 @@ def _columns(rows: list[Row], where: str, files: Files) -> _Columns:
 
 
 def _is_header(
-    first: Row, words: list[str], sample: list[Row], path: int, share: float, files: Files
+    first: LabelRow,
+    words: list[str],
+    sample: list[LabelRow],
+    path: int,
+    share: float,
+    files: FileIndex,
 ) -> bool:
     """Whether the first line names the columns, by known words or since it alone names no file."""
     if any(files.is_exactly(cell) for cell in first.cells):
@@ -152,7 +157,12 @@ def _label(cell: str) -> str | None:
 
 
 def _unmatched(
-    where: str, body: list[Row], unknown: list[Row], columns: _Columns, files: Files, root: Path
+    where: str,
+    body: list[LabelRow],
+    unknown: list[LabelRow],
+    columns: _Columns,
+    files: FileIndex,
+    root: Path,
 ) -> Iterator[str]:
     if not unknown:
         return
@@ -189,7 +199,7 @@ def _check_labels(where: str, labels: list[str]) -> None:
 
 
 def _remarks(
-    where: str, labels: list[str | None], body: list[Row], columns: _Columns
+    where: str, labels: list[str | None], body: list[LabelRow], columns: _Columns
 ) -> Iterator[str]:
     given = {x for x in labels if x is not None}
     if not given:

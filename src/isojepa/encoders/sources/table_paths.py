@@ -24,7 +24,7 @@ AS_LISTED = Spelling(0, False, False, False)
 BY_BASE = Spelling(0, True, False, False)
 
 
-class Files:
+class FileIndex:
     """Look-up of files by the ways in which tables write them."""
 
     def __init__(self, names: list[str]) -> None:

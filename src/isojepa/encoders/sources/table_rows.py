@@ -9,21 +9,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 from isojepa.boundaries import reading
-from isojepa.encoders.sources.table_paths import Files
+from isojepa.encoders.sources.table_paths import FileIndex
 from isojepa.errors import UserError
 
 DELIMITERS = ("\t", ";", "|", ",", " ")
 SAMPLE = 1000  # rows by which separator, columns and spelling of the paths are chosen
 
 
-class Row(NamedTuple):
+class LabelRow(NamedTuple):
     """One row of a table with its true line number."""
 
     line: int
     cells: list[str]
 
 
-def read_label_rows(path: Path, where: str, files: Files) -> list[Row]:
+def read_label_rows(path: Path, where: str, files: FileIndex) -> list[LabelRow]:
     """The rows of a label table, whatever its separator and header."""
     if path.suffix.lower() in {".parquet", ".pq"}:
         return _parquet(path)
@@ -49,7 +49,7 @@ def read_label_rows(path: Path, where: str, files: Files) -> list[Row]:
     return rows
 
 
-def _delimiter(lines: list[str], files: Files) -> str:
+def _delimiter(lines: list[str], files: FileIndex) -> str:
     """The separator under which most rows name a file; else that which gives even rows."""
     columns: list[list[str]] = []
     owners: list[str] = []
@@ -70,7 +70,7 @@ def _delimiter(lines: list[str], files: Files) -> str:
     return max(even, key=lambda d: even[d], default=",")
 
 
-def _parse(text: str, delimiter: str, where: str) -> Iterator[Row]:
+def _parse(text: str, delimiter: str, where: str) -> Iterator[LabelRow]:
     source = io.StringIO(text, newline="")
     reader = csv.reader(source, delimiter=delimiter, skipinitialspace=True)
     line = 1
@@ -79,7 +79,7 @@ def _parse(text: str, delimiter: str, where: str) -> Iterator[Row]:
             if cells and cells[0][:1] != "#" and any(map(str.strip, cells)):
                 while delimiter == " " and not cells[-1]:
                     cells.pop()
-                yield Row(line, cells)
+                yield LabelRow(line, cells)
             line = reader.line_num + 1
     except csv.Error as error:
         raise UserError(f"{where}, line {line}: not a readable row ({error})") from error
@@ -103,17 +103,17 @@ def _text(path: Path, where: str) -> str:
         return content.decode("utf-8-sig", errors="surrogateescape")
 
 
-def _parquet(path: Path) -> list[Row]:
+def _parquet(path: Path) -> list[LabelRow]:
     import pyarrow.parquet as pq
 
     with reading(path, "a Parquet table"):
         table = pq.read_table(path)
         columns = [column.to_pylist() for column in table.columns]
     cells = zip(*(["" if x is None else str(x) for x in column] for column in columns), strict=True)
-    rows = [Row(number, list(row)) for number, row in enumerate(cells, 2)]
-    return [Row(1, list(table.column_names)), *rows]
+    rows = [LabelRow(number, list(row)) for number, row in enumerate(cells, 2)]
+    return [LabelRow(1, list(table.column_names)), *rows]
 
 
-def sample_of(rows: list[Row]) -> list[Row]:
+def evenly_sampled(rows: list[LabelRow]) -> list[LabelRow]:
     """Some of the rows, evenly spread."""
     return rows[:: max(1, len(rows) // SAMPLE)]

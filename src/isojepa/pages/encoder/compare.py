@@ -6,7 +6,7 @@ from isojepa.pages.encoder.verdict import judge_training
 from isojepa.theme.wording import number
 
 
-def compare(this: Evidence, other: Evidence) -> str:
+def compare_runs(this: Evidence, other: Evidence) -> str:
     """What sets another run apart, in plain words that hold for these numbers."""
     name, state, loss = other.run.name, judge_training(other).state, other.last("loss")
     if other.lambd is not None:

@@ -16,7 +16,7 @@ from isojepa.embeddings.samples import draw_rows
 from isojepa.errors import UserError
 from isojepa.files import write_atomically
 from isojepa.pages.encoder import embedding_map, plots, tables
-from isojepa.pages.encoder.compare import compare as compare_runs
+from isojepa.pages.encoder.compare import compare_runs
 from isojepa.pages.encoder.evidence import Evidence, gather
 from isojepa.pages.encoder.pictures import Sprites, sprite_sheet
 from isojepa.pages.encoder.verdict import judge_training
@@ -127,7 +127,7 @@ def _comparison_figures(cases: list[Evidence]) -> dict[str, figure]:
     return figures
 
 
-class Pictures(NamedTuple):
+class ThumbnailFigures(NamedTuple):
     """What needs the thumbnails: map, neighbours and the sheet that both are cut from."""
 
     sprites: Sprites | None = None
@@ -135,10 +135,10 @@ class Pictures(NamedTuple):
     figures: Mapping[str, figure] = MappingProxyType({})
 
 
-def _pictures(run: Run) -> Pictures:
+def _pictures(run: Run) -> ThumbnailFigures:
     sample = run.sample
     if sample is None or len(sample.paths) < 2 or not np.isfinite(sample.embeddings).all():
-        return Pictures()
+        return ThumbnailFigures()
     shown = draw_rows(len(sample.paths), MOST_ON_MAP, seed=0).tolist()
     neighbours = tables.neighbourhoods(sample)
     on_page = {row.place for row in neighbours.rows}
@@ -146,10 +146,10 @@ def _pictures(run: Run) -> Pictures:
     sprites = sprite_sheet(sample.thumbnails, sorted(on_page | set(shown)))
     plane = embedding_map.layout(sample.embeddings[shown])
     drawn = embedding_map.draw_map(plane, sample, shown, sprites)
-    return Pictures(sprites, neighbours, {"map": drawn})
+    return ThumbnailFigures(sprites, neighbours, {"map": drawn})
 
 
-class Comparison(NamedTuple):
+class RunComparison(NamedTuple):
     """Runs side by side."""
 
     runs: list[tuple[str, Verdict, str]]
@@ -159,10 +159,10 @@ class Comparison(NamedTuple):
     """What sets each of the others apart."""
 
 
-def _comparison(cases: list[Evidence]) -> Comparison:
+def _comparison(cases: list[Evidence]) -> RunComparison:
     runs = [(c.run.name, judge_training(c), style.run_colour(i)) for i, c in enumerate(cases)]
     words = [compare_runs(cases[0], other) for other in cases[1:]]
-    return Comparison(runs, tables.run_rows(cases), words)
+    return RunComparison(runs, tables.run_rows(cases), words)
 
 
 def _date(started: str | None) -> str | None:

@@ -9,11 +9,11 @@ from jaxtyping import Bool, Float, UInt8
 from isojepa.randomness import Stream, generator, seed_from
 from isojepa.world.agent.acting import choose
 from isojepa.world.agent.agent import Agent
-from isojepa.world.agent.experience import acting, as_tensor, stacked
+from isojepa.world.agent.experience import as_tensor, in_eval_mode, stacked
 from isojepa.world.environments.pixel_env import PixelEnv
 
 
-class Tested(NamedTuple):
+class AgentEvaluation(NamedTuple):
     """What n evaluation episodes came to."""
 
     returns: Float[np.ndarray, " n"]
@@ -33,7 +33,7 @@ class Tested(NamedTuple):
 @torch.no_grad()
 def evaluate_agent(
     agent: Agent, envs: list[PixelEnv], *, seed: int, evaluation: int, horizon: int
-) -> Tested:
+) -> AgentEvaluation:
     """One episode in each environment, side by side; a function of (seed, evaluation)."""
     n, k = len(envs), agent.spec.stack
     seeds = [seed_from(seed, evaluation, i, Stream.AGENT_TEST) for i in range(n)]
@@ -42,7 +42,7 @@ def evaluate_agent(
     success, expected = np.full(n, np.nan), np.zeros(n)
     film, running, decision = list(seen[0]), np.ones(n, bool), 0
     path: list[tuple[torch.Tensor, torch.Tensor]] = []
-    with acting(agent):
+    with in_eval_mode(agent):
         while running.any():
             rows = running.nonzero()[0]
             frames = np.stack([stacked(seen[i], k) for i in rows])[:, None]
@@ -67,7 +67,7 @@ def evaluate_agent(
                     film.append(step.frame)
             decision += 1
     embeddings, actions = (torch.stack(x) for x in zip(*path))
-    return Tested(returns, lengths, success, expected, film, embeddings, actions)
+    return AgentEvaluation(returns, lengths, success, expected, film, embeddings, actions)
 
 
 def rate(success: Float[np.ndarray, " n"] | Bool[np.ndarray, " n"]) -> float | None:

@@ -15,8 +15,8 @@ from isojepa.files import Json
 from isojepa.randomness import Stream, generator, seed_from
 from isojepa.world.agent.acting import choose
 from isojepa.world.agent.agent import Agent
-from isojepa.world.agent.objective import Batch
-from isojepa.world.agent.replay import Clips, Replay, Row
+from isojepa.world.agent.objective import AgentBatch
+from isojepa.world.agent.replay import RecalledClips, Replay, Row
 from isojepa.world.environments.pixel_env import PixelEnv
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class Experience:
         """Act until so many environment steps are done, or a few more: a decision is whole."""
         if self.env_steps >= until:
             return
-        with acting(self.agent):
+        with in_eval_mode(self.agent):
             while self.env_steps < until:
                 self._decide()
 
@@ -192,7 +192,7 @@ class Experience:
 
 
 @contextmanager
-def acting(agent: Agent) -> Iterator[None]:
+def in_eval_mode(agent: Agent) -> Iterator[None]:
     """Eval mode, for as long as the agent acts."""
     before = agent.training
     agent.eval()
@@ -213,10 +213,12 @@ def as_tensor(frames: UInt8[np.ndarray, "b t y x c"]) -> UInt8[torch.Tensor, "b 
     return torch.from_numpy(frames).permute(0, 1, 4, 2, 3)
 
 
-def as_batch(clips: Clips) -> Batch:
+def as_batch(clips: RecalledClips) -> AgentBatch:
     """Windows of a replay as tensors."""
     frames, *others = clips
-    return Batch(as_tensor(frames), *(torch.from_numpy(np.ascontiguousarray(x)) for x in others))
+    return AgentBatch(
+        as_tensor(frames), *(torch.from_numpy(np.ascontiguousarray(x)) for x in others)
+    )
 
 
 class Schedule(NamedTuple):
@@ -237,7 +239,7 @@ class Schedule(NamedTuple):
 
 def act_and_recall(
     experience: Experience, schedule: Schedule, *, batch: int, rows: int, updates: Iterable[int]
-) -> Iterator[Batch]:
+) -> Iterator[AgentBatch]:
     """Before each update act as far as the schedule says, then draw what to learn from."""
     stack, replay = experience.agent.spec.stack, experience.replay
     for update in updates:

@@ -6,7 +6,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from isojepa.world.agent.agent import Agent
-from isojepa.world.agent.experience import acting, as_tensor
+from isojepa.world.agent.experience import as_tensor, in_eval_mode
 from isojepa.world.agent.replay import Replay
 
 SEEN, AHEAD = 512, 10  # rows to choose from; decisions imagined before it looks again
@@ -36,7 +36,7 @@ def imagined_frames(
     parts = -(-len(z) // AHEAD)
     padded = torch.zeros(parts * AHEAD, actions.shape[1])
     padded[: len(actions)] = actions
-    with acting(agent):
+    with in_eval_mode(agent):
         bank = torch.cat([agent.encode(x)[:, 0] for x in as_tensor(clips.frames).split(128)])
         starts = z[::AHEAD]
         rolled = agent.imagine(starts, padded.unflatten(0, (parts, AHEAD))[:, None])[:, 0]

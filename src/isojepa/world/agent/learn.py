@@ -29,7 +29,7 @@ from isojepa.world.agent.film import write_film
 from isojepa.world.agent.imagination import imagined_frames
 from isojepa.world.agent.learnt import LEARNT
 from isojepa.world.agent.measures import measure_agent
-from isojepa.world.agent.objective import AgentLoss, AgentTerms, Batch, Weights
+from isojepa.world.agent.objective import AgentBatch, AgentLoss, AgentTerms, Weights
 from isojepa.world.agent.offline import remember_episodes
 from isojepa.world.agent.plan import (
     LearnPlan,
@@ -56,18 +56,18 @@ def train_agent(config: LearnConfig) -> Path:
         UserError: for anything the user can put right; what was saved stays.
         Interrupted: after Ctrl-C or SIGTERM, once the run is saved.
     """
-    begun = begin(config)
+    begun = open_learning(config)
     config, plan, agent = begun.config, begun.plan, begun.agent
     optimiser = adamw(
         agent, lr=config.lr, weight_decay=config.weight_decay, precision=config.precision
     )
     model, optimiser = begun.fabric.setup(agent, optimiser)
-    recorder, start = begin_record(begun, optimiser)
+    recorder, start = record_learning(begun, optimiser)
     life, tests = begun.experience, begun.tests
     updates = optimise(
         begun.fabric,
         model,
-        build_compute(begun, model),
+        agent_compute(begun, model),
         optimiser,
         act_and_recall(
             life,
@@ -104,7 +104,7 @@ def train_agent(config: LearnConfig) -> Path:
                     write_film(config.out / FILM, tested.frames, imagined)
                     result = learnt(tested, measured, life)
                     write_result(config.out / LEARNT, result)
-                recorder.log(line, in_words(line | found, plan))
+                recorder.log(line, agent_progress(line | found, plan))
             if due(step, plan.save_every, plan.steps):
                 recorder.save(step)
     export_agent(config.out / FOLDER, agent)
@@ -114,7 +114,7 @@ def train_agent(config: LearnConfig) -> Path:
     return config.out
 
 
-class Begun(NamedTuple):
+class OpenLearning(NamedTuple):
     """A run whose folder is made, whose environments are open and whose settings are settled."""
 
     config: LearnConfig
@@ -129,7 +129,7 @@ class Begun(NamedTuple):
     """To evaluate in, side by side."""
 
 
-def begin(config: LearnConfig) -> Begun:
+def open_learning(config: LearnConfig) -> OpenLearning:
     """Make the folder, the environments, the agent and its memory."""
     config, stored = resumed(config)
     fabric = start_fabric(config.device, config.devices, config.precision)
@@ -151,12 +151,12 @@ def begin(config: LearnConfig) -> Begun:
     )
     exploration = exploration_of(config, plan)
     life = Experience(agent, env, replay, exploration, seed=config.seed, horizon=config.plan)
-    announce(config, plan, agent)
+    announce_agent(config, plan, agent)
     tests = [make() for _ in range(config.test_episodes)]
-    return Begun(config, stored, fabric, trackers, plan, agent, life, tests)
+    return OpenLearning(config, stored, fabric, trackers, plan, agent, life, tests)
 
 
-def begin_record(begun: Begun, optimiser: torch.optim.Optimizer) -> tuple[Recorder, int]:
+def record_learning(begun: OpenLearning, optimiser: torch.optim.Optimizer) -> tuple[Recorder, int]:
     """The run's recorder, and the number of updates already made.
 
     A run that begins remembers the episodes of --data first.
@@ -166,7 +166,9 @@ def begin_record(begun: Begun, optimiser: torch.optim.Optimizer) -> tuple[Record
     trained = begun.trackers, plan.learning_rate
     recorder = Recorder(config, begun.agent, others, begun.fabric, *trained)
     data = {"env": config.env, "discrete": life.env.actions.discrete, "a": life.env.actions.a}
-    start = recorder.begin(RunRecord(config=as_stored(config, plan), data=data), begun.stored)
+    start = recorder.begin(
+        RunRecord(config=settled_learning(config, plan), data=data), begun.stored
+    )
     if start == 0:
         life.replay.forget_after(0)
         if config.data is not None:
@@ -175,7 +177,7 @@ def begin_record(begun: Begun, optimiser: torch.optim.Optimizer) -> tuple[Record
     return recorder, start
 
 
-def build_compute(begun: Begun, model: nn.Module) -> Callable[[Batch, int], AgentTerms]:
+def agent_compute(begun: OpenLearning, model: nn.Module) -> Callable[[AgentBatch, int], AgentTerms]:
     """What an update computes: states of the windows, and the agent's loss of them."""
     config, device = begun.config, begun.fabric.device
     objective = AgentLoss(
@@ -194,14 +196,14 @@ def build_compute(begun: Begun, model: nn.Module) -> Callable[[Batch, int], Agen
         n=config.rollout,
     )
 
-    def compute(batch: Batch, step: int) -> AgentTerms:
-        batch = Batch(*(x.to(device, non_blocking=True) for x in batch))
+    def compute(batch: AgentBatch, step: int) -> AgentTerms:
+        batch = AgentBatch(*(x.to(device, non_blocking=True) for x in batch))
         return objective(States(*model(batch.frames, batch.actions)), batch, step)
 
     return compute
 
 
-def in_words(line: Json, plan: LearnPlan) -> str:
+def agent_progress(line: Json, plan: LearnPlan) -> str:
     """A metrics line for the progress bar."""
     words = "{env_steps:,} steps  loss {loss:.3f}  value {value:.2f}"
     if "train_return" in line:
@@ -211,7 +213,7 @@ def in_words(line: Json, plan: LearnPlan) -> str:
     return words.format(**line, dim=plan.embedding_dim)
 
 
-def as_stored(config: LearnConfig, plan: LearnPlan) -> Json:
+def settled_learning(config: LearnConfig, plan: LearnPlan) -> Json:
     """The settled configuration for config.json; paths are absolute, to be found from anywhere."""
     paths: Json = {
         name: None if getattr(config, name) is None else getattr(config, name).absolute()
@@ -220,7 +222,7 @@ def as_stored(config: LearnConfig, plan: LearnPlan) -> Json:
     return as_json(replace(config, **paths), plan._asdict())
 
 
-def announce(config: LearnConfig, plan: LearnPlan, agent: Agent) -> None:
+def announce_agent(config: LearnConfig, plan: LearnPlan, agent: Agent) -> None:
     """Say what was found and what was decided."""
     spec = agent.spec
     actions = f"one of {spec.a} choices" if spec.discrete else f"{spec.a} numbers"

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from isojepa.embeddings.label_free import effective_rank
 from isojepa.normality.gaussianity import gaussianity_test
 from isojepa.world.agent.agent import Agent
-from isojepa.world.agent.experience import acting, as_tensor
+from isojepa.world.agent.experience import as_tensor, in_eval_mode
 from isojepa.world.agent.replay import Replay
 
 DORMANT = 0.025
@@ -47,7 +47,7 @@ def measure_agent(agent: Agent, replay: Replay, *, seed: int, step: int) -> Meas
     )
     frames = as_tensor(clips.frames).to(agent.world.device)
     actions = torch.from_numpy(np.ascontiguousarray(clips.actions)).to(agent.world.device)
-    with acting(agent), Activity(agent) as activity:
+    with in_eval_mode(agent), Activity(agent) as activity:
         z = agent.encode(frames).float()
         agent.reward(z, actions)
         agent.values(z, actions)

@@ -21,7 +21,7 @@ HEADS: tuple[Head, ...] = get_args(Head)
 Teacher = Literal["value", "planner"]
 
 
-class Batch(NamedTuple):
+class AgentBatch(NamedTuple):
     """Windows of t consecutive rows of a replay, as tensors; see `Clips` and `Row`."""
 
     frames: UInt8[Tensor, "b t c y x"]
@@ -83,7 +83,7 @@ class AgentLoss:
     n: int = 5
     """Steps of reward before a value stands for the rest."""
 
-    def __call__(self, states: States, batch: Batch, step: int) -> AgentTerms:
+    def __call__(self, states: States, batch: AgentBatch, step: int) -> AgentTerms:
         z = states.z
         going = ~batch.first[:, 1:]
         unbroken = going.long().cumprod(1).bool()
@@ -112,7 +112,7 @@ class AgentLoss:
     def _seen_by(self, head: Head, x: Tensor) -> Tensor:
         return x.detach() if head in self.detach else x
 
-    def _reward(self, x: Tensor, mask: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _reward(self, x: Tensor, mask: Tensor, batch: AgentBatch) -> tuple[Tensor, Tensor]:
         x, agent = self._seen_by("reward", x), self.agent
         actions = batch.actions[:, :-1].expand(2, -1, -1, -1)
         rewards = batch.rewards[:, 1:].expand(2, -1, -1)
@@ -125,7 +125,7 @@ class AgentLoss:
         return masked_mean(reward, known), masked_mean(continuation, known)
 
     def _value(
-        self, x: Tensor, mask: Tensor, z: Tensor, going: Tensor, batch: Batch
+        self, x: Tensor, mask: Tensor, z: Tensor, going: Tensor, batch: AgentBatch
     ) -> tuple[Tensor, Tensor]:
         x, agent = self._seen_by("value", x), self.agent
         with torch.no_grad():
@@ -138,7 +138,7 @@ class AgentLoss:
         loss = agent.values.two_hot.loss(logits, targets.nan_to_num().expand(logits.shape[:-1]))
         return masked_mean(loss.mean(0), known), masked_mean(targets.nan_to_num(), known[0])
 
-    def _policy(self, x: Tensor, mask: Tensor, batch: Batch) -> Tensor:
+    def _policy(self, x: Tensor, mask: Tensor, batch: AgentBatch) -> Tensor:
         x, agent = self._seen_by("policy", x), self.agent
         if self.teacher == "planner":
             advice = batch.advice[:, :-1].expand(2, -1, -1, -1)

@@ -47,7 +47,7 @@ class Row(NamedTuple):
     """It was cut here: it would have gone on."""
 
 
-class Clips(NamedTuple):
+class RecalledClips(NamedTuple):
     """Windows of consecutive rows; b of them, t rows each, k frames stacked, newest last."""
 
     frames: UInt8[np.ndarray, "b t y x kc"]
@@ -195,7 +195,7 @@ class Replay:
 
     def sample(
         self, seed: int, step: int, *, batch: int, rows: int, stack: int = 1, share: slice
-    ) -> Clips:
+    ) -> RecalledClips:
         """Draw windows: a function of (seed, step, length) and of what the rows hold.
 
         Args:
@@ -206,14 +206,14 @@ class Replay:
         first = first_rows(seed, step, self.length, self.capacity, batch=batch, rows=rows)[share]
         return self.clips(first, rows=rows, stack=stack)
 
-    def clips(self, first: Int64[np.ndarray, " b"], *, rows: int, stack: int = 1) -> Clips:
+    def clips(self, first: Int64[np.ndarray, " b"], *, rows: int, stack: int = 1) -> RecalledClips:
         """The windows that begin at these rows."""
         index = first[:, None] + np.arange(rows)
         said = self._said[index % self.places]
         earlier = np.maximum(index[..., None] - np.arange(stack)[::-1], said["start"][..., None])
         frames = self._seen[earlier % self.places]  # (b, t, k, y, x, c)
         frames = np.moveaxis(frames, 2, 4)
-        return Clips(
+        return RecalledClips(
             frames.reshape(*frames.shape[:4], -1), said["action"], said["advice"], said["planned"],
             said["reward"], said["first"], said["terminated"],
         )  # fmt: skip

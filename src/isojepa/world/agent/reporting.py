@@ -3,7 +3,7 @@
 import numpy as np
 
 from isojepa.files import Json
-from isojepa.world.agent.evaluation import Tested, rate
+from isojepa.world.agent.evaluation import AgentEvaluation, rate
 from isojepa.world.agent.experience import Experience
 from isojepa.world.agent.learnt import Learnt
 from isojepa.world.agent.measures import Measured
@@ -11,7 +11,7 @@ from isojepa.world.agent.measures import Measured
 RECENT = 10  # training episodes whose mean return is shown
 
 
-def learnt(tested: Tested, measured: Measured, life: Experience) -> Learnt:
+def learnt(tested: AgentEvaluation, measured: Measured, life: Experience) -> Learnt:
     """The result of an evaluation."""
     return Learnt(
         env_steps=life.env_steps,
@@ -39,7 +39,7 @@ def of_life(life: Experience) -> Json:
     return line | ({"train_success": float(np.mean(known))} if known else {})
 
 
-def of_test(tested: Tested) -> Json:
+def of_test(tested: AgentEvaluation) -> Json:
     """What it says of an evaluation."""
     line: Json = {
         "test_return": float(tested.returns.mean()),

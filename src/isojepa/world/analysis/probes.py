@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import RidgeCV
 from sklearn.neural_network import MLPRegressor
 
-from isojepa.world.analysis.quantities import as_regression, as_values, columns_of
+from isojepa.world.analysis.quantities import as_regression, as_values, column_slices
 from isojepa.world.environments.environment import Quantity
 
 ProbeKind = Literal["linear", "mlp"]
@@ -87,7 +87,7 @@ def score_probe(
     usual = as_regression(quantities, train).var(0)
     expected, values = as_regression(quantities, truth), as_values(quantities, guess)
     scores = []
-    for i, (quantity, at) in enumerate(zip(quantities, columns_of(quantities))):
+    for i, (quantity, at) in enumerate(zip(quantities, column_slices(quantities))):
         y, predicted = expected[:, at], guess[:, at]
         squares = ((y - predicted) ** 2).sum(1)
         off = values[:, i] - truth[:, i]

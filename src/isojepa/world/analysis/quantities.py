@@ -77,7 +77,7 @@ def as_regression(
     return np.stack(parts, 1)
 
 
-def columns_of(quantities: tuple[Quantity, ...]) -> list[slice]:
+def column_slices(quantities: tuple[Quantity, ...]) -> list[slice]:
     """Where each quantity's columns are in what `as_regression` gives."""
     widths = [2 if quantity.angle else 1 for quantity in quantities]
     starts = np.cumsum([0, *widths])
@@ -89,7 +89,7 @@ def as_values(
 ) -> Float64[np.ndarray, "m q"]:
     """Predicted sines and cosines back to angles; other columns as they are."""
     parts = []
-    for quantity, columns in zip(quantities, columns_of(quantities)):
+    for quantity, columns in zip(quantities, column_slices(quantities)):
         part = guess[:, columns]
         parts.append(np.arctan2(part[:, 0], part[:, 1]) if quantity.angle else part[:, 0])
     return np.stack(parts, 1)

@@ -126,7 +126,7 @@ def play_all(config: CompareConfig, folders: dict[str, Path], seed: int) -> dict
 
 def score_clone(control: Control, folder: Path, seed: int) -> Scored:
     """Let the cloned policy of a folder act on the pairs of one seed."""
-    policy = ClonedPolicy(cloning.load_policy(folder).to(control.model.device))
+    policy = ClonedPolicy(cloning.load_cloned_policy(folder).to(control.model.device))
     scored = evaluate_policy(control, lambda *_: policy, seed=seed, words="cloned policy")
     assert scored is not None
     return scored

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int64
 from isojepa.errors import UserError
 from isojepa.progress import bar
 from isojepa.world.control.config import Control, PlanConfig
-from isojepa.world.control.outcomes import Batch, Keeper, PairOutcome
+from isojepa.world.control.outcomes import Keeper, PairOutcome, PlayedPairs
 from isojepa.world.control.pairs import Pairs, draw_pairs, draw_walled_pairs
 from isojepa.world.control.planning import AT_ONCE
 from isojepa.world.control.policy import Observation, VectorPolicy
@@ -165,7 +165,7 @@ def _set_up(stage: Stage, control: Control, pairs: Pairs, seeds: Sequence[int]) 
 
 def _batch(
     name: str, seed: int, first: int, outcome: Outcome, policy: VectorPolicy, env: PlatformEnv
-) -> Batch:
+) -> PlayedPairs:
     strict = [None] * len(outcome.steps) if outcome.strict is None else outcome.strict.tolist()
     columns = (
         outcome.success.tolist(),
@@ -173,7 +173,7 @@ def _batch(
         strict,
         outcome.strict_steps.tolist(),
     )
-    return Batch(
+    return PlayedPairs(
         policy=name,
         seed=seed,
         first=first,
@@ -186,7 +186,7 @@ def _batch(
     )
 
 
-def _scored(pairs: Pairs, batches: list[Batch], video: Video | None) -> Scored:
+def _scored(pairs: Pairs, batches: list[PlayedPairs], video: Video | None) -> Scored:
     outcomes = [one for batch in batches for one in batch.outcomes]
     success, steps, strict, strict_steps = (np.array(column) for column in zip(*outcomes))
     plans = max(1, sum(one.plans for one in batches))

@@ -36,7 +36,7 @@ class PairOutcome(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batch:
+class PlayedPairs:
     """How a policy did on some pairs, which were played together."""
 
     policy: str
@@ -62,7 +62,7 @@ class PlayedSoFar:
 
     key: str
     """Of all that the outcomes depend on."""
-    batches: tuple[Batch, ...] = ()
+    batches: tuple[PlayedPairs, ...] = ()
 
 
 class Keeper:
@@ -75,7 +75,7 @@ class Keeper:
 
     def __init__(self, path: Path, key: str) -> None:
         self.path, self.key = path, key
-        self.batches: list[Batch] = []
+        self.batches: list[PlayedPairs] = []
         if path.is_file():
             with trying(f"{path}: what was played before"):
                 try:
@@ -84,14 +84,14 @@ class Keeper:
                     raise ValueError(str(error)) from error
                 self.batches = list(found.batches) if found.key == key else []
 
-    def find(self, policy: str, seed: int, first: int, count: int) -> Batch | None:
+    def find(self, policy: str, seed: int, first: int, count: int) -> PlayedPairs | None:
         """A batch that was played before."""
         for one in self.batches:
             if (one.policy, one.seed, one.first, len(one.outcomes)) == (policy, seed, first, count):
                 return one
         return None
 
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: PlayedPairs) -> None:
         """Keep a batch."""
         self.batches.append(batch)
         write_result(self.path, PlayedSoFar(key=self.key, batches=tuple(self.batches)))

@@ -18,10 +18,11 @@ from PIL import Image
 
 from isojepa import machine
 from isojepa.boundaries import reading, shown, writing
+from isojepa.caches.folder import Uncacheable
 from isojepa.errors import UserError
 from isojepa.files import write_atomically
 from isojepa.progress import bar
-from isojepa.world.episodes.formats.source import Source
+from isojepa.world.episodes.formats.source import EpisodeSource
 
 log = logging.getLogger(__name__)
 VERSION = 2  # of the decoding: raise it when the same source would give other pixels
@@ -30,12 +31,8 @@ WHOLE_BYTES = 2**24  # files up to this size are fingerprinted whole, larger one
 SAMPLES = 64
 
 
-class Uncacheable(UserError):
-    """The cache's folder is too full or cannot be written; the source is not to blame."""
-
-
 def decoded_frames(
-    source: Source, path: Path, *, frame_size: int, cache: Path | None
+    source: EpisodeSource, path: Path, *, frame_size: int, cache: Path | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The frames as one read-only array (n, y, x, 3), and the lengths of the episodes.
 
@@ -100,7 +97,9 @@ def resized(
     return rows
 
 
-def _kept(source: Source, file: Path, frame_size: int) -> tuple[np.ndarray, np.ndarray] | None:
+def _kept(
+    source: EpisodeSource, file: Path, frame_size: int
+) -> tuple[np.ndarray, np.ndarray] | None:
     """What an earlier run decoded; None where there is nothing, or it is damaged."""
     try:
         lengths = np.array(json.loads(file.with_suffix(".json").read_text())["lengths"], np.int64)
@@ -116,11 +115,11 @@ def _kept(source: Source, file: Path, frame_size: int) -> tuple[np.ndarray, np.n
         return None
 
 
-def _expected(source: Source, lengths: np.ndarray) -> bool:
+def _expected(source: EpisodeSource, lengths: np.ndarray) -> bool:
     return source.lengths is None or np.array_equal(source.lengths, lengths)
 
 
-def _build(source: Source, path: Path, file: Path, frame_size: int) -> None:
+def _build(source: EpisodeSource, path: Path, file: Path, frame_size: int) -> None:
     """Decode into a file that appears when it is whole."""
     part = file.parent / f".part-{file.stem}-{os.getpid()}"
     try:
@@ -168,7 +167,7 @@ def _caching(path: Path) -> Iterator[None]:
 
 
 def _in_memory(
-    source: Source, path: Path, frame_size: int, refusal: Uncacheable
+    source: EpisodeSource, path: Path, frame_size: int, refusal: Uncacheable
 ) -> tuple[np.ndarray, np.ndarray]:
     room = machine.memory_bytes() // 4
     if source.lengths is None or _needed(source, frame_size) > room or source.direct is not None:
@@ -182,12 +181,16 @@ def _in_memory(
     return frames, lengths
 
 
-def _needed(source: Source, frame_size: int) -> int:
+def _needed(source: EpisodeSource, frame_size: int) -> int:
     return 0 if source.lengths is None else int(source.lengths.sum()) * frame_size**2 * 3
 
 
 def _decode(
-    source: Source, path: Path, out: IO[bytes] | io.BytesIO, frame_size: int, part: Path | None
+    source: EpisodeSource,
+    path: Path,
+    out: IO[bytes] | io.BytesIO,
+    frame_size: int,
+    part: Path | None,
 ) -> np.ndarray:
     """Write each frame to its place, in whatever order they come; lengths of the episodes.
 
@@ -234,7 +237,7 @@ def _decode(
     return known
 
 
-def _fingerprint(source: Source) -> str:
+def _fingerprint(source: EpisodeSource) -> str:
     digest = hashlib.sha256(f"version {VERSION}".encode())
     for file in source.files:
         with reading(file, "a file of the data set"), file.open("rb") as content:

@@ -12,12 +12,13 @@ from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
 
 from isojepa.boundaries import shown
+from isojepa.caches.folder import Uncacheable
 from isojepa.errors import UserError
 from isojepa.world.episodes.action_scale import ActionScale
-from isojepa.world.episodes.decoded import Uncacheable, decoded_frames, resized
+from isojepa.world.episodes.decoded import decoded_frames, resized
 from isojepa.world.episodes.formats.actions import Alignment, aligned_actions, log_actions
 from isojepa.world.episodes.formats.formats import read_source
-from isojepa.world.episodes.formats.source import Source, no_such
+from isojepa.world.episodes.formats.source import EpisodeSource, no_such
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class Trajectories:
     def __init__(
         self,
         path: Path,
-        source: Source,
+        source: EpisodeSource,
         lengths: Int64[np.ndarray, " e"],
         frames: np.ndarray | Callable[[np.ndarray], np.ndarray],
         frame_size: int,
@@ -202,7 +203,7 @@ def open_trajectories(
 
 
 def _frames(
-    source: Source, path: Path, size: int, cache: Path | None
+    source: EpisodeSource, path: Path, size: int, cache: Path | None
 ) -> tuple[np.ndarray | Callable[[np.ndarray], np.ndarray], np.ndarray]:
     """Frames as an array or a way to read them, and the lengths of the episodes."""
     if source.direct is not None and source.size == (size, size):

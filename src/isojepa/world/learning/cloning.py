@@ -22,7 +22,7 @@ from isojepa.training.recorder import due
 from isojepa.training.watched import watched
 from isojepa.world.episodes.trajectories import Clips
 from isojepa.world.learning.config import WorldTrainConfig
-from isojepa.world.learning.train import Begun, begin, begin_record
+from isojepa.world.learning.train import OpenTraining, open_training, record_training
 from isojepa.world.learning.windows import training_clips
 from isojepa.world.model.encoders import FrameEncoder, normalise_pixels
 from isojepa.world.model.presets import WorldModelSpec
@@ -80,15 +80,15 @@ def train_policy(config: WorldTrainConfig) -> GoalPolicy:
         Interrupted: after Ctrl-C or SIGTERM, once the run is saved.
     """
     if config.resume and (config.out / POLICY).is_file():
-        return load_policy(config.out)
-    begun = begin(replace(config, history=1, rollout_steps=GOAL_BLOCKS, frozen=None))
+        return load_cloned_policy(config.out)
+    begun = open_training(replace(config, history=1, rollout_steps=GOAL_BLOCKS, frozen=None))
     config, plan, fabric = begun.config, begun.plan, begun.fabric
     policy = together(lambda: _build_policy(begun))
     optimiser = adamw(
         policy, lr=plan.lr, weight_decay=plan.weight_decay, precision=config.precision
     )
     model, optimiser = fabric.setup(policy, optimiser)
-    recorder, start = begin_record(begun, policy, optimiser, policy=begun.spec.as_json())
+    recorder, start = record_training(begun, policy, optimiser, policy=begun.spec.as_json())
     updates = optimise(
         fabric,
         model,
@@ -113,14 +113,14 @@ def train_policy(config: WorldTrainConfig) -> GoalPolicy:
     return policy.cpu().eval()
 
 
-def _build_policy(begun: Begun) -> GoalPolicy:
+def _build_policy(begun: OpenTraining) -> GoalPolicy:
     if not begun.spec.action_dim:
         raise UserError(f"{begun.config.data}: no actions to clone")
     torch.manual_seed(seed_from(begun.config.seed, Stream.WEIGHTS))
     return GoalPolicy(begun.spec).to(memory_format=torch.channels_last)
 
 
-def _build_compute(begun: Begun, model: nn.Module) -> Callable[[Clips, int], CloningTerms]:
+def _build_compute(begun: OpenTraining, model: nn.Module) -> Callable[[Clips, int], CloningTerms]:
     def compute(clips: Clips, _step: int) -> CloningTerms:
         frames, actions = (x.to(begun.fabric.device, non_blocking=True) for x in clips[:2])
         ahead = torch.randint(1, frames.shape[1], (len(frames),), device=frames.device)
@@ -131,7 +131,7 @@ def _build_compute(begun: Begun, model: nn.Module) -> Callable[[Clips, int], Clo
     return compute
 
 
-def load_policy(folder: Path) -> GoalPolicy:
+def load_cloned_policy(folder: Path) -> GoalPolicy:
     """A policy that `train_policy` wrote, in eval mode, on the CPU."""
     if not (folder / POLICY).is_file():
         raise UserError(f"{folder}: no policy here ({POLICY} is missing)")

@@ -10,8 +10,8 @@ from isojepa.training.optimise import adamw
 from isojepa.training.replay import ReplayConfig, ReplayResult, asked_step, replayed
 from isojepa.training.trackers import Trackers
 from isojepa.world.learning.config import WorldTrainConfig
-from isojepa.world.learning.train import Begun, build_compute, build_world, updates_from
-from isojepa.world.learning.windows import prepare
+from isojepa.world.learning.train import OpenTraining, build_world, world_compute, world_updates
+from isojepa.world.learning.windows import prepare_training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +31,11 @@ def replay_world_update(config: WorldReplayConfig) -> ReplayResult:
     )
     settings, stored = resumed(asked)
     fabric = start_fabric(settings.device, 1, settings.precision)
-    spec, plan, windows = prepare(settings, gpu=fabric.device.type == "cuda", stored=stored)
+    spec, plan, windows = prepare_training(
+        settings, gpu=fabric.device.type == "cuda", stored=stored
+    )
     step = asked_step(config, plan.steps)
-    begun = Begun(settings, stored, fabric, Trackers([]), spec, plan, windows)
+    begun = OpenTraining(settings, stored, fabric, Trackers([]), spec, plan, windows)
     world = build_world(begun)
     optimiser = adamw(
         world, lr=plan.lr, weight_decay=plan.weight_decay, precision=settings.precision
@@ -48,6 +50,6 @@ def replay_world_update(config: WorldReplayConfig) -> ReplayResult:
         step,
         world,
         {"optimiser": optimiser},
-        lambda start: updates_from(begun, model, optimiser, build_compute(begun, model), start),
+        lambda start: world_updates(begun, model, optimiser, world_compute(begun, model), start),
         tuple(f"episode {episode} from step {first}" for episode, first in chosen),
     )

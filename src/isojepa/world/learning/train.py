@@ -33,7 +33,7 @@ from isojepa.world.learning.windows import (
     Windows,
     describe_episodes,
     fit_frozen,
-    prepare,
+    prepare_training,
     sample_held_out,
     training_clips,
 )
@@ -50,15 +50,15 @@ def train_world_model(config: WorldTrainConfig) -> Path:
         UserError: for anything the user can put right; what was saved stays.
         Interrupted: after Ctrl-C or SIGTERM, once the run is saved.
     """
-    begun = begin(config)
+    begun = open_training(config)
     config, plan, windows, fabric = begun.config, begun.plan, begun.windows, begun.fabric
     world = together(lambda: build_world(begun))
-    announce(config, plan, windows, world)
+    announce_world_model(config, plan, windows, world)
     optimiser = adamw(world, lr=plan.lr, weight_decay=plan.weight_decay, precision=config.precision)
     model, optimiser = fabric.setup(world, optimiser)
-    recorder, start = begin_record(begun, world, optimiser)
+    recorder, start = record_training(begun, world, optimiser)
     held_out = sample_held_out(windows, world, seed=config.seed)
-    updates = updates_from(begun, model, optimiser, build_compute(begun, model), start)
+    updates = world_updates(begun, model, optimiser, world_compute(begun, model), start)
     per_epoch = len(windows.positions) // plan.batch_size
     measures: dict[str, float] = {}
     with watched(updates, recorder, steps=plan.steps) as each:
@@ -70,7 +70,7 @@ def train_world_model(config: WorldTrainConfig) -> Path:
                 if measuring and held_out is not None:
                     measures = measure_held_out(world, held_out).as_metrics()
                     line |= measures
-                recorder.log(line, in_words(line | measures, plan))
+                recorder.log(line, world_progress(line | measures, plan))
             if due(step, plan.save_every, plan.steps):
                 recorder.save(step)
     place = config.out / "world_model"
@@ -80,7 +80,7 @@ def train_world_model(config: WorldTrainConfig) -> Path:
     return config.out
 
 
-class Begun(NamedTuple):
+class OpenTraining(NamedTuple):
     """A run whose folder is made, whose data are open and whose settings are settled."""
 
     config: WorldTrainConfig
@@ -93,19 +93,22 @@ class Begun(NamedTuple):
     windows: Windows
 
 
-def begin(config: WorldTrainConfig) -> Begun:
+def open_training(config: WorldTrainConfig) -> OpenTraining:
     """Start the processes, make the folder, open the data and settle what was left open."""
     config, stored = resumed(config)
     fabric = start_fabric(config.device, config.devices, config.precision)
     trackers = open_run(fabric, config, stored)
     on_gpu = fabric.device.type == "cuda"
-    spec, plan, windows = together(lambda: prepare(config, gpu=on_gpu, stored=stored))
+    spec, plan, windows = together(lambda: prepare_training(config, gpu=on_gpu, stored=stored))
     together(lambda: require_shares(fabric, plan.batch_size))
-    return Begun(config, stored, fabric, trackers, spec, plan, windows)
+    return OpenTraining(config, stored, fabric, trackers, spec, plan, windows)
 
 
-def begin_record(
-    begun: Begun, module: nn.Module, optimiser: torch.optim.Optimizer, policy: Json | None = None
+def record_training(
+    begun: OpenTraining,
+    module: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    policy: Json | None = None,
 ) -> tuple[Recorder, int]:
     """The run's recorder, and the number of updates already made.
 
@@ -117,14 +120,14 @@ def begin_record(
     recorder = Recorder(config, module, trained, begun.fabric, begun.trackers, plan.learning_rate)
     now = describe_episodes(begun.windows.trajectories)
     data = to_json(now) if stored is None else stored.data
-    record = RunRecord(config=as_stored(config, plan), data=data, policy=policy)
+    record = RunRecord(config=settled_training(config, plan), data=data, policy=policy)
     start = recorder.begin(record, stored)
     on_first(lambda: write_split(config.out, begun.windows.recorded))
     return recorder, start
 
 
-def updates_from(
-    begun: Begun,
+def world_updates(
+    begun: OpenTraining,
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
     compute: Callable[[Clips, int], LeWMTerms],
@@ -144,7 +147,7 @@ def updates_from(
     )
 
 
-def build_world(begun: Begun) -> WorldModel:
+def build_world(begun: OpenTraining) -> WorldModel:
     """The model with its initial weights, and the axes of frozen features if it has those."""
     config, fabric = begun.config, begun.fabric
     torch.manual_seed(seed_from(config.seed, Stream.WEIGHTS))
@@ -157,7 +160,7 @@ def build_world(begun: Begun) -> WorldModel:
     return world
 
 
-def build_compute(begun: Begun, model: nn.Module) -> Callable[[Clips, int], LeWMTerms]:
+def world_compute(begun: OpenTraining, model: nn.Module) -> Callable[[Clips, int], LeWMTerms]:
     """What an update computes: predictions of the clips' embeddings, and LeWM's loss of them."""
     config, plan = begun.config, begun.plan
     objective = LeWMLoss(
@@ -176,7 +179,7 @@ def build_compute(begun: Begun, model: nn.Module) -> Callable[[Clips, int], LeWM
     return compute
 
 
-def in_words(line: Json, plan: WorldPlan) -> str:
+def world_progress(line: Json, plan: WorldPlan) -> str:
     """A metrics line for the progress bar."""
     words = (
         "{clips_per_second:.0f} clips/s  loss {loss:.3f}  prediction {prediction:.3f}  "
@@ -187,13 +190,13 @@ def in_words(line: Json, plan: WorldPlan) -> str:
     return words.format(**line, dim=plan.embedding_dim)
 
 
-def as_stored(config: WorldTrainConfig, plan: WorldPlan) -> Json:
+def settled_training(config: WorldTrainConfig, plan: WorldPlan) -> Json:
     """The settled configuration for config.json; paths are absolute, to be found from anywhere."""
     cache = None if config.cache is None else config.cache.absolute()
     return as_json(replace(config, data=config.data.absolute(), cache=cache), plan._asdict())
 
 
-def announce(
+def announce_world_model(
     config: WorldTrainConfig, plan: WorldPlan, windows: Windows, world: WorldModel
 ) -> None:
     """Say what was found and what was decided."""

@@ -53,7 +53,7 @@ class Windows(NamedTuple):
     """What to store of both sides."""
 
 
-def prepare(
+def prepare_training(
     config: WorldTrainConfig, *, gpu: bool, stored: RunRecord | None = None
 ) -> tuple[WorldModelSpec, WorldPlan, Windows]:
     """Open the data, split the episodes, and settle the model's sizes and every open setting.

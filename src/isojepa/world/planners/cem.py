@@ -8,7 +8,7 @@ from torch import Tensor
 
 from isojepa.errors import UserError
 from isojepa.world.planners.problem import Generator, Problem, check_positive, normal_noise
-from isojepa.world.planners.search import Answer, ElitePlanner, State, spread_of
+from isojepa.world.planners.search import Answer, ElitePlanner, State, elite_spread
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class CEM(ElitePlanner):
     def fit(self, state: State, elites: Tensor, costs: Tensor) -> State:
         """The elites' mean and standard deviation."""
         del costs
-        return state._replace(mean=elites.mean(1), std=spread_of(elites))
+        return state._replace(mean=elites.mean(1), std=elite_spread(elites))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ class ICEM(ElitePlanner):
         old, keep = self.momentum, round(self.reuse * self.elites)
         return state._replace(
             mean=old * state.mean + (1 - old) * elites.mean(1),
-            std=old * state.std + (1 - old) * spread_of(elites),
+            std=old * state.std + (1 - old) * elite_spread(elites),
             kept=elites[:, :keep],
             kept_cost=costs[:, :keep],
         )

@@ -166,6 +166,6 @@ def for_episodes(cost: Cost, rows: Int[Tensor, "n"], b: int) -> Cost:
     return padded
 
 
-def spread_of(elites: Float[Tensor, "b k h a"]) -> Float[Tensor, "b h a"]:
+def elite_spread(elites: Float[Tensor, "b k h a"]) -> Float[Tensor, "b h a"]:
     """Standard deviation over the elites; 0 where there is a single one."""
     return elites.std(1, unbiased=elites.shape[1] > 1)

@@ -18,7 +18,7 @@ def embedding(
     Args:
         whitening: weight and bias of the map that makes embeddings white, where there is one.
     """
-    x = forward(network, prepare(file, settings)[None], settings["embedding"])
+    x = forward(network, network_input(file, settings)[None], settings["embedding"])
     if whitening is not None:
         x = torch.nn.functional.linear(x, whitening["weight"], whitening["bias"])
     return x[0].numpy()
@@ -39,7 +39,7 @@ def forward(network: Any, images: Tensor, embedding: str) -> Tensor:
     return torch.cat([prefix[:, 0] for _, prefix in layers], -1)
 
 
-def prepare(file: Any, settings: dict[str, Any]) -> Tensor:
+def network_input(file: Any, settings: dict[str, Any]) -> Tensor:
     """The input (channels, size, size) of the network.
 
     The whole image is squeezed to a square; its central part in the original's geometry is cut out

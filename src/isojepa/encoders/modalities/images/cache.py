@@ -22,7 +22,7 @@ from PIL import features
 
 from isojepa.boundaries import shown
 from isojepa.caches.folder import Uncacheable, locked, make_room, remove, touch, writing_to
-from isojepa.encoders.modalities.images.store import RECORD, Found, Store
+from isojepa.encoders.modalities.images.store import RECORD, FoundSquares, Store
 from isojepa.files import write_atomically
 from isojepa.pixels.rasters import Ranges
 from isojepa.pixels.square import Square
@@ -74,7 +74,7 @@ def decoders() -> str:
 
 def open_filled(
     folder: Path, wanted: Wanted, decode: Decode, track: Callable[[Iterator, int, str], Iterator]
-) -> tuple[Store, Found]:
+) -> tuple[Store, FoundSquares]:
     """A store that has all that can be known of the images: what it lacks is decoded into it.
 
     Where another process is filling it, its end is waited for.
@@ -104,10 +104,10 @@ def open_filled(
         pause = min(5.0, 2 * pause)
 
 
-def best(folder: Path, wanted: Wanted) -> tuple[Store | None, Found]:
+def best(folder: Path, wanted: Wanted) -> tuple[Store | None, FoundSquares]:
     """The store that lacks the fewest of the images, if it is worth adding the others to it."""
     nothing = np.full(len(wanted.marks), -1, np.int64)
-    chosen, found = None, Found(nothing, np.zeros(len(nothing), bool))
+    chosen, found = None, FoundSquares(nothing, np.zeros(len(nothing), bool))
     for path in sorted((folder / KIND).glob(f"{wanted.geometry}-*")):
         store = _opened(path, wanted)
         if store is None:

@@ -17,7 +17,7 @@ from isojepa.pixels.square import Square
 from isojepa.pixels.unreadable import Unreadable
 
 
-class Stored(NamedTuple):
+class StoredImages(NamedTuple):
     """All images of a listing."""
 
     store: Store
@@ -29,7 +29,7 @@ class Stored(NamedTuple):
 
 def read_stored(
     folder: Path, wanted: Wanted, decode: Decode, track: Callable[[Iterator, int, str], Iterator]
-) -> Stored:
+) -> StoredImages:
     """Have the images of a listing in the cache.
 
     Args:
@@ -64,7 +64,7 @@ def read_stored(
             else:
                 yield Unreadable(store.reasons[mark, wanted.bits])
 
-    return Stored(store, rows, list(each()))
+    return StoredImages(store, rows, list(each()))
 
 
 def marks_of(listing: Listing) -> UInt64[np.ndarray, " n"]:

@@ -36,7 +36,7 @@ RECORD = np.dtype([
 PIXELS, ROWS, REASONS = "squares", "rows", "unreadable.jsonl"
 
 
-class Found(NamedTuple):
+class FoundSquares(NamedTuple):
     """Where images are in a store."""
 
     rows: Int64[np.ndarray, " n"]
@@ -85,7 +85,7 @@ class Store:
             (folder / ROWS).touch()
             return Store(folder, side, channels)
 
-    def find(self, marks: UInt64[np.ndarray, " n"], bits: int | None) -> Found:
+    def find(self, marks: UInt64[np.ndarray, " n"], bits: int | None) -> FoundSquares:
         """The rows of images.
 
         Args:
@@ -102,7 +102,7 @@ class Store:
             same = table["mark"][rows[places]] == marks
             found[same] = rows[places[same]]
         known = np.array([mark for mark, by in self.reasons if by == bits], np.uint64)
-        return Found(found, np.isin(marks, known) & (found < 0))
+        return FoundSquares(found, np.isin(marks, known) & (found < 0))
 
     def squares(self, rows: Int64[np.ndarray, " n"]) -> Iterator[Square]:
         """What is known of the images of rows; their pixels are left out."""

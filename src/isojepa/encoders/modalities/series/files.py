@@ -147,7 +147,7 @@ def from_wide(frame: pa.Table, path: Path, label: str | None, split: str | None)
 
 def read_folder(root: Path, leave_out: Sequence[Path], columns: Columns, track: Track) -> Contents:
     """A file a series, of the same columns; folders give classes and split, as of images."""
-    paths = files_below(root, leave_out)
+    paths = tables_below(root, leave_out)
     layout = read_layout([str(p.relative_to(root).as_posix()) for p in paths])
     kept = [(p, c) for p, c, keep in zip(paths, layout.classes, layout.keep) if keep]
     found: list[np.ndarray] = []
@@ -169,7 +169,7 @@ def read_folder(root: Path, leave_out: Sequence[Path], columns: Columns, track: 
     return Contents(FoundSeries(names, found, channels), [c for _, c in kept], test)
 
 
-def files_below(root: Path, leave_out: Sequence[Path] = ()) -> list[Path]:
+def tables_below(root: Path, leave_out: Sequence[Path] = ()) -> list[Path]:
     """The tables below a folder, sorted; nothing hidden, and no folder of a run."""
     left_out = {path.resolve() for path in leave_out}
     found = []

@@ -18,7 +18,7 @@ from isojepa.encoders.modalities import frames
 from isojepa.encoders.modalities.drawing import line_pictures
 from isojepa.encoders.modalities.modality import Columns, Reading, Source, Track, Words
 from isojepa.encoders.modalities.named import check_recipe
-from isojepa.encoders.modalities.series.files import files_below, read_file, read_folder
+from isojepa.encoders.modalities.series.files import tables_below, read_file, read_folder
 from isojepa.encoders.modalities.series.network import DEFAULT, PATCH, SeriesChoices, SeriesSpec
 from isojepa.encoders.modalities.series.resampling import whole
 from isojepa.encoders.modalities.series.samples import SeriesSet, series_set
@@ -48,7 +48,7 @@ class SeriesReading(Reading):
         """Arrays of three axes, tables with a column of identities and one of times or with lists
         in their cells, and folders of tables and nothing else."""
         if path.is_dir():
-            tables = files_below(path) if _tables_alone(path) else []
+            tables = tables_below(path) if _tables_alone(path) else []
             return bool(tables) and not holds_pictures(tables[0])
         if path.suffix.lower() in frames.ARRAYS:
             found = frames.shape_of(path)
@@ -83,7 +83,7 @@ class SeriesReading(Reading):
         else:
             found, words, test = read_file(path, columns)
         prints = map(frames.numbers_fingerprint, found.values)
-        return Source(frames.listed(path, found.names, words, test, prints, labels), found)
+        return Source(frames.list_samples(path, found.names, words, test, prints, labels), found)
 
     def choose(
         self,

@@ -85,7 +85,7 @@ class TableReading(Reading):
             found, words, test = _of_frame(frames.read_frame(path), columns, path)
         cells = (np.asarray(column, object) for column in found.columns.values())
         prints = map(frames.cells_fingerprint, zip(*cells))
-        return Source(frames.listed(path, found.names, words, test, prints, labels), found)
+        return Source(frames.list_samples(path, found.names, words, test, prints, labels), found)
 
     def choose(
         self,

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float32, Int64
 
 from isojepa.boundaries import shown
 from isojepa.errors import UserError
-from isojepa.world.episodes.formats.source import Source, name_list
+from isojepa.world.episodes.formats.source import EpisodeSource, name_list
 
 log = logging.getLogger(__name__)
 Alignment = Literal["next", "previous"]
@@ -19,7 +19,10 @@ FEW = 32  # different whole numbers up to which one action dimension looks like 
 
 
 def aligned_actions(
-    source: Source, path: Path, lengths: Int64[np.ndarray, " e"], alignment: Alignment | None = None
+    source: EpisodeSource,
+    path: Path,
+    lengths: Int64[np.ndarray, " e"],
+    alignment: Alignment | None = None,
 ) -> tuple[Float32[np.ndarray, "n a"], Alignment | None]:
     """Actions as (n, a), each leading from its frame to the next, NaN at most at the last step.
 
@@ -58,7 +61,7 @@ def aligned_actions(
 
 
 def _decide(
-    source: Source, name: str, bad: Bool[np.ndarray, " n"], lengths: np.ndarray
+    source: EpisodeSource, name: str, bad: Bool[np.ndarray, " n"], lengths: np.ndarray
 ) -> Alignment:
     ends = np.cumsum(lengths)
     long = np.flatnonzero(lengths > 1)
@@ -80,7 +83,7 @@ def _decide(
     return "previous"
 
 
-def _several(source: Source, episodes: np.ndarray) -> str:
+def _several(source: EpisodeSource, episodes: np.ndarray) -> str:
     names = [source.named(int(e)).removeprefix("episode ") for e in episodes[:50]]
     more = len(episodes) - len(names)
     return f"episode{'s' if len(episodes) > 1 else ''} {name_list(names)}" + (
@@ -89,7 +92,7 @@ def _several(source: Source, episodes: np.ndarray) -> str:
 
 
 def _refuse_others(
-    source: Source,
+    source: EpisodeSource,
     name: str,
     bad: Bool[np.ndarray, " n"],
     starts: np.ndarray,
@@ -111,7 +114,7 @@ def _refuse_others(
 
 
 def log_actions(
-    source: Source,
+    source: EpisodeSource,
     path: Path,
     actions: Float32[np.ndarray, "n a"],
     lengths: Int64[np.ndarray, " e"],
@@ -149,7 +152,7 @@ def _choices(stored: np.ndarray) -> bool:
 
 
 def outlying_actions(
-    source: Source, actions: Float32[np.ndarray, "n a"], lengths: Int64[np.ndarray, " e"]
+    source: EpisodeSource, actions: Float32[np.ndarray, "n a"], lengths: Int64[np.ndarray, " e"]
 ) -> list[str]:
     """Actions far beyond the rest, a line per dimension: one sets the scale for all others."""
     ends = np.cumsum(lengths)

@@ -18,7 +18,12 @@ from isojepa.world.episodes.formats.pixels import (
     stored_size,
     to_bytes,
 )
-from isojepa.world.episodes.formats.source import FrameChunk, Source, choose_camera, name_list
+from isojepa.world.episodes.formats.source import (
+    EpisodeSource,
+    FrameChunk,
+    choose_camera,
+    name_list,
+)
 
 GROUP = re.compile(
     r"(?P<group>(?:.*?/)?(?:demo|episode|ep|traj|trajectory|rollout)[_-]?(?P<number>\d+))/(?P<rest>.+)"
@@ -53,7 +58,7 @@ def read_demos(
     *,
     env_id: str | None,
     others: Callable[[Stored], list[Path]],
-) -> Source:
+) -> EpisodeSource:
     """The groups as episodes; a camera goes by its name inside them, or the last part of that.
 
     Actions may be one fewer than frames: then each leads from its frame to the next.
@@ -94,7 +99,7 @@ def read_demos(
                 steps = np.arange(rows.start, rows.stop)
                 yield FrameChunk(np.full(len(steps), e), steps, frames)
 
-    return Source(
+    return EpisodeSource(
         files=sorted({path, *(file for item in pixels.values() for file in others(item))}),
         lengths=lengths,
         size=stored_size(path, name, first),

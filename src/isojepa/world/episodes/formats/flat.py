@@ -17,7 +17,7 @@ from isojepa.world.episodes.formats.pixels import (
     to_bytes,
 )
 from isojepa.world.episodes.formats.rows import DESCRIPTIONS, FLAG_NAMES, STEP_NAMES, episode_order
-from isojepa.world.episodes.formats.source import FrameChunk, Source, choose_camera
+from isojepa.world.episodes.formats.source import EpisodeSource, FrameChunk, choose_camera
 
 ACTION_NAMES = ("action", "actions")
 
@@ -30,7 +30,7 @@ def read_flat(
     env_id: str | None = None,
     view: Callable[[Stored], Callable[[np.ndarray], np.ndarray] | None] = lambda _: None,
     others: Callable[[Stored], list[Path]] = lambda _: [],
-) -> Source:
+) -> EpisodeSource:
     """Columns of equal length as episodes.
 
     Args:
@@ -71,7 +71,7 @@ def read_flat(
                 yield FrameChunk(episode[rows][kept], step[rows][kept], frames)
 
     at_once = view(pixels) if pixels.dtype == np.uint8 else None
-    return Source(
+    return EpisodeSource(
         files=[path, *others(pixels)],
         lengths=order.lengths,
         size=stored_size(path, name, pixels),

@@ -9,14 +9,14 @@ from isojepa.world.episodes.formats.hdf5 import read_hdf5
 from isojepa.world.episodes.formats.lance import read_lance
 from isojepa.world.episodes.formats.lerobot import read_lerobot
 from isojepa.world.episodes.formats.npz import read_npz
-from isojepa.world.episodes.formats.source import Source, name_list
+from isojepa.world.episodes.formats.source import EpisodeSource, name_list
 from isojepa.world.episodes.formats.videos import VIDEO_SUFFIXES, read_videos
 
 HDF5_SUFFIXES = {".h5", ".hdf5", ".he5", ".hdf"}
 PACKET = 188  # bytes of an MPEG transport stream's packet, each of which begins with a G
 
 
-def read_source(path: Path, camera: str | None = None) -> Source:
+def read_source(path: Path, camera: str | None = None) -> EpisodeSource:
     """Open a data set in whichever layout it has.
 
     Raises:

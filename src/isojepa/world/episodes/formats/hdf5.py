@@ -14,13 +14,13 @@ from isojepa.boundaries import contents, reading, reason, shown
 from isojepa.errors import UserError
 from isojepa.world.episodes.formats.demos import episode_groups, read_demos
 from isojepa.world.episodes.formats.flat import read_flat
-from isojepa.world.episodes.formats.source import Source, missing_package
+from isojepa.world.episodes.formats.source import EpisodeSource, missing_package
 
 File: TypeAlias = Any  # of h5py, which is imported when it is needed
 Dataset: TypeAlias = Any
 
 
-def read_hdf5(path: Path, camera: str | None = None) -> Source:
+def read_hdf5(path: Path, camera: str | None = None) -> EpisodeSource:
     """Open an HDF5 file of the platform, LeWM or D4RL, or one with a group for each episode.
 
     Episodes are told by `ep_len` (and `ep_offset`), `episode_ends`, an index per step, flags at

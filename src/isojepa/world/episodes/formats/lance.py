@@ -13,7 +13,7 @@ from isojepa.world.episodes.formats.encoded import decode_image
 from isojepa.world.episodes.formats.flat import ACTION_NAMES, with_action
 from isojepa.world.episodes.formats.rows import DESCRIPTIONS, INDEX_NAMES, STEP_NAMES, episode_order
 from isojepa.world.episodes.formats.source import (
-    Source,
+    EpisodeSource,
     choose_camera,
     chunks,
     columns_missing,
@@ -23,7 +23,7 @@ from isojepa.world.episodes.formats.source import (
 READ_AT_ONCE = 64  # encoded frames
 
 
-def read_lance(path: Path, camera: str | None = None) -> Source:
+def read_lance(path: Path, camera: str | None = None) -> EpisodeSource:
     """Open a Lance table.
 
     Frames are in `pixels`, else in the only `pixels...`, else in the only binary column, or where
@@ -72,7 +72,7 @@ def read_lance(path: Path, camera: str | None = None) -> Source:
 
     first = next(frames(), None) if total else None
     env_id = metadata.get(b"env_id")
-    return Source(
+    return EpisodeSource(
         files=sorted(p for p in path.rglob("*") if p.is_file()),
         lengths=order.lengths,
         size=(1, 1) if first is None else (first.shape[0], first.shape[1]),

@@ -17,8 +17,8 @@ from isojepa.world.episodes.formats.lerobot_tables import Tables, read_tables
 from isojepa.world.episodes.formats.lerobot_videos import decode_clips, find_clips
 from isojepa.world.episodes.formats.rows import Order
 from isojepa.world.episodes.formats.source import (
+    EpisodeSource,
     FrameChunk,
-    Source,
     choose_camera,
     chunks,
     columns_missing,
@@ -31,7 +31,7 @@ ALIASES = {"observation.state": "proprio"}  # as the platform's adapter names it
 IMAGES = 64  # rows of images read at a time
 
 
-def read_lerobot(root: Path, camera: str | None = None) -> Source:
+def read_lerobot(root: Path, camera: str | None = None) -> EpisodeSource:
     """Open a LeRobot data set, of version 2 (a video per episode) or 3 (many in one file).
 
     Rows are sorted by episode_index and frame_index, in whatever files and order they lie; images
@@ -67,7 +67,7 @@ def read_lerobot(root: Path, camera: str | None = None) -> Source:
     frames = (_of_images if info.features[pixels] == "image" else _of_videos)(
         root, info, pixels, tables, order
     )
-    return Source(
+    return EpisodeSource(
         files=[*files, *frames.files],
         lengths=order.lengths,
         size=(1, 1) if frames.first is None else frames.first.shape[:2],

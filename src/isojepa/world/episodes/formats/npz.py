@@ -8,11 +8,12 @@ import numpy as np
 
 from isojepa.boundaries import contents, reason, shown
 from isojepa.errors import UserError
+from isojepa.runs.arrays import read_array_header
 from isojepa.world.episodes.formats.flat import read_flat
-from isojepa.world.episodes.formats.source import Source
+from isojepa.world.episodes.formats.source import EpisodeSource
 
 
-def read_npz(path: Path, camera: str | None = None) -> Source:
+def read_npz(path: Path, camera: str | None = None) -> EpisodeSource:
     """Open an archive of columns with a row per step, episodes told as in HDF5 files.
 
     Raises:
@@ -21,7 +22,7 @@ def read_npz(path: Path, camera: str | None = None) -> Source:
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if name.endswith(".npy")]
-        found = {name.removesuffix(".npy"): Member(path, name) for name in names}
+        found = {name.removesuffix(".npy"): NpzArray(path, name) for name in names}
     except Exception as error:
         why = contents(path) or reason(error)
         raise UserError(
@@ -30,7 +31,7 @@ def read_npz(path: Path, camera: str | None = None) -> Source:
     return read_flat(path, found, camera)
 
 
-class Member:
+class NpzArray:
     """An array in an archive: shape and type at once, rows in order without reading all."""
 
     def __init__(self, path: Path, name: str) -> None:
@@ -38,17 +39,10 @@ class Member:
         self._file: io.BufferedIOBase | None = None
         self._at = 0
         with self._open() as file:
-            self.shape, self._fortran, self.dtype = self._header(file)
+            self.shape, self._fortran, self.dtype = read_array_header(file)
 
     def _open(self) -> io.BufferedIOBase:
         return zipfile.ZipFile(self._path).open(self._name)  # type: ignore[return-value]
-
-    @staticmethod
-    def _header(file: io.BufferedIOBase) -> tuple[tuple[int, ...], bool, np.dtype]:
-        version = np.lib.format.read_magic(file)
-        if version == (1, 0):
-            return np.lib.format.read_array_header_1_0(file)
-        return np.lib.format.read_array_header_2_0(file)
 
     def __getitem__(self, rows: slice | tuple[()]) -> np.ndarray:
         if not isinstance(rows, slice) or self._fortran or not self.shape:
@@ -59,7 +53,7 @@ class Member:
         row = int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
         if self._file is None or start < self._at:
             self._file, self._at = self._open(), 0
-            self._header(self._file)
+            read_array_header(self._file)
         while self._at < start:
             n = min(start - self._at, max(1, 2**24 // max(1, row)))
             _read(self._file, n * row)

@@ -27,7 +27,7 @@ class FrameChunk(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class EpisodeSource:
     """A data set as it lies on disk; the columns are read, the frames are not."""
 
     files: list[Path]
@@ -58,7 +58,7 @@ def chunk_length(frame_bytes: int) -> int:
     return max(1, min(CHUNK, CHUNK_BYTES // max(1, frame_bytes)))
 
 
-def stacked(frames: Iterable[np.ndarray]) -> Iterator[UInt8[np.ndarray, "n y x 3"]]:
+def in_chunks(frames: Iterable[np.ndarray]) -> Iterator[UInt8[np.ndarray, "n y x 3"]]:
     """Stack single frames into chunks, each of one size."""
     frames = iter(frames)
     held: list[np.ndarray] = []
@@ -76,7 +76,7 @@ def chunks(
 ) -> Iterator[FrameChunk]:
     """Single frames in chunks; frame i is that of step[i] of episode[i]."""
     done = 0
-    for some in stacked(frames):
+    for some in in_chunks(frames):
         rows = slice(done, done + len(some))
         yield FrameChunk(episode[rows], step[rows], some)
         done = rows.stop

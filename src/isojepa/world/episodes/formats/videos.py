@@ -13,7 +13,12 @@ from jaxtyping import Float64, UInt8
 
 from isojepa.boundaries import contents, shown
 from isojepa.errors import UserError
-from isojepa.world.episodes.formats.source import FrameChunk, Source, missing_package, stacked
+from isojepa.world.episodes.formats.source import (
+    EpisodeSource,
+    FrameChunk,
+    in_chunks,
+    missing_package,
+)
 
 log = logging.getLogger(__name__)
 VIDEO_SUFFIXES = {
@@ -37,7 +42,7 @@ class Times(NamedTuple):
         return float(np.median(np.diff(self.seconds))) if len(self.seconds) > 1 else 1.0
 
 
-def read_videos(videos: list[Path], camera: str | None = None) -> Source:
+def read_videos(videos: list[Path], camera: str | None = None) -> EpisodeSource:
     """One episode per video file, in the order given; there are no actions.
 
     Where the frames of a file are not equally far apart, they are repeated to a constant rate.
@@ -53,14 +58,14 @@ def read_videos(videos: list[Path], camera: str | None = None) -> Source:
     def decode() -> Iterator[FrameChunk]:
         for episode, video in enumerate(videos):
             step = 0
-            for frames in stacked(_constant_rate(video)):
+            for frames in in_chunks(_constant_rate(video)):
                 n = len(frames)
                 yield FrameChunk(np.full(n, episode), np.arange(step, step + n), frames)
                 step += n
             if not step:
                 raise UserError(f"{shown(video)}: the video holds no frames")
 
-    return Source(
+    return EpisodeSource(
         files=videos, lengths=None, size=(first.shape[0], first.shape[1]), columns={}, decode=decode
     )
 
