@@ -18,7 +18,7 @@ from isojepa.encoders.modalities import frames
 from isojepa.encoders.modalities.drawing import line_pictures
 from isojepa.encoders.modalities.modality import Columns, Reading, Source, Track, Words
 from isojepa.encoders.modalities.named import check_recipe
-from isojepa.encoders.modalities.series.files import tables_below, read_file, read_folder
+from isojepa.encoders.modalities.series.files import read_file, read_folder, tables_below
 from isojepa.encoders.modalities.series.network import DEFAULT, PATCH, SeriesChoices, SeriesSpec
 from isojepa.encoders.modalities.series.resampling import whole
 from isojepa.encoders.modalities.series.samples import SeriesSet, series_set
