@@ -3,7 +3,7 @@ named tuple, and the heads of anyone's."""
 
 import math
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar, get_type_hints
+from typing import NamedTuple, Protocol, TypeVar, get_type_hints, runtime_checkable
 
 import numpy as np
 from jaxtyping import jaxtyped
@@ -35,6 +35,7 @@ def read_arrays(kind: type[Arrays], path: Path) -> Arrays:
     return kind(**given)
 
 
+@runtime_checkable
 class Readable(Protocol):
     """A file, or a member of an archive."""
 
