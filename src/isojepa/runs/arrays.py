@@ -42,6 +42,11 @@ class Readable(Protocol):
     def read(self, size: int = -1, /) -> bytes: ...
 
 
+def columns(kind: type[Arrays], table: np.ndarray) -> Arrays:
+    """The fields of a structured array, as a named tuple of views on them."""
+    return kind(*(table[name] for name in get_type_hints(kind)))
+
+
 class ArrayHeader(NamedTuple):
     """The head of an .npy file."""
 

@@ -2,12 +2,12 @@
 
 import hashlib
 import io
-import json
 import math
 import re
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from isojepa.boundaries import reading, shown, writing
 from isojepa.errors import UserError
 from isojepa.files import write_atomically
+from isojepa.runs.typed import Sparse, read_result, write_result
 
 Export = Callable[[Path], None]
 LARGEST = 1e18
@@ -29,6 +30,17 @@ FILES = {"model.safetensors", "training_state.pt", "meta.json"}
 
 class Damaged(UserError):
     """A checkpoint that is not what was written; the message says in which way."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Meta:
+    """What meta.json holds."""
+
+    step: int
+    sha256: dict[str, str]
+    """Of the other files, by their names."""
+    scores: Sparse[dict[str, float] | None] = None
+    """Of the best checkpoint."""
 
 
 class Checkpoint(NamedTuple):
@@ -84,11 +96,10 @@ class Best(NamedTuple):
 def read_best(folder: Path) -> Best | None:
     """Update and scores of checkpoints/best below `folder`; None without a readable one."""
     try:
-        meta = json.loads((folder / BEST / "meta.json").read_text())
-        scores = {str(name): float(score) for name, score in meta["scores"].items()}
-        return Best(int(meta["step"]), scores)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        meta = read_result(Meta, folder / BEST / "meta.json")
+    except UserError:
         return None
+    return None if meta.scores is None else Best(meta.step, meta.scores)
 
 
 def clear_leftovers(run: Path) -> None:
@@ -150,12 +161,10 @@ def _write(
                 "training_state.pt": state.getvalue(),
             }
             checksums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-            meta: dict[str, Any] = {"step": checkpoint.step, "sha256": checksums}
-            if scores is not None:
-                meta["scores"] = scores
-            files["meta.json"] = json.dumps(meta, indent=2).encode()
             for name, data in files.items():
                 write_atomically(part / name, data)
+            meta = Meta(step=checkpoint.step, sha256=checksums, scores=scores)
+            write_result(part / "meta.json", meta)
             if export is not None:
                 export(part)
             part.chmod(0o755)
@@ -177,9 +186,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
         Damaged: if a file is missing, cut short or edited.
     """
     with reading(path, "a checkpoint", lambda why: Damaged(f"{shown(path)} is damaged: {why}")):
-        meta = json.loads((path / "meta.json").read_text())
+        meta = _read_meta(path)
         for name in sorted(FILES - {"meta.json"}):
-            expected = meta["sha256"][name]
+            expected = meta.sha256[name]
             if hashlib.sha256((path / name).read_bytes()).hexdigest() != expected:
                 raise Damaged(f"{shown(path / name)} was cut short or edited: its checksum differs")
         weights = load((path / "model.safetensors").read_bytes())
@@ -188,12 +197,19 @@ def load_checkpoint(path: Path) -> Checkpoint:
         state = torch.load(path / "training_state.pt", map_location="cpu", weights_only=True)
         if not isinstance(state, dict):
             raise Damaged(f"{shown(path)} holds no training state")
-        step = int(meta["step"])
+        step = meta.step
         if path.name.startswith("step-") and path in list_checkpoints(path.parent):
             step = _step(path)
-        if step != meta["step"] or step < 0:
-            raise Damaged(f"{shown(path / 'meta.json')} was edited: it is of update {meta['step']}")
+        if step != meta.step or step < 0:
+            raise Damaged(f"{shown(path / 'meta.json')} was edited: it is of update {meta.step}")
         return Checkpoint(step, weights, state)
+
+
+def _read_meta(path: Path) -> Meta:
+    try:
+        return read_result(Meta, path / "meta.json")
+    except UserError as error:
+        raise Damaged(str(error)) from error
 
 
 def what_is_wrong(weights: dict[str, Tensor]) -> str | None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -11,9 +12,20 @@ from jaxtyping import Bool, UInt64
 from isojepa.caches.folder import touch
 from isojepa.errors import UserError
 from isojepa.files import write_atomically
+from isojepa.runs.arrays import columns
 
 ENTRY = np.dtype([("key", "<u8"), ("value", "<u8")])
 CHECK_BYTES = 4
+
+
+class Table(NamedTuple):
+    """What is known, by column."""
+
+    key: UInt64[np.ndarray, " n"]
+    value: UInt64[np.ndarray, " n"]
+
+
+EMPTY = Table(np.zeros(0, np.uint64), np.zeros(0, np.uint64))
 
 
 def remembered(
@@ -32,7 +44,7 @@ def remembered(
         find_out: positions in `keys` -> their values, in order.
         lasting: which values may be kept, asked after they were found out; by default all.
     """
-    table = np.zeros(0, ENTRY) if path is None else read_table(path)
+    table = EMPTY if path is None else read_remembered(path)
     values, known = looked_up(table, keys)
     missing = np.flatnonzero(~known)
     if not len(missing):
@@ -42,40 +54,39 @@ def remembered(
     values[missing] = np.fromiter(find_out(missing.tolist()), np.uint64, len(missing))
     if path is not None:
         keep = keys != 0 if lasting is None else (keys != 0) & lasting()
-        made = np.empty(int(keep.sum()), ENTRY)
-        made["key"], made["value"] = keys[keep], values[keep]
-        others = table[~np.isin(table["key"], keys)]
-        _write(path, np.concatenate([made, others[: len(keys)]]))
+        others = np.flatnonzero(~np.isin(table.key, keys))[: len(keys)]
+        key = np.concatenate([keys[keep], table.key[others]])
+        _write(path, Table(key, np.concatenate([values[keep], table.value[others]])))
     return values
 
 
 def looked_up(
-    table: np.ndarray, keys: UInt64[np.ndarray, " n"]
+    table: Table, keys: UInt64[np.ndarray, " n"]
 ) -> tuple[UInt64[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
     """The values of keys, and which of them the table has."""
     values, known = np.zeros(len(keys), np.uint64), np.zeros(len(keys), bool)
-    if len(table):
-        table = table[np.argsort(table["key"], kind="stable")]
-        places = np.searchsorted(table["key"], keys).clip(max=len(table) - 1)
-        known = (table["key"][places] == keys) & (keys != 0)
-        values[known] = table["value"][places[known]]
+    if len(table.key):
+        order = np.argsort(table.key, kind="stable")
+        places = order[np.searchsorted(table.key, keys, sorter=order).clip(max=len(order) - 1)]
+        known = (table.key[places] == keys) & (keys != 0)
+        values[known] = table.value[places[known]]
     return values, known
 
 
-def read_table(path: Path) -> np.ndarray:
+def read_remembered(path: Path) -> Table:
     """The table; an empty one where there is none, or it is damaged."""
     try:
         content = path.read_bytes()
     except OSError:
-        return np.zeros(0, ENTRY)
+        return EMPTY
     rows, check = content[:-CHECK_BYTES], content[-CHECK_BYTES:]
     if len(rows) % ENTRY.itemsize or crc32(rows).to_bytes(CHECK_BYTES, "little") != check:
-        return np.zeros(0, ENTRY)
-    return np.frombuffer(rows, ENTRY)
+        return EMPTY
+    return columns(Table, np.frombuffer(rows, ENTRY))
 
 
-def _write(path: Path, table: np.ndarray) -> None:
-    rows = table.tobytes()
+def _write(path: Path, table: Table) -> None:
+    rows = np.rec.fromarrays(table, ENTRY).tobytes()
     with suppress(OSError, UserError):  # where the cache cannot be written, the images' own says so
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, rows + crc32(rows).to_bytes(CHECK_BYTES, "little"))

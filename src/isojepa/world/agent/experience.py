@@ -55,6 +55,27 @@ class Exploration:
         return self.start + share * (self.end - self.start)
 
 
+class ExperienceState(NamedTuple):
+    """What a checkpoint keeps of an agent's life."""
+
+    length: int
+    """Of the replay."""
+    offline_rows: int
+    env_steps: int
+    decisions: int
+    episodes: list[tuple[int, int, float, bool | None]]
+    """As `Episode` has them."""
+    within: bool
+    """Whether an episode has begun and is not over; what follows is of that."""
+    frame: int
+    """Checksum of its last frame."""
+    env_seed: int
+    taken: torch.Tensor
+    """Its actions, (t, a)."""
+    pending: tuple[float, bool, float, int]
+    """Reward since the last row, whether that is the first, return, and step where it began."""
+
+
 class Experience:
     """Acts, stores, and can be put back to where a checkpoint was.
 
@@ -153,30 +174,32 @@ class Experience:
         """What a checkpoint needs: the replay's length, and the episode as seed and actions."""
         self.replay.flush()
         taken = self.env.taken if self._frames else []
-        return {
-            "length": self.replay.length,
-            "offline_rows": self.offline_rows,
-            "env_steps": self.env_steps,
-            "decisions": self.decisions,
-            "episodes": [tuple(episode) for episode in self.episodes],
-            "within": bool(self._frames),
-            "frame": zlib.crc32(self._frames[-1].tobytes()) if self._frames else 0,
-            "env_seed": self.env.seed,
-            "taken": torch.tensor(np.array(taken, np.float32).reshape(-1, self.agent.spec.a)),
-            "pending": (self._reward, self._first, self._return, self._began),
-        }
+        state = ExperienceState(
+            length=self.replay.length,
+            offline_rows=self.offline_rows,
+            env_steps=self.env_steps,
+            decisions=self.decisions,
+            episodes=[tuple(episode) for episode in self.episodes],
+            within=bool(self._frames),
+            frame=zlib.crc32(self._frames[-1].tobytes()) if self._frames else 0,
+            env_seed=self.env.seed,
+            taken=torch.tensor(np.array(taken, np.float32).reshape(-1, self.agent.spec.a)),
+            pending=(self._reward, self._first, self._return, self._began),
+        )
+        return state._asdict()
 
     def load_state_dict(self, state: Json) -> None:
         """Go back to there; the environment's present episode is made again."""
-        self.replay.forget_after(state["length"])
-        self.offline_rows = state["offline_rows"]
-        self.env_steps, self.decisions = state["env_steps"], state["decisions"]
-        self.episodes = [Episode(*episode) for episode in state["episodes"]]
-        self._reward, self._first, self._return, self._began = state["pending"]
+        before = ExperienceState(**state)
+        self.replay.forget_after(before.length)
+        self.offline_rows = before.offline_rows
+        self.env_steps, self.decisions = before.env_steps, before.decisions
+        self.episodes = [Episode(*episode) for episode in before.episodes]
+        self._reward, self._first, self._return, self._began = before.pending
         self._frames = []
-        if state["within"]:
-            frame = self.env.again(state["env_seed"], list(state["taken"].numpy()))
-            if zlib.crc32(frame.tobytes()) != state["frame"]:
+        if before.within:
+            frame = self.env.again(before.env_seed, list(before.taken.numpy()))
+            if zlib.crc32(frame.tobytes()) != before.frame:
                 log.warning(
                     "%s is no function of its seed and actions: the run goes on from elsewhere",
                     self.env.env_id,

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64, UInt8
+from jaxtyping import Bool, Float32, Int64, UInt8, UInt32
 
 from isojepa.boundaries import reading, shown, writing
 from isojepa.errors import UserError
 from isojepa.files import Json
 from isojepa.randomness import Stream, seed_from
+from isojepa.runs.arrays import columns
 from isojepa.runs.folder import write_json
 from isojepa.runs.typed import read_json
 
@@ -58,6 +59,22 @@ class RecalledClips(NamedTuple):
     """On the way to each row."""
     first: Bool[np.ndarray, "b t"]
     terminated: Bool[np.ndarray, "b t"]
+
+
+class Entries(NamedTuple):
+    """What the file of rows holds, by column: what a `Row` does but its frame, and where it is."""
+
+    index: Int64[np.ndarray, "*n"]
+    start: Int64[np.ndarray, "*n"]
+    """Index of the first row of its episode."""
+    action: Float32[np.ndarray, "*n a"]
+    advice: Float32[np.ndarray, "*n a"]
+    reward: Float32[np.ndarray, "*n"]
+    planned: Bool[np.ndarray, "*n"]
+    first: Bool[np.ndarray, "*n"]
+    terminated: Bool[np.ndarray, "*n"]
+    truncated: Bool[np.ndarray, "*n"]
+    checksum: UInt32[np.ndarray, "*n"]
 
 
 class Replay:
@@ -114,6 +131,7 @@ class Replay:
             )
         with reading(self.folder / ROWS, "a replay's rows"):
             self._said = np.memmap(self.folder / ROWS, self._entry, "r", shape=(self.places,))
+        self._entries = columns(Entries, self._said)
 
     def _file(self, name: str, size: int) -> int:
         """Open a file of that size, whose unwritten parts take no room."""
@@ -130,14 +148,15 @@ class Replay:
             UserError: if the disk is full.
         """
         index, place = self.length, self.length % self.places
-        start = index if row.first else int(self._said[(index - 1) % self.places]["start"])
-        entry = np.zeros((), self._entry)
-        for name in ("action", "advice", "reward", "planned", "first", "terminated", "truncated"):
-            entry[name] = getattr(row, name)
-        entry["index"], entry["start"] = index, start
+        start = index if row.first else int(self._entries.start[(index - 1) % self.places])
         frame = np.ascontiguousarray(row.frame, np.uint8)
         assert frame.shape == self._shape, frame.shape
-        entry["checksum"] = _checksum(entry, frame)
+        said = (
+            index, start, row.action, row.advice, row.reward, row.planned, row.first,
+            row.terminated, row.truncated,
+        )  # fmt: skip
+        entry = np.array((*said, 0), self._entry)
+        entry = np.array((*said, _checksum(entry, frame)), self._entry)
         with writing(self.folder / FRAMES):
             os.pwrite(self._frames, frame.data, place * frame.nbytes)
         with writing(self.folder / ROWS):
@@ -146,7 +165,7 @@ class Replay:
 
     def _whole_rows(self) -> int:
         """Rows ever written, as far as the last ones are whole."""
-        indices = self._said["index"]
+        indices = self._entries.index
         order = np.argsort(indices, kind="stable")
         for place in order[::-1].tolist():
             index = int(indices[place])
@@ -155,8 +174,7 @@ class Replay:
         return 0
 
     def _is_whole(self, place: int) -> bool:
-        entry = self._said[place]
-        return int(entry["checksum"]) == _checksum(entry, self._seen[place])
+        return int(self._entries.checksum[place]) == _checksum(self._said[place], self._seen[place])
 
     def check(self) -> int:
         """How many of the rows that can be drawn are damaged; reads them all."""
@@ -209,13 +227,13 @@ class Replay:
     def clips(self, first: Int64[np.ndarray, " b"], *, rows: int, stack: int = 1) -> RecalledClips:
         """The windows that begin at these rows."""
         index = first[:, None] + np.arange(rows)
-        said = self._said[index % self.places]
-        earlier = np.maximum(index[..., None] - np.arange(stack)[::-1], said["start"][..., None])
+        said = columns(Entries, self._said[index % self.places])
+        earlier = np.maximum(index[..., None] - np.arange(stack)[::-1], said.start[..., None])
         frames = self._seen[earlier % self.places]  # (b, t, k, y, x, c)
         frames = np.moveaxis(frames, 2, 4)
         return RecalledClips(
-            frames.reshape(*frames.shape[:4], -1), said["action"], said["advice"], said["planned"],
-            said["reward"], said["first"], said["terminated"],
+            frames.reshape(*frames.shape[:4], -1), said.action, said.advice, said.planned,
+            said.reward, said.first, said.terminated,
         )  # fmt: skip
 
     def __len__(self) -> int:

@@ -15,7 +15,7 @@ from isojepa.encoders.modalities.images.cache import decoders
 from isojepa.encoders.modalities.images.files import each
 from isojepa.encoders.modalities.images.from_cache import marks_of
 from isojepa.encoders.sources.folder import Listing
-from isojepa.encoders.sources.remembered import looked_up, read_table, remembered
+from isojepa.encoders.sources.remembered import looked_up, read_remembered, remembered
 from isojepa.errors import UserError
 from isojepa.pixels.decoding import read_header
 from isojepa.pixels.numbers import MOST_CHANNELS
@@ -79,7 +79,7 @@ def known_without(listing: Listing, channels: int | None = None) -> Bool[np.ndar
     path = _table(listing, channels)
     if path is None:
         return np.zeros(len(listing.names), bool)
-    found, known = looked_up(read_table(path), marks_of(listing))
+    found, known = looked_up(read_remembered(path), marks_of(listing))
     return known & (found == NO_IMAGE)
 
 
