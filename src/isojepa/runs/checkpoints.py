@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import math
 import re
 import shutil

@@ -18,14 +18,14 @@ ENTRY = np.dtype([("key", "<u8"), ("value", "<u8")])
 CHECK_BYTES = 4
 
 
-class Table(NamedTuple):
+class Remembered(NamedTuple):
     """What is known, by column."""
 
     key: UInt64[np.ndarray, " n"]
     value: UInt64[np.ndarray, " n"]
 
 
-EMPTY = Table(np.zeros(0, np.uint64), np.zeros(0, np.uint64))
+EMPTY = Remembered(np.zeros(0, np.uint64), np.zeros(0, np.uint64))
 
 
 def remembered(
@@ -56,12 +56,12 @@ def remembered(
         keep = keys != 0 if lasting is None else (keys != 0) & lasting()
         others = np.flatnonzero(~np.isin(table.key, keys))[: len(keys)]
         key = np.concatenate([keys[keep], table.key[others]])
-        _write(path, Table(key, np.concatenate([values[keep], table.value[others]])))
+        _write(path, Remembered(key, np.concatenate([values[keep], table.value[others]])))
     return values
 
 
 def looked_up(
-    table: Table, keys: UInt64[np.ndarray, " n"]
+    table: Remembered, keys: UInt64[np.ndarray, " n"]
 ) -> tuple[UInt64[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
     """The values of keys, and which of them the table has."""
     values, known = np.zeros(len(keys), np.uint64), np.zeros(len(keys), bool)
@@ -73,7 +73,7 @@ def looked_up(
     return values, known
 
 
-def read_remembered(path: Path) -> Table:
+def read_remembered(path: Path) -> Remembered:
     """The table; an empty one where there is none, or it is damaged."""
     try:
         content = path.read_bytes()
@@ -82,10 +82,10 @@ def read_remembered(path: Path) -> Table:
     rows, check = content[:-CHECK_BYTES], content[-CHECK_BYTES:]
     if len(rows) % ENTRY.itemsize or crc32(rows).to_bytes(CHECK_BYTES, "little") != check:
         return EMPTY
-    return columns(Table, np.frombuffer(rows, ENTRY))
+    return columns(Remembered, np.frombuffer(rows, ENTRY))
 
 
-def _write(path: Path, table: Table) -> None:
+def _write(path: Path, table: Remembered) -> None:
     rows = np.rec.fromarrays(table, ENTRY).tobytes()
     with suppress(OSError, UserError):  # where the cache cannot be written, the images' own says so
         path.parent.mkdir(parents=True, exist_ok=True)
