@@ -6,8 +6,9 @@
 
 Every cell, a set x a method x minutes x a seed, is a JSON file below --out, written when it is
 done, so that an interrupted run goes on. All methods train the network that `isojepa pretrain`
-settles, at its image size, for as many minutes; all features are read by the same readers, those of
-lightly's plain and white, whichever is better by k-NN. Needs the extras `suite` and `bench`.
+settles, at its image size, for as many minutes; what a network gives goes through the map that the
+product's encoders end in (`isojepa.encoders.whitening`), whoever trained it, and all features are
+read by the same readers. Needs the extras `suite` and `bench`.
 """
 
 import json
@@ -142,11 +143,7 @@ def _same_network(
         made_updates = peers.train(method, network, d, size, splits[0], minutes, seed)
     network.eval()
     plain = [measures.embed(network, network.preprocess, s) for s in splits]
-    white = measures.white(*plain)
-    labels = {"train": splits[0], "test": splits[1]}
-    by_knn = [measures.scores(*x, labels["train"], labels["test"])["knn"] for x in (plain, white)]
-    better = white if by_knn[1] >= by_knn[0] else (plain[0], plain[1])
-    return better, {"updates": made_updates, "white": by_knn[1] >= by_knn[0]}
+    return measures.white(*plain), {"updates": made_updates}
 
 
 def _curve(run: Path) -> dict[str, Any]:

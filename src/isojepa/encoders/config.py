@@ -85,9 +85,9 @@ class PretrainConfig(RunConfig):
 
     recipe: RecipeName | None = None
     """Augmentations: photo; small (32-64 px); glyph (digits, documents: no flips, no colour);
-    series; table; masked (nothing but masks); none. Default, of images: photo above 64 px; else
-    glyph where a mirrored image is none that the folder could hold, small where it is; series and
-    table for those."""
+    series; table; masked (nothing but masks); none. Default, of images: glyph
+    for drawings and where a mirrored image is none that the folder could hold; else small up to 64
+    px and photo above; series and table for those."""
     mirror: Literal["yes", "no"] | None = None
     """Whether half of the views of images are mirrored. Default: the recipe's where one is given,
     else found from the images, and said."""

@@ -13,6 +13,8 @@ from isojepa.encoders.evaluation.labelled import Labelled, accuracy, check, vali
 from isojepa.encoders.evaluation.threads import half_the_cores
 
 PENALTIES = (10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
+PATIENCE = 2
+"""Penalties, each weaker than the last, that may fail to be better before no more are tried."""
 
 
 class LinearProbe(NamedTuple):
@@ -38,7 +40,8 @@ def linear_probe(
     """Fit on train, with the penalty chosen on a stratified part of it; predict test.
 
     The objective is mean cross-entropy + penalty / 2 * |weights|^2, intercepts unpenalised, on
-    features brought by `to_common_scale` to a mean square of 1. Ties go to the larger penalty.
+    features brought by `to_common_scale` to a mean square of 1. Penalties are tried from the largest
+    down until `PATIENCE` in a row are no better; ties go to the larger.
 
     Raises:
         UserError: fewer than two classes, non-finite features, or nothing to validate on.
@@ -48,7 +51,11 @@ def linear_probe(
     train, test = Labelled(x_train, train.y), Labelled(x_test, test.y)
     fit, validation = validation_split(train, validation_fraction, seed)
     descending = sorted(penalties, reverse=True)
-    trials = [accuracy(m.predict(validation.x), validation.y) for m in _path(fit, descending)]
+    trials: list[float] = []
+    for model in _path(fit, descending):
+        trials.append(accuracy(model.predict(validation.x), validation.y))
+        if len(trials) - int(np.argmax(trials)) > PATIENCE:
+            break  # weaker penalties overfit more, and take most of the time
     penalty = descending[int(np.argmax(trials))]
     (model,) = _path(train, [penalty])
     predictions = model.predict(test.x)

@@ -7,6 +7,7 @@ from sklearn.datasets import load_digits
 
 from isojepa.encoders.modalities.images.symmetries import (
     Symmetries,
+    plainness,
     share_farther,
     symmetries,
     unlikeness,
@@ -56,6 +57,15 @@ def test_unlikeness_is_one_for_independent_colours_and_zero_for_equal_ones() -> 
     assert unlikeness(structures, structures[:, :3]) < 0.6
 
 
+def test_shapes_on_plain_ground_are_drawings_and_noise_is_not() -> None:
+    ground = torch.zeros(80, 1, 16, 16)
+    assert plainness(ground.index_fill(3, torch.tensor([5]), 1.0)) == 1 - 2 / 15  # a line's two sides
+    shapes = torch.zeros(80, 3, 16, 16, dtype=torch.uint8)
+    shapes[:, :, 4:10, 4:10] = torch.randint(100, 255, (80, 3, 1, 1), dtype=torch.uint8)
+    assert symmetries(shapes).drawn
+    assert not symmetries(torch.randint(0, 255, (80, 3, 16, 16), dtype=torch.uint8)).drawn
+
+
 def test_few_or_equal_images_are_not_asked() -> None:
     assert symmetries(torch.zeros(10, 3, 16, 16, dtype=torch.uint8)) == Symmetries(10)
     assert symmetries(torch.zeros(100, 3, 16, 16, dtype=torch.uint8)) == Symmetries(100)
@@ -68,3 +78,4 @@ def test_the_reason_is_said_with_the_flag_that_overrides_it() -> None:
     assert "--mirror yes" in upright.in_words()
     assert "--colours keep" in upright.in_words()
     assert "--mirror no" in Symmetries(600, 0.5, 0.4).in_words()
+    assert "--recipe small" in Symmetries(600, 0.5, 0.4, 0.6).in_words()

@@ -68,8 +68,11 @@ def choose_sizes(
     size = _image_size(config, network, size, tell)
     is_small = size <= SMALL_IMAGE
     is_vit = re.search(r"vit|deit|eva|beit", model) is not None and "convit" not in model
-    upright = channels == 1 if found is None or found.mirrored is None else found.upright
-    recipe = config.recipe or (("glyph" if upright else "small") if is_small else "photo")
+    asked = found is not None and found.mirrored is not None
+    shapes = is_small and channels == 1
+    if found is not None and asked:
+        shapes = found.upright or found.drawn
+    recipe = config.recipe or ("glyph" if shapes else "small" if is_small else "photo")
     check_recipe(recipe, RECIPES, "images")
     local = config.local_views
     if local is None:

@@ -4,7 +4,8 @@ An augmentation tells the encoder that a change means nothing. Where a changed i
 lie in the folder, that may be so; where it could not, what is told is wrong: a mirrored letter is
 no letter. No label is needed to see it, only each image's nearest neighbour among the others.
 Likewise colour: where images alike in structure are as unlike in colour as any two, colour has
-nothing to do with what they show, and views that keep it could agree by it alone.
+nothing to do with what they show, and views that keep it could agree by it alone. And drawings on
+plain ground, which a small part does not stand for as it does for a texture, are told by that ground.
 """
 
 import math
@@ -31,6 +32,11 @@ documents, digits and spectrograms 0.8 to 1 (docs/explanation/decisions.md)."""
 UNRELATED = 0.87
 """Difference in colour of images alike in structure, as a share of that of any two, above which
 colour is unrelated to structure. Photographs have 0.4, icons and letters of any colour 1."""
+PLAIN = 0.4
+"""Share of neighbouring pixels without a difference to see, above which images are drawings: glyphs,
+icons and a simulator's frames have 0.5 to 0.7, photographs and scans 0.1 to 0.25."""
+SEEN = 0.02
+"""A difference to see, as a share of the image's range."""
 TINTED = 0.01
 """Standard deviation of chroma between images, of 1, below which there is no colour to speak of."""
 
@@ -44,6 +50,8 @@ class Symmetries(NamedTuple):
     """Share of them whose mirror image is farther from the others than they are themselves."""
     unlike: float | None = None
     """How unlike in colour images alike in structure are, as a share of any two images."""
+    plain: float | None = None
+    """Share of the pixels that are no different from the next ones."""
 
     @property
     def upright(self) -> bool:
@@ -52,6 +60,11 @@ class Symmetries(NamedTuple):
             return False
         error = math.sqrt(self.mirrored * (1 - self.mirrored) / self.images)
         return self.mirrored - 2 * error > FOREIGN
+
+    @property
+    def drawn(self) -> bool:
+        """Whether these are drawings, in which most of an image is ground."""
+        return self.plain is not None and self.plain > PLAIN
 
     @property
     def colours(self) -> Colours:
@@ -68,6 +81,8 @@ class Symmetries(NamedTuple):
             if self.upright
             else f"views are mirrored ({farther} from the others, near chance; --mirror no)"
         )
+        if self.drawn and not self.upright:
+            said += f"; drawings, as {self.plain:.0%} is plain ground: recipe glyph (--recipe small)"
         if self.unlike is None:
             return said
         ratio = f"images alike in structure differ in colour {self.unlike:.2f} times as any two do"
@@ -94,6 +109,7 @@ def symmetries(images: UInt8[Tensor, "n c h w"]) -> Symmetries:
         n,
         mirrored=share_farther(grey, grey.flip(-1)),
         unlike=unlikeness(structure(grey), chroma) if coloured and chroma is not None else None,
+        plain=plainness(x),
     )
 
 
@@ -110,6 +126,14 @@ def share_farther(images: Float[Tensor, "n h w"], changed: Float[Tensor, "n h w"
     gap = other.min(1) - own.min(1)
     near = np.abs(gap) <= 1e-5  # rounding
     return float(np.mean(np.where(near, 0.5, gap > 0)))
+
+
+def plainness(images: Float[Tensor, "n c h w"]) -> float:
+    """Share of the pixels that differ in no channel from the next one to the right and below."""
+    right = images.diff(dim=3).abs().amax(1)[:, :-1]
+    below = images.diff(dim=2).abs().amax(1)[:, :, :-1]
+    spread = images.amax((1, 2, 3)) - images.amin((1, 2, 3))
+    return float((torch.maximum(right, below) <= SEEN * spread[:, None, None]).double().mean())
 
 
 def structure(images: Float[Tensor, "n h w"]) -> Float[np.ndarray, "n f"]:
