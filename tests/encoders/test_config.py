@@ -46,7 +46,7 @@ def test_views_follow_network_and_recipe() -> None:
     vit = plan(3000, gpu=True).choices
     assert (vit.global_views, vit.local_views) == (2, 6)
     convolutional = plan(3000, gpu=True, model="resnet50").choices
-    assert (convolutional.global_views, convolutional.local_views) == (4, 0)
+    assert (convolutional.global_views, convolutional.local_views) == (2, 0)
 
 
 @pytest.mark.parametrize(("n", "batch"), [(2, 2), (9, 2), (48, 8), (1000, 128), (10**6, 256)])

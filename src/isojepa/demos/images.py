@@ -50,6 +50,7 @@ def image_demo(config: DemoConfig) -> dict[str, Scores]:
         out=trained,
         holdout=0.3,
         batch_size=128,
+        global_views=4,  # few labels gain by more views where there are few images
         steps=config.steps,
         lr=4e-3,
         projection_dim=32,

@@ -55,7 +55,7 @@ def test_one_size_only_has_no_local_views_unless_asked(model: str) -> None:
     told: list[str] = []
     config = replace(CONFIG, model=model)
     settled = choose_sizes(config, Headers(96, 3), gpu=True, tell=told.append)
-    assert (settled.global_views, settled.local_views) == (4, 0)
+    assert (settled.global_views, settled.local_views) == (2, 0)
     if "vit" in model:  # of other networks local views are not the default
         assert "no local views" in told[0]
     with pytest.raises(UserError, match=r"--local-views 2: .* --local-size 96"):

@@ -86,7 +86,7 @@ def choose_sizes(
         recipe=recipe,
         mirror=config.mirror or (None if found is None else "no" if found.upright else "yes"),
         colours=config.colours or (None if found is None else found.colours),
-        global_views=config.global_views or (2 if local else 4),
+        global_views=config.global_views or 2,
         local_views=local,
         local_size=smaller,
         lr=config.lr or (5e-4 if is_vit and not is_small else 2e-3),
