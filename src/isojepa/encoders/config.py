@@ -95,8 +95,8 @@ class PretrainConfig(RunConfig):
     """keep: views differ a little in colour, as the recipe says; vary: they have any colour, which
     then tells the encoder nothing. Default: likewise."""
     global_views: int | None = None
-    """Large views per sample. Default: 2 of images, which buys more updates than 4 and reaches more in
-    the same time; 4 of series and rows."""
+    """Large views per sample. Default: 2 of images, which buys more updates than 4 and reaches more
+    in the same time; 4 of series and rows."""
     local_views: int | None = None
     """Small views per image. Default: 6 for vision transformers with the photo recipe, else 0."""
     local_size: int | None = None

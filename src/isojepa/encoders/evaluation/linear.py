@@ -40,8 +40,8 @@ def linear_probe(
     """Fit on train, with the penalty chosen on a stratified part of it; predict test.
 
     The objective is mean cross-entropy + penalty / 2 * |weights|^2, intercepts unpenalised, on
-    features brought by `to_common_scale` to a mean square of 1. Penalties are tried from the largest
-    down until `PATIENCE` in a row are no better; ties go to the larger.
+    features brought by `to_common_scale` to a mean square of 1. Penalties are tried from the
+    largest down until `PATIENCE` in a row are no better; ties go to the larger.
 
     Raises:
         UserError: fewer than two classes, non-finite features, or nothing to validate on.

@@ -59,7 +59,9 @@ def test_unlikeness_is_one_for_independent_colours_and_zero_for_equal_ones() -> 
 
 def test_shapes_on_plain_ground_are_drawings_and_noise_is_not() -> None:
     ground = torch.zeros(80, 1, 16, 16)
-    assert plainness(ground.index_fill(3, torch.tensor([5]), 1.0)) == 1 - 2 / 15  # a line's two sides
+    assert (
+        plainness(ground.index_fill(3, torch.tensor([5]), 1.0)) == 1 - 2 / 15
+    )  # a line's two sides
     shapes = torch.zeros(80, 3, 16, 16, dtype=torch.uint8)
     shapes[:, :, 4:10, 4:10] = torch.randint(100, 255, (80, 3, 1, 1), dtype=torch.uint8)
     assert symmetries(shapes).drawn

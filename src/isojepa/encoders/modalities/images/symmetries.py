@@ -4,8 +4,8 @@ An augmentation tells the encoder that a change means nothing. Where a changed i
 lie in the folder, that may be so; where it could not, what is told is wrong: a mirrored letter is
 no letter. No label is needed to see it, only each image's nearest neighbour among the others.
 Likewise colour: where images alike in structure are as unlike in colour as any two, colour has
-nothing to do with what they show, and views that keep it could agree by it alone. And drawings on
-plain ground, which a small part does not stand for as it does for a texture, are told by that ground.
+nothing to do with what they show, and views that keep it could agree by it alone. And drawings,
+which a small part does not stand for as it does for a texture, are told by their plain ground.
 """
 
 import math
@@ -33,8 +33,8 @@ UNRELATED = 0.87
 """Difference in colour of images alike in structure, as a share of that of any two, above which
 colour is unrelated to structure. Photographs have 0.4, icons and letters of any colour 1."""
 PLAIN = 0.4
-"""Share of neighbouring pixels without a difference to see, above which images are drawings: glyphs,
-icons and a simulator's frames have 0.5 to 0.7, photographs and scans 0.1 to 0.25."""
+"""Share of neighbouring pixels without a difference to see, above which images are drawings:
+glyphs, icons and a simulator's frames have 0.5 to 0.7, photographs and scans 0.1 to 0.25."""
 SEEN = 0.02
 """A difference to see, as a share of the image's range."""
 TINTED = 0.01
@@ -82,7 +82,9 @@ class Symmetries(NamedTuple):
             else f"views are mirrored ({farther} from the others, near chance; --mirror no)"
         )
         if self.drawn and not self.upright:
-            said += f"; drawings, as {self.plain:.0%} is plain ground: recipe glyph (--recipe small)"
+            said += (
+                f"; drawings, as {self.plain:.0%} is plain ground: recipe glyph (--recipe small)"
+            )
         if self.unlike is None:
             return said
         ratio = f"images alike in structure differ in colour {self.unlike:.2f} times as any two do"
