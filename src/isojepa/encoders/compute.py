@@ -43,13 +43,16 @@ def build_regulariser(config: PretrainConfig) -> nn.Module:
     )
 
 
-def build_weight(config: PretrainConfig, plan: PretrainPlan) -> AutomaticWeight | None:
+def build_weight(
+    config: PretrainConfig, plan: PretrainPlan, device: torch.device
+) -> AutomaticWeight | None:
     """What finds lambda while training; None if it is a number."""
     if plan.lambd != "auto":
         return None
-    return AutomaticWeight(
+    weight = AutomaticWeight(
         plan.batch_size, plan.steps, hold=plan.warmup, knots=config.knots, t_max=config.t_max
     )
+    return weight.to(device)
 
 
 def lejepa(

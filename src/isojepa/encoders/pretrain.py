@@ -137,9 +137,7 @@ def within_budget(
         jepa, lr=plan.choices.lr, weight_decay=config.weight_decay, precision=config.precision
     )
     model, optimiser = fabric.setup(jepa, optimiser)
-    weight = build_weight(config, plan)
-    if weight is not None:
-        weight.to(fabric.device)
+    weight = build_weight(config, plan, fabric.device)
     compute = encoder_compute(prepared, encoder, model, fabric, weight)
     memory = kept_memory() if fabric.device.type == "cpu" else nullcontext()
     to_come = seconds_left()
@@ -175,17 +173,13 @@ def train(
     )
     model, optimiser = fabric.setup(jepa, optimiser)
     probe = online_probe(data, encoder.embedding_dim, fabric.device)
-    usual = WEIGHTS[config.regulariser]
-    course = Course(plan.steps, plan.warmup, usual)
+    course = Course(plan.steps, plan.warmup, WEIGHTS[config.regulariser])
     monitor = Monitor(config.out, course, plan.choices.global_views)
-    weight = build_weight(config, plan)
-    if weight is not None:
-        weight.to(fabric.device)
+    weight = build_weight(config, plan, fabric.device)
     states = {"optimiser": optimiser, "probe": probe, "monitor": monitor, "lambda": weight}
     recorder = Recorder(config, jepa, states, fabric, trackers, plan.learning_rate)
-    record = RunRecord(
-        config=as_json(config, plan.settled()), data=to_json(describe_images(data, kind))
-    )
+    described = to_json(describe_images(data, kind))
+    record = RunRecord(config=as_json(config, plan.settled()), data=described)
     start = recorder.begin(record, stored)
     monitor.begin(start)
     on_first(lambda: write_skipped(config.out, data.skipped))
@@ -193,12 +187,16 @@ def train(
     updates = encoder_updates(prepared, train_on, fabric, model, optimiser, compute, start)
     per_epoch, words = len(train_on) // plan.batch_size, kind.read.WORDS
     views = None
+
+    def export_best(folder: Path) -> None:
+        export_encoder(folder / "encoder", whitened(encoder, data, train_on))
+
     with watched(updates, recorder, steps=plan.steps) as each:
         for update in each:
             step, terms = update.step, update.terms
             views = terms.embeddings[: plan.choices.global_views]
             if probe is not None and update.batch.labels is not None:
-                probe.update(terms.embeddings[: plan.choices.global_views], update.batch.labels)
+                probe.update(views, update.batch.labels)
             if step == 1 or due(step, config.log_every, plan.steps):
                 line = recorder.line(update, words.many, plan.batch_size, per_epoch)
                 projections = terms.projections[0].float().cpu().numpy()
@@ -212,11 +210,7 @@ def train(
                 if monitor.must_act(config.on_collapse):
                     act(config, monitor, step)
                     return False
-                recorder.keep_best(
-                    step,
-                    scores,
-                    lambda to: export_encoder(to / "encoder", whitened(encoder, data, train_on)),
-                )
+                recorder.keep_best(step, scores, export_best)
             if due(step, plan.save_every, plan.steps):
                 recorder.save(step)
     wait_for_fills()

@@ -42,9 +42,7 @@ def replay_update(config: ReplayConfig) -> ReplayResult:
         jepa, lr=plan.choices.lr, weight_decay=settings.weight_decay, precision=settings.precision
     )
     model, optimiser = fabric.setup(jepa, optimiser)
-    weight = build_weight(settings, plan)
-    if weight is not None:
-        weight.to(fabric.device)
+    weight = build_weight(settings, plan, fabric.device)
     compute = encoder_compute(prepared, encoder, model, fabric, weight)
     places = batch_places(len(train_on), batch_size=plan.batch_size, seed=settings.seed)(step - 1)
     return replayed(

@@ -63,7 +63,7 @@ def train_agent(config: LearnConfig) -> Path:
     )
     model, optimiser = begun.fabric.setup(agent, optimiser)
     recorder, start = record_learning(begun, optimiser)
-    life, tests = begun.experience, begun.tests
+    life = begun.experience
     updates = optimise(
         begun.fabric,
         model,
@@ -92,18 +92,8 @@ def train_agent(config: LearnConfig) -> Path:
                 line |= of_life(life)
                 if testing:
                     evaluations = life.env_steps // plan.evaluate_every
-                    tested = evaluate_agent(
-                        agent, tests, seed=config.seed, evaluation=step, horizon=config.plan
-                    )
-                    measured = measure_agent(agent, life.replay, seed=config.seed, step=step)
-                    found = of_test(tested) | measured.as_metrics()
+                    found = evaluate_and_write(begun, step)
                     line |= found
-                    imagined = imagined_frames(
-                        agent, life.replay, tested.z, tested.actions, seed=config.seed, step=step
-                    )
-                    write_film(config.out / FILM, tested.frames, imagined)
-                    result = learnt(tested, measured, life)
-                    write_result(config.out / LEARNT, result)
                 recorder.log(line, agent_progress(line | found, plan))
             if due(step, plan.save_every, plan.steps):
                 recorder.save(step)
@@ -112,6 +102,21 @@ def train_agent(config: LearnConfig) -> Path:
     log.info("agent in %s after %.0f s", config.out / FOLDER, recorder.seconds)
     recorder.finish()
     return config.out
+
+
+def evaluate_and_write(begun: "OpenLearning", step: int) -> Json:
+    """Evaluate and measure the agent, write what it has learnt and a film; returns the metrics."""
+    config, agent, life = begun.config, begun.agent, begun.experience
+    tested = evaluate_agent(
+        agent, begun.tests, seed=config.seed, evaluation=step, horizon=config.plan
+    )
+    measured = measure_agent(agent, life.replay, seed=config.seed, step=step)
+    imagined = imagined_frames(
+        agent, life.replay, tested.z, tested.actions, seed=config.seed, step=step
+    )
+    write_film(config.out / FILM, tested.frames, imagined)
+    write_result(config.out / LEARNT, learnt(tested, measured, life))
+    return of_test(tested) | measured.as_metrics()
 
 
 class OpenLearning(NamedTuple):

@@ -179,25 +179,14 @@ def read_images(
             return _read_cached(listing, wanted, bits, folder, track)
         except Uncacheable as refusal:
             log.warning("%s: decoding in memory, for this run alone", str(refusal).rstrip("."))
-    total = len(listing.names)
+    total, survey = len(listing.names), Survey(side, channels)
     pixels = _room((total, channels, side, side), memory_bytes)
-    survey = Survey(side, channels)
     read = partial(square_of, listing, side, channels, guess, ranges)
     squares = track(each(read, range(total)), total, "reading images")
     kept, aspects, skipped = _collect(squares, listing.names, pixels, survey)
     settled = _settled(listing, skipped, survey, bits)
-    images = ImageSet(
-        listing.subset(kept),
-        side,
-        channels,
-        torch.tensor(aspects, dtype=torch.float32),
-        None if pixels is None else torch.from_numpy(pixels[: len(kept)]),
-        np.zeros(len(kept), bool),
-        skipped,
-        settled,
-        survey.notes(settled),
-        ranges=ranges,
-    )
+    held = None if pixels is None else torch.from_numpy(pixels[: len(kept)])
+    images = _image_set(listing.subset(kept), survey, aspects, held, skipped, settled, ranges)
     _read_again(
         images, [i for i, (peak, _) in survey.deep.items() if (guess or depth(peak)) != settled]
     )
@@ -244,19 +233,23 @@ def _read_cached(
     settled = _settled(listing, skipped, survey, bits)
     if survey.deep and settled != wanted.bits:
         stored = read_stored(folder, wanted._replace(bits=settled), decode, track)
-    images = ImageSet(
-        listing.subset(kept),
-        wanted.side,
-        wanted.channels,
-        torch.tensor(aspects, dtype=torch.float32),
-        None,
-        np.zeros(len(kept), bool),
-        skipped,
-        settled,
-        survey.notes(settled),
-        ranges=wanted.ranges,
-    )
+    kept_listing, ranges = listing.subset(kept), wanted.ranges
+    images = _image_set(kept_listing, survey, aspects, None, skipped, settled, ranges)
     return replace(images, cached=Cached(stored.store, stored.rows[kept], images.from_files))
+
+
+def _image_set(
+    listing: Listing,
+    survey: Survey,
+    aspects: list[float],
+    pixels: UInt8[Tensor, "n c s s"] | None,
+    skipped: list[tuple[str, str]],
+    bits: int | None,
+    ranges: Ranges | None,
+) -> ImageSet:
+    form = survey.side, survey.channels, torch.tensor(aspects, dtype=torch.float32), pixels
+    held_out, notes = np.zeros(len(aspects), bool), survey.notes(bits)
+    return ImageSet(listing, *form, held_out, skipped, bits, notes, ranges=ranges)
 
 
 def _settled(
