@@ -34,7 +34,7 @@ from isojepa.encoders.evaluation.whitening import whitened
 from isojepa.encoders.images_record import describe_images
 from isojepa.encoders.jepa import JEPA
 from isojepa.encoders.modalities.batches import training_batches
-from isojepa.encoders.modalities.modality import Batch, Network, Words
+from isojepa.encoders.modalities.modality import Batch, Dataset, Network, Words
 from isojepa.encoders.modalities.stored import export_encoder
 from isojepa.encoders.monitor import Monitor
 from isojepa.encoders.plan import with_steps
@@ -187,10 +187,6 @@ def train(
     updates = encoder_updates(prepared, train_on, fabric, model, optimiser, compute, start)
     per_epoch, words = len(train_on) // plan.batch_size, kind.read.WORDS
     views = None
-
-    def export_best(folder: Path) -> None:
-        export_encoder(folder / "encoder", whitened(encoder, data, train_on))
-
     with watched(updates, recorder, steps=plan.steps) as each:
         for update in each:
             step, terms = update.step, update.terms
@@ -210,7 +206,7 @@ def train(
                 if monitor.must_act(config.on_collapse):
                     act(config, monitor, step)
                     return False
-                recorder.keep_best(step, scores, export_best)
+                recorder.keep_best(step, scores, partial(export_white, encoder, data, train_on))
             if due(step, plan.save_every, plan.steps):
                 recorder.save(step)
     wait_for_fills()
@@ -310,6 +306,11 @@ def encoder_progress(line: Json, config: PretrainConfig, words: Words) -> str:
     )
 
 
+def export_white(encoder: Network, data: Dataset, train_on: Tensor, folder: Path) -> None:
+    """Write folder/encoder: the encoder, its embeddings made white on what it was trained on."""
+    export_encoder(folder / "encoder", whitened(encoder, data, train_on))
+
+
 def finish(
     prepared: Prepared,
     jepa: JEPA,
@@ -319,7 +320,7 @@ def finish(
 ) -> None:
     """Export the encoder, and a sample of what it does for the report."""
     config, plan, data, kind = prepared
-    export_encoder(config.out / "encoder", whitened(jepa.encoder, data, train_on))
+    export_white(jepa.encoder, data, train_on, config.out)
     write_sample(config.out / "sample.npz", jepa, data, kind, seed=config.seed, views=views)
     log.info(
         "encoder saved in %s after %.0f s of training", config.out / "encoder", recorder.seconds
