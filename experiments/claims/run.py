@@ -24,14 +24,10 @@ PICTURES = ROOT / "docs" / "images" / "claims"
 MARKER = "<!-- below: made by experiments/claims/run.py from experiments/claims/results -->"
 NAMES = (
     "collapse", "probes", "local_readers", "cramer_wold", "moments", "gradients", "x_shape",
-    "slices", "minibatch", "selection", "identifiability", "beyond", "p_values",
+    "slices", "minibatch", "one_recipe", "selection", "identifiability", "beyond",
+    "under_one_budget", "p_values",
 )  # fmt: skip
 """The scripts, in the order of their claims."""
-TO_COME = {
-    10: "One recipe trains many architectures, over wide ranges of lambda, batch and views",
-    14: "LeJEPA against its peers under one budget",
-}
-"""Claims of which no script is written yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +48,7 @@ def page(results: Path) -> str:
     """The generated part of the page: a table of all claims, then a figure and numbers for each."""
     found = {name: results / f"{name}.json" for name in NAMES}
     done = {n: Result.from_json(p.read_text()) for n, p in found.items() if p.is_file()}
-    lines = {number: _row_to_come(number, said) for number, said in TO_COME.items()}
+    lines = {}
     for name in NAMES:
         claim = load(name)
         lines[claim.number] = _row(claim, done.get(name))
@@ -72,10 +68,6 @@ def _row(claim: Claim, result: Result | None) -> str:
         f"({claim.source}) | **{result.judgement.verdict}** | {result.seconds:.0f} s, "
         f"{result.seeds} seeds | {command} |"
     )
-
-
-def _row_to_come(number: int, statement: str) -> str:
-    return f"| {number} | {statement} | not yet run | | no script yet |"
 
 
 def _section(result: Result) -> str:

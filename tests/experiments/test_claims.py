@@ -19,7 +19,16 @@ import run  # noqa: E402
 VERDICTS = {"holds", "holds with conditions", "does not hold here"}
 
 
-SLOW = {"probes", "local_readers", "collapse", "slices", "selection", "beyond"}
+SLOW = {
+    "probes",
+    "local_readers",
+    "collapse",
+    "slices",
+    "selection",
+    "beyond",
+    "one_recipe",
+    "under_one_budget",
+}
 """Their smallest runs take longer than the others'; `make test-all` has them."""
 
 
@@ -36,6 +45,8 @@ def _one_thread() -> None:
     "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in run.NAMES]
 )
 def test_a_claim_ends_in_a_verdict_and_goes_on_where_it_stopped(name: str, tmp_path: Path) -> None:
+    if name == "under_one_budget":
+        pytest.importorskip("lightly")
     config = claim.Config(out=tmp_path, quick=True, seeds=1)
     result = claim.run(run.load(name), config)
     assert result.judgement.verdict in VERDICTS
