@@ -60,6 +60,25 @@ def test_words_name_what_more_time_would_buy(tmp_path: Path) -> None:
     assert "--minutes 60 would make 12,000" in said
 
 
+def test_batches_are_halved_until_there_are_enough_updates() -> None:
+    assert budget.batch_for(500, 256) == 256
+    assert budget.batch_for(300, 256) == 128
+    assert budget.batch_for(10, 256) == 64
+    assert budget.batch_for(10, 100) == 100, "half of it is too small"
+
+
+def test_a_slow_machine_gets_smaller_batches_unless_they_were_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_digits(tmp_path / "digits")
+    monkeypatch.setattr(budget, "fitted", lambda m, s, _spent: budget.Budget(m, s, 4))
+    few = {"minutes": 1.0, "labels": None, "log_every": 4}
+    train_encoder(config(tmp_path, **few, batch_size=None))
+    train_encoder(config(tmp_path, **few, batch_size=128, out=tmp_path / "asked"))
+    made = [read_run(tmp_path / n).config["batch_size"] for n in ("run", "asked")]
+    assert made == [64, 128]
+
+
 def test_a_run_by_minutes_ends_its_schedule_and_resumes_to_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

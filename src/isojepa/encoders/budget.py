@@ -24,6 +24,8 @@ MEASURED = 6
 """Updates that are timed, after one that is not: the first ones allocate and choose kernels."""
 FEWEST = 20
 """Updates of the shortest run that a budget plans."""
+ENOUGH, SMALLEST = 500, 64
+"""Updates below which batches are halved to get more of them, and the batch that is not halved."""
 
 
 class Budget(NamedTuple):
@@ -70,3 +72,13 @@ def fitted(minutes: float, seconds: float, spent: float) -> Budget:
     """
     left = TRAINING * 60 * minutes - spent
     return Budget(minutes, seconds, max(FEWEST, min(10**9, int(left / max(seconds, 1e-6)))))
+
+
+def batch_for(steps: int, batch: int) -> int:
+    """The batch of which enough updates fit where `steps` of `batch` do, `SMALLEST` at the least.
+
+    Few updates teach little, however large their batches (docs/explanation/decisions.md).
+    """
+    while steps < ENOUGH and batch // 2 >= SMALLEST:
+        steps, batch = 2 * steps, batch // 2
+    return batch

@@ -132,7 +132,8 @@ class PretrainConfig(RunConfig):
     """Updates to make; with --resume, more than before train on. Default: as many as fit into
     --minutes."""
     batch_size: int | None = None
-    """Images per update, over all devices. Default: 256, less for fewer than 1,024 images."""
+    """Samples per update, over all devices. Default: 256, less for fewer than 1,024, and down to 64
+    where fewer than 500 updates fit into --minutes."""
     micro_batch: int | None = None
     """Most images that a device embeds at a time. Fewer take less memory and one more forward
     pass; the loss sees the whole batch still, but batch normalisation each part by itself.

@@ -37,7 +37,7 @@ from isojepa.encoders.modalities.batches import training_batches
 from isojepa.encoders.modalities.modality import Batch, Dataset, Network, Words
 from isojepa.encoders.modalities.stored import export_encoder
 from isojepa.encoders.monitor import Monitor
-from isojepa.encoders.plan import with_steps
+from isojepa.encoders.plan import PretrainPlan, with_steps
 from isojepa.encoders.prepare import Prepared, announce_encoder, build_encoder, kind_of, prepare
 from isojepa.encoders.probes import online_probe, probe_accuracies
 from isojepa.encoders.recovery import act
@@ -127,11 +127,40 @@ def read_and_train(
 def within_budget(
     prepared: Prepared, encoder: Network, train_on: Tensor, fabric: Fabric, started: float
 ) -> Prepared:
-    """As many updates as fit into the minutes: timed on a copy of the network, thrown away."""
+    """As many updates as fit into the minutes, of smaller batches where those would be few."""
     config, plan, _, kind = prepared
     minutes = budget.minutes_of(config)
     if minutes is None or config.preview is not None:
         return prepared
+
+    def fitted(plan: PretrainPlan) -> budget.Budget:
+        to_come = seconds_left()
+        own = prepared._replace(plan=plan)
+        seconds = seconds_per_update(own, encoder, train_on, fabric, decoded=not to_come)
+        times = (seconds, time.monotonic() - started + to_come)
+        seconds, spent = (largest(round(1e6 * t)) / 1e6 for t in times)  # of the slowest process
+        return budget.fitted(minutes, seconds, spent)
+
+    found = fitted(plan)
+    smaller = budget.batch_for(found.steps, plan.batch_size)
+    if config.batch_size is None and smaller < plan.batch_size:
+        plan = plan._replace(batch_size=smaller)
+        found = fitted(plan)
+    log.info(found.in_words(plan, len(train_on), kind.read.WORDS.many))
+    return prepared._replace(
+        config=replace(config, minutes=minutes), plan=with_steps(plan, config, found.steps)
+    )
+
+
+def seconds_per_update(
+    prepared: Prepared, encoder: Network, train_on: Tensor, fabric: Fabric, *, decoded: bool
+) -> float:
+    """Timed on a copy of the network, thrown away.
+
+    Args:
+        decoded: whether all samples are; if not, those that are needed are fetched first.
+    """
+    config, plan, *_ = prepared
     jepa = build_jepa(prepared, copy.deepcopy(encoder), fabric)
     optimiser = adamw(
         jepa, lr=plan.choices.lr, weight_decay=config.weight_decay, precision=config.precision
@@ -140,20 +169,12 @@ def within_budget(
     weight = build_weight(config, plan, fabric.device)
     compute = encoder_compute(prepared, encoder, model, fabric, weight)
     memory = kept_memory() if fabric.device.type == "cpu" else nullcontext()
-    to_come = seconds_left()
     with memory, fills_held():
-        if to_come:  # what is timed are updates, not the decoding of their images
+        if not decoded:  # what is timed are updates, not the decoding of their images
             for _ in islice(batches(prepared, train_on, fabric, 0), budget.MEASURED + 1):
                 pass
         updates = encoder_updates(prepared, train_on, fabric, model, optimiser, compute, 0)
-        seconds = budget.seconds_per_update(updates, fabric.device)
-    times = (seconds, time.monotonic() - started + to_come)
-    seconds, spent = (largest(round(1e6 * t)) / 1e6 for t in times)  # of the slowest process
-    found = budget.fitted(minutes, seconds, spent)
-    log.info(found.in_words(plan, len(train_on), kind.read.WORDS.many))
-    return prepared._replace(
-        config=replace(config, minutes=minutes), plan=with_steps(plan, config, found.steps)
-    )
+        return budget.seconds_per_update(updates, fabric.device)
 
 
 def train(
