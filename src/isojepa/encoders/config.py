@@ -94,6 +94,9 @@ class PretrainConfig(RunConfig):
     colours: Literal["keep", "vary"] | None = None
     """keep: views differ a little in colour, as the recipe says; vary: they have any colour, which
     then tells the encoder nothing. Default: likewise."""
+    polarity: Literal["keep", "vary"] | None = None
+    """vary: bright and dark are exchanged in half of the views of images, so that a white sign on
+    black is the same as a black one on white. Default: likewise."""
     global_views: int | None = None
     """Large views per sample. Default: 2 of images, which buys more updates than 4 and reaches more
     in the same time; 4 of series and rows."""

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from torch import nn
 
 from isojepa.encoders.modalities.images.symmetries import (
     Symmetries,
@@ -78,6 +79,23 @@ def test_a_shape_is_the_same_wherever_it_lies_and_however_it_is_painted() -> Non
     assert torch.equal(first, second)
     assert torch.allclose(first, 2 * third)
     assert int(first.sum(0).argmax()) != int(first.flip(-1).sum(0).argmax())  # not mirrored
+
+
+def test_polarity_varies_where_shapes_have_either_and_is_kept_where_it_goes_with_them() -> None:
+    shapes = torch.from_numpy(np.kron(digits() > 0.5, np.ones((2, 2)))).float()  # 16 px
+    shapes = nn.functional.pad(shapes, (8, 8, 8, 8))[:, ::2, ::2]
+    any_sign = torch.rand(500, generator=torch.Generator().manual_seed(SEED)) < 0.5
+    own_sign = torch.from_numpy(load_digits().target[:500] % 2 == 0)
+
+    def found(negative: torch.Tensor) -> Symmetries:
+        images = torch.where(negative[:, None, None], 1 - shapes, shapes)
+        return symmetries((255 * images[:, None]).byte())
+
+    assert found(any_sign).polarity == "vary"
+    assert "--polarity keep" in found(any_sign).in_words()
+    assert found(own_sign).polarity == "keep"
+    assert found(torch.zeros(500, dtype=torch.bool)).polarity == "keep"
+    assert Symmetries(600).polarity == "keep"
 
 
 def test_few_or_equal_images_are_not_asked() -> None:

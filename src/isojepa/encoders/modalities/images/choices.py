@@ -12,7 +12,7 @@ from isojepa.encoders.config import PretrainConfig, RecipeName
 from isojepa.encoders.modalities.images.images import Headers
 from isojepa.encoders.modalities.images.recipes import RECIPES, ViewRecipe
 from isojepa.encoders.modalities.images.sizes import Reader, reader
-from isojepa.encoders.modalities.images.symmetries import Colours, Symmetries
+from isojepa.encoders.modalities.images.symmetries import Colours, Polarity, Symmetries
 from isojepa.encoders.modalities.named import check_recipe
 from isojepa.errors import UserError
 
@@ -30,6 +30,7 @@ class ImageChoices(NamedTuple):
     mirror: Literal["yes", "no"] | None
     """None in runs from before it was a setting: as the recipe has it."""
     colours: Colours | None
+    polarity: Polarity | None
     global_views: int
     local_views: int
     local_size: int
@@ -86,6 +87,7 @@ def choose_sizes(
         recipe=recipe,
         mirror=config.mirror or (None if found is None else "no" if found.upright else "yes"),
         colours=config.colours or (None if found is None else found.colours),
+        polarity=config.polarity or (None if found is None else found.polarity),
         global_views=config.global_views or 2,
         local_views=local,
         local_size=smaller,

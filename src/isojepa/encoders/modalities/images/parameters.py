@@ -77,7 +77,8 @@ def draw_parameters(
         angle=_symmetric(angle) * math.radians(recipe.rotate),
         shear=_symmetric(shear) * math.radians(recipe.shear),
         brightness=1 + jittered * _symmetric(brightness) * recipe.brightness,
-        contrast=1 + jittered * _symmetric(contrast) * recipe.contrast,
+        contrast=(1 + jittered * _symmetric(contrast) * recipe.contrast)
+        * torch.where(sol > 1 - recipe.invert, -1.0, 1.0),
         saturation=(grey >= recipe.grey).float()
         * (1 + jittered * _symmetric(saturation) * recipe.saturation),
         hue=jittered * _symmetric(hue) * recipe.hue * 2 * math.pi,

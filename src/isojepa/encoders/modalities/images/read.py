@@ -98,7 +98,8 @@ class ImageReading(Reading):
         if stored is None and headers.ranged:
             ranges, note = sampled_ranges(source.listing, channels)
             tell(note)
-        asked = stored is not None or config.recipe or (config.mirror and config.colours)
+        settled = (config.mirror, config.colours, config.polarity)
+        asked = stored is not None or config.recipe or all(settled)
         small = ImageForm(side=symmetries.SIDE, channels=channels, bits=None, ranges=ranges)
         found = None if asked else ask_images(source, small)
         choices = choose_sizes(config, headers, gpu=gpu, found=found, backbone=backbone, tell=tell)

@@ -42,6 +42,8 @@ class ViewRecipe:
     """Probability of removing all colour."""
     blur: float = 0.0
     """Probability of a Gaussian blur of 0.1 to 2 pixels at 224 px, in proportion at other sizes."""
+    invert: float = 0.0
+    """Probability of exchanging bright and dark, about the mean brightness."""
     solarise: float = 0.0
     """Probability of inverting the pixels brighter than one half."""
 

@@ -5,7 +5,8 @@ lie in the folder, that may be so; where it could not, what is told is wrong: a 
 no letter. No label is needed to see it, only each image's nearest neighbour among the others.
 Likewise colour: where images alike in structure are as unlike in colour as any two, colour has
 nothing to do with what they show, and views that keep it could agree by it alone. And drawings,
-which a small part does not stand for as it does for a texture, are told by their plain ground.
+which a small part does not stand for as it does for a texture, are told by their plain ground; if
+those of one shape are brighter than it or darker by chance, that means nothing either.
 """
 
 import math
@@ -13,12 +14,13 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from isojepa.encoders.modalities.images.colour import LUMA
 
 Colours = Literal["keep", "vary"]
+Polarity = Literal["keep", "vary"]
 SAMPLE = 600
 """Images looked at; a share of them is known to 4 points."""
 SIDE = 16
@@ -35,6 +37,11 @@ colour is unrelated to structure. Photographs have 0.4, icons and letters of any
 PLAIN = 0.35
 """Share of neighbouring pixels without a difference to see, above which images are drawings:
 glyphs, icons and a simulator's frames have 0.46 to 0.63, photographs and scans 0.06 to 0.25."""
+BY_CHANCE = 0.3
+"""Agreement in polarity of drawings alike in shape, of which chance is 0 and certainty 1, below
+which polarity is unrelated to shape. Icons and letters of any colour have 0, digits 1."""
+RARE = 0.1
+"""Share of drawings of one polarity below which all are taken to be of the other."""
 SEEN = 0.02
 """A difference to see, as a share of the image's range."""
 TINTED = 0.01
@@ -52,6 +59,9 @@ class Symmetries(NamedTuple):
     """How unlike in colour images alike in structure are, as a share of any two images."""
     plain: float | None = None
     """Share of the pixels that are no different from the next ones."""
+    agreed: float | None = None
+    """How far drawings alike in shape agree in being brighter or darker than their ground, beyond
+    chance; None of other images."""
 
     @property
     def upright(self) -> bool:
@@ -71,6 +81,11 @@ class Symmetries(NamedTuple):
         """Whether colour belongs to what is shown."""
         return "vary" if self.unlike is not None and self.unlike > UNRELATED else "keep"
 
+    @property
+    def polarity(self) -> Polarity:
+        """Whether bright on dark and dark on bright are different things."""
+        return "vary" if self.agreed is not None and self.agreed < BY_CHANCE else "keep"
+
     def in_words(self) -> str:
         """What was chosen and why, in one line."""
         if self.mirrored is None:
@@ -84,6 +99,11 @@ class Symmetries(NamedTuple):
         if self.drawn and not self.upright:
             said += (
                 f"; drawings, as {self.plain:.0%} is plain ground: recipe glyph (--recipe small)"
+            )
+        if self.polarity == "vary":
+            said += (
+                "; bright and dark are exchanged in half of the views, as drawings alike in shape "
+                "agree in it by chance (--polarity keep)"
             )
         if self.unlike is None:
             return said
@@ -107,13 +127,17 @@ def symmetries(images: UInt8[Tensor, "n c h w"]) -> Symmetries:
         return Symmetries(n)
     chroma = (x - grey[:, None]).mean((2, 3)).numpy() if x.shape[1] == 3 else None
     plain = plainness(x)
-    shapes = figures(grey) if plain > PLAIN else grey
+    shapes, agreed = grey, None
+    if plain > PLAIN:
+        shapes = figures(grey)
+        agreed = agreement(shapes, grey.mean((1, 2)) > grey.flatten(1).median(1).values)
     coloured = chroma is not None and float(chroma.std(0).max()) >= TINTED
     return Symmetries(
         n,
         mirrored=share_farther(shapes, shapes.flip(-1)),
         unlike=unlikeness(structure(grey), chroma) if coloured and chroma is not None else None,
         plain=plain,
+        agreed=agreed,
     )
 
 
@@ -148,6 +172,20 @@ def figures(images: Float[Tensor, "n h w"]) -> Float[Tensor, "n h w"]:
         shifts = [round((len(shape) - 1) / 2 - float(m)) for m in middle]
         moved.append(torch.roll(shape, shifts, (0, 1)))
     return torch.stack(moved)
+
+
+def agreement(shapes: Float[Tensor, "n h w"], bright: Bool[Tensor, " n"]) -> float:
+    """Cohen's kappa of each image's polarity and that of the image nearest in shape."""
+    of_each = bright.numpy()
+    share = float(of_each.mean())
+    if min(share, 1 - share) < RARE:
+        return 1.0
+    unit = _unit(shapes)
+    distances = _distances(unit, unit)
+    np.fill_diagonal(distances, np.inf)
+    same = float((of_each == of_each[distances.argmin(1)]).mean())
+    chance = share**2 + (1 - share) ** 2
+    return (same - chance) / (1 - chance)
 
 
 def plainness(images: Float[Tensor, "n c h w"]) -> float:

@@ -30,6 +30,8 @@ class ImageViewing(Viewing):
             named = replace(named, flip=0.5 if choices.mirror == "yes" else 0.0)
         if choices.colours == "vary":
             named = free_colours(named)
+        if choices.polarity == "vary":
+            named = replace(named, invert=0.5)
         return replace(named, global_scale=config.global_scale) if config.global_scale else named
 
     def views(
