@@ -43,7 +43,7 @@ class Readable(Protocol):
 
 
 def columns(kind: type[Arrays], table: np.ndarray) -> Arrays:
-    """The fields of a structured array, as a named tuple of views on them."""
+    """The fields of a structured array as a named tuple, or a dataclass, of views on them."""
     return kind(*(table[name] for name in get_type_hints(kind)))
 
 

@@ -11,6 +11,7 @@ is still there when a run goes on from it, so that going on equals never having 
 
 import os
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,7 +62,8 @@ class RecalledClips(NamedTuple):
     terminated: Bool[np.ndarray, "b t"]
 
 
-class Entries(NamedTuple):
+@dataclass(frozen=True)
+class Entries:
     """What the file of rows holds, by column: what a `Row` does but its frame, and where it is."""
 
     index: Int64[np.ndarray, "*n"]
