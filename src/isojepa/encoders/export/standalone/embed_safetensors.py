@@ -1,28 +1,27 @@
 """Image files -> embeddings, by timm and Pillow: the network is built by its parts."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import command
 import numpy as np
 import timm
-from embedding import embedding
+from embedding import Settings, embedding
 from safetensors.torch import load_file
 from timm.models.resnet import BasicBlock, ResNet
 from torch import nn
 
 HERE = Path(__file__).parent
 MICRO = {"resnet_micro": (32, 64, 128, 256), "resnet_nano": (32, 64, 128)}
-settings = json.loads((HERE / "config.json").read_text())
+settings = Settings.read(HERE / "config.json")
 
 
 def build() -> Any:
     """The network without its weights."""
-    name, arguments = settings["model"], settings["arguments"]
+    name, arguments = settings.model, settings.arguments or {}
     if name not in MICRO:
         network = timm.create_model(name, **arguments)
-        return with_small_stem(network, 1) if settings["stem"] == "small" else network
+        return with_small_stem(network, 1) if settings.stem == "small" else network
     widths = MICRO[name]
     sizes: dict[str, Any] = {"channels": (*widths, widths[-1])[:4], "zero_init_last": False}
     block: Any = BasicBlock

@@ -1,19 +1,18 @@
 """Image files -> embeddings, by timm and Pillow alone."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import command
 import numpy as np
 import timm
-from embedding import embedding
+from embedding import Settings, embedding
 from safetensors.torch import load_file
 
 HERE = Path(__file__).parent
-settings = json.loads((HERE / "encoder.json").read_text())
+settings = Settings.read(HERE / "encoder.json")
 network = timm.create_model(f"local-dir:{HERE}", pretrained=True).eval()
-whitening = load_file(HERE / "whitening.safetensors") if settings["whitened"] else None
+whitening = load_file(HERE / "whitening.safetensors") if settings.whitened else None
 
 
 def embed(file: Any) -> np.ndarray:
