@@ -161,9 +161,9 @@ class LeJEPA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
         stored = state.pop("_fitted", None)
         super().__setstate__(state)
         if stored is not None:
-            from isojepa.encoders.in_memory import from_bytes
+            from isojepa.encoders.in_memory import from_state
 
-            self._fitted: Fitted = from_bytes(stored)
+            self._fitted: Fitted = from_state(stored)
 
     def _source(self, X: Any, *, reset: bool) -> Source:
         """X checked, and as a modality's source."""

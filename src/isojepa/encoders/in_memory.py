@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -154,22 +154,34 @@ def _views(fitted: Fitted, device: torch.device) -> Any:
     return partial(views.views, recipe=recipe, spec=spec, seed=config.seed, device=device)
 
 
+class FittedState(NamedTuple):
+    """What `from_state` rebuilds it from: settings, and weights as bytes of safetensors."""
+
+    modality: str
+    spec: str
+    """As JSON."""
+    weights: bytes
+    choices: Choices
+    config: PretrainConfig
+
+
 def as_state(fitted: Fitted) -> dict[str, Any]:
-    """What `from_bytes` rebuilds it from: settings, and weights as bytes of safetensors."""
-    return {
-        "modality": fitted.kind.name,
-        "spec": json.dumps(asdict(fitted.jepa.encoder.spec)),
-        "weights": save(contiguous(fitted.jepa.state_dict())),
-        "choices": fitted.choices,
-        "config": fitted.config,
-    }
+    """A `FittedState` by its names, which pickle takes."""
+    return FittedState(
+        modality=fitted.kind.name,
+        spec=json.dumps(asdict(fitted.jepa.encoder.spec)),
+        weights=save(contiguous(fitted.jepa.state_dict())),
+        choices=fitted.choices,
+        config=fitted.config,
+    )._asdict()
 
 
-def from_bytes(state: dict[str, Any]) -> Fitted:
+def from_state(state: dict[str, Any]) -> Fitted:
     """The same encoder and projector again."""
-    kind, choices, config = modality(state["modality"]), state["choices"], state["config"]
-    spec: Any = from_json(kind.network.Spec, json.loads(state["spec"]), Path("spec"))
+    name, written, weights, choices, config = FittedState(**state)
+    kind = modality(name)
+    spec: Any = from_json(kind.network.Spec, json.loads(written), Path("spec"))
     encoder = kind.network.network(spec, None, pretrained=False)
     jepa = JEPA(encoder, choices.projector_hidden, config.projection_dim)
-    jepa.load_state_dict(load(state["weights"]))
+    jepa.load_state_dict(load(weights))
     return Fitted(jepa.eval(), kind, choices, config)

@@ -1,10 +1,11 @@
 """Some of the data with what the model makes of them: all the report needs to see."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from isojepa.encoders.evaluation.features import embed_samples
@@ -16,6 +17,18 @@ from isojepa.runs.folder import save_arrays
 SAMPLE = 2000
 VIEWED = 512
 """Samples whose views are kept."""
+
+
+class SampleArrays(NamedTuple):
+    """What sample.npz holds; without what is None."""
+
+    thumbnails: UInt8[np.ndarray, "n h w c"]
+    embeddings: Float[np.ndarray, "n d"]
+    projections: Float[np.ndarray, "n k"]
+    paths: np.ndarray
+    views: Float[np.ndarray, "v m d"] | None
+    labels: Int64[np.ndarray, " n"] | None
+    class_names: np.ndarray | None
 
 
 @torch.no_grad()
@@ -45,15 +58,16 @@ def write_sample(
     jepa.projector.eval()
     projections = jepa.projector(embeddings)
     jepa.projector.train()
-    arrays = {
-        "thumbnails": modality.read.pictures(data, torch.from_numpy(chosen)),
-        "embeddings": embeddings.cpu().numpy(),
-        "projections": projections.float().cpu().numpy(),
-        "paths": np.array([data.listing.names[i] for i in chosen]),
-    }
-    if views is not None:
-        arrays["views"] = views[:, :VIEWED].float().cpu().numpy()
-    if data.labels is not None and data.listing.class_names is not None:
-        arrays["labels"] = data.labels[chosen]
-        arrays["class_names"] = np.array(data.listing.class_names)
-    save_arrays(path, **arrays)
+    labels, classes = data.labels, data.listing.class_names
+    if labels is None or classes is None:
+        labels = classes = None
+    arrays = SampleArrays(
+        thumbnails=modality.read.pictures(data, torch.from_numpy(chosen)),
+        embeddings=embeddings.cpu().numpy(),
+        projections=projections.float().cpu().numpy(),
+        paths=np.array([data.listing.names[i] for i in chosen]),
+        views=None if views is None else views[:, :VIEWED].float().cpu().numpy(),
+        labels=None if labels is None else labels[chosen],
+        class_names=None if classes is None else np.array(classes),
+    )
+    save_arrays(path, **{name: x for name, x in arrays._asdict().items() if x is not None})

@@ -1,6 +1,6 @@
 """Bokeh figures of a world model's training: errors, SIGReg, rank, straightness."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from bokeh.models import (
@@ -24,7 +24,14 @@ BLOCK_COLOURS = (GREEN, BLUE, PURPLE, ORANGE, "#c2483b")
 
 def training_plots(world: WorldRun) -> dict[str, figure]:
     """What was logged and measured during training, one figure each, their steps linked."""
-    figures: dict[str, figure] = {}
+    figures = dict(_plots(world))
+    over_steps = [plot for name, plot in figures.items() if name != "horizon"]
+    for plot in over_steps:
+        plot.x_range = over_steps[0].x_range
+    return figures
+
+
+def _plots(world: WorldRun) -> Iterator[tuple[str, figure]]:
     run = world.run
     curves = [
         (run.curve("prediction"), "training", BLUE),
@@ -34,7 +41,7 @@ def training_plots(world: WorldRun) -> dict[str, figure]:
         plot = _plot_over_updates("Prediction error, one block ahead", [c for c, *_ in curves])
         for curve, name, colour in curves:
             _draw(plot, curve, name, colour, smooth=name == "training")
-        figures["prediction"] = plot
+        yield "prediction", plot
     if len((curve := run.curve("sigreg"))[0]) and run.settings.get("regulariser") != "none":
         name = run.settings.get("regulariser", "sigreg")
         tests = name in TESTS and run.settings.get("scale", "joint") == "joint"
@@ -47,7 +54,7 @@ def training_plots(world: WorldRun) -> dict[str, figure]:
         _draw(plot, curve, "", BLUE)
         if tests:
             level_line(plot, SIGREG_FLOOR, "1.06: a perfect Gaussian", GREEN, below=True)
-        figures["sigreg"] = plot
+        yield "sigreg", plot
     if len((curve := run.curve("effective_rank"))[0]):
         plot = _plot_over_updates(
             "Effective rank of held-out embeddings", [curve], legend=False, log=False
@@ -56,8 +63,8 @@ def training_plots(world: WorldRun) -> dict[str, figure]:
         top = float(curve[1].max())
         plot.y_range = Range1d(start=0, end=1.15 * max(top, 2.0))
         level_line(plot, 1.0, "1: collapsed", ORANGE)
-        figures["rank"] = plot
-    figures |= _rollouts(world)
+        yield "rank", plot
+    yield from _rollouts(world).items()
     if len((curve := run.curve("straightness"))[0]):
         plot = _plot_over_updates("Straightness of latent paths", [curve], legend=False, log=False)
         _draw(plot, curve, "", BLUE, smooth=False)
@@ -65,11 +72,7 @@ def training_plots(world: WorldRun) -> dict[str, figure]:
         plot.y_range = Range1d(start=min(-0.2, low - 0.1), end=max(0.4, high + 0.1))
         plot.yaxis.axis_label = "cosine of velocities"
         level_line(plot, 0.0, "0: no common direction", GREY, below=bool(curve[1][0] >= 0))
-        figures["straightness"] = plot
-    over_steps = [plot for name, plot in figures.items() if name != "horizon"]
-    for plot in over_steps:
-        plot.x_range = over_steps[0].x_range
-    return figures
+        yield "straightness", plot
 
 
 def _rollouts(world: WorldRun) -> dict[str, figure]:
