@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -63,7 +63,7 @@ class ExperienceState(NamedTuple):
     offline_rows: int
     env_steps: int
     decisions: int
-    episodes: list[tuple[int, int, float, bool | None]]
+    episodes: list[tuple[Any, ...]]
     """As `Episode` has them."""
     within: bool
     """Whether an episode has begun and is not over; what follows is of that."""
