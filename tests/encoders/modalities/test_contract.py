@@ -108,10 +108,11 @@ def plainly(items: Iterator, _total: int, _what: str) -> Iterator:
 def test_a_modality_is_three_files_with_the_names_agreed_on(name: str) -> None:
     assert name in SOURCES
     kind = modality(name)
-    for part, protocol in ((kind.read, Reading), (kind.views, Viewing), (kind.network, Networks)):
-        wanted = {x for x in (*protocol.__annotations__, *vars(protocol)) if not x.startswith("_")}
-        assert wanted
-        assert wanted <= set(vars(part)), part.__name__
+    for part, contract in ((kind.read, Reading), (kind.views, Viewing), (kind.network, Networks)):
+        assert isinstance(part, contract)
+        assert contract.__abstractmethods__
+        assert not getattr(part, "__abstractmethods__", None)
+        assert all(hasattr(part, name) for name in contract.__annotations__)
 
 
 def test_a_path_is_of_the_kind_that_it_looks_like(example: Example) -> None:

@@ -15,6 +15,7 @@ from isojepa.encoders.modalities.tables.network import TableSpec
 from isojepa.encoders.modalities.tables.read import READING, FoundRows, TableForm, settled_columns
 from isojepa.encoders.modalities.tables.rows import TableSet, encoded, known, widths
 from isojepa.encoders.modalities.tables.views import VIEWING, TableRecipe
+from isojepa.encoders.sources.folder import Listing
 from isojepa.errors import UserError
 
 TEXT = """name,height,colour,weight,when,label
@@ -62,7 +63,7 @@ def test_encoded_as_scikit_learn_scales_and_makes_one_hot() -> None:
     found = FoundRows([str(i) for i in range(50)], {
         "a": frame["a"].to_numpy(), "b": frame["b"].to_numpy(), "c": frame["c"].tolist(),
     })  # fmt: skip
-    listing = READING.list_rows(Path("x"), found, [None] * 50, None)
+    listing = Listing(Path("x"), found.names, None, None, None)
     form = TableForm(table=settled_columns(found, lambda _: None))
     data = READING.read(Source(listing, found), form, lambda items, *_: items)
     x = encoded(data.read(range(50)), data.columns, *data.statistics(range(50)))
