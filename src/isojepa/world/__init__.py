@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         straight_line,
     )
     from isojepa.world.control.success import success_rate
+    from isojepa.world.control.suite import plan_suite
     from isojepa.world.control.vector_env import platform_envs, run_episodes
     from isojepa.world.environments.pixel_env import PixelEnv, make_pixel_env
     from isojepa.world.episodes.action_scale import ActionScale
@@ -91,9 +92,9 @@ __all__ = [
     "export_world_model", "fit_action_scale", "fit_probe", "from_platform", "last_step", "learn",
     "load_agent", "load_goal_networks", "load_platform_weights", "load_policy", "load_world_model",
     "make_pixel_env", "open_control", "open_policy", "open_study", "open_trajectories",
-    "parse_options", "path_distance", "plan", "planning_policy", "platform_envs", "preset",
-    "reward", "run_episodes", "sampled", "shifted", "stacked", "straight_line", "success_of",
-    "success_rate", "train", "train_direct", "value",
+    "parse_options", "path_distance", "plan", "plan_suite", "planning_policy", "platform_envs",
+    "preset", "reward", "run_episodes", "sampled", "shifted", "stacked", "straight_line",
+    "success_of", "success_rate", "train", "train_direct", "value",
 ]  # fmt: skip
 
 _HOMES = {
@@ -116,6 +117,7 @@ _HOMES = {
     "control.recipes": "OURS PUBLISHED ControlRecipe build_graph",
     "control.scripted": "ClonedPolicy RandomPolicy ScriptedPolicy straight_line",
     "control.success": "success_rate",
+    "control.suite": "plan_suite",
     "control.vector_env": "platform_envs run_episodes",
     "environments.pixel_env": "PixelEnv make_pixel_env",
     "episodes.action_scale": "ActionScale",

@@ -15,6 +15,8 @@ from isojepa.world.control.planning import PlanningPolicy, load_policy, open_pol
 from isojepa.world.control.policy import Observation, Policy, VectorPolicy
 from isojepa.world.control.scripted import ClonedPolicy, RandomPolicy, ScriptedPolicy, straight_line
 from isojepa.world.control.vector_env import GoalEnv, PlatformEnv, run_episodes
+from isojepa.world.environments.environment import Environment
+from isojepa.world.environments.pixel_env import RawActions
 from isojepa.world.learning.cloning import GoalPolicy
 from isojepa.world.model.presets import preset
 from isojepa.world.planners.cem import CEM, ICEM
@@ -336,6 +338,8 @@ def test_the_past_is_what_was_executed_where_actions_are_cut() -> None:
 def test_actions_that_are_cut_are_counted() -> None:
     env = PlatformEnv.__new__(PlatformEnv)
     env.low, env.high, env.taken, env.cut, env.env_id = -BOUND, BOUND, 0, 0, "dots"
+    env.acts, env._over = RawActions(False, 0, -BOUND, BOUND), np.zeros(4, bool)
+    env.known = Environment(id="dots")
     env._rule = None
     env.frames = np.zeros((4, 8, 8, 3), np.uint8)
     sent = []
@@ -356,6 +360,7 @@ def test_actions_that_are_cut_are_counted() -> None:
 def test_an_environment_that_fails_is_named() -> None:
     env = PlatformEnv.__new__(PlatformEnv)
     env.low, env.high, env.taken, env.cut, env.env_id = -BOUND, BOUND, 0, 0, "dots/v0"
+    env.acts, env._over = RawActions(False, 0, -BOUND, BOUND), np.zeros(1, bool)
     env.frames, env._rule = np.zeros((1, 8, 8, 3), np.uint8), None
 
     def step(*_: Any, **__: Any) -> Any:

@@ -24,8 +24,8 @@ TWO_ROOM, PUSH_T = "swm/TwoRoom-v1", "swm/PushT-v1"
         ("swm/TwoRom-v1", "did you mean swm/TwoRoom-v1"),
         ("TwoRoom", "did you mean swm/TwoRoom-v1"),
         ("pusht", "did you mean swm/PushT"),
-        ("qqqqqqqq", "some are swm/TwoRoom-v1 and swm/PushT-v1"),
-        ("swm/PushT-Discrete-v1", "actions are discrete"),
+        ("qqqqqqqq", "some are swm/TwoRoom-v1, swm/PushT-v1 and CartPole-v1"),
+        ("cartpole-v1", "did you mean .*CartPole-v1"),
     ],
 )
 def test_unknown_environments_are_suggested(env_id: str, words: str) -> None:
@@ -37,7 +37,8 @@ def test_unknown_environments_are_suggested(env_id: str, words: str) -> None:
 def test_an_environment_outside_the_table_is_used_as_it_is() -> None:
     known = environment("swm/PendulumControl-v1")
     assert known.scripted is None
-    assert known.set_start is None
+    assert known.set_goal is None
+    assert not known.own_rule
 
 
 def states(env_id: str, n: int) -> list[dict[str, np.ndarray]]:

@@ -13,8 +13,9 @@ from isojepa.errors import UserError
 from isojepa.randomness import Stream, seed_from
 from isojepa.world.collection.collected import FORMATS
 from isojepa.world.control.goal_seeker import GoalSeeker
-from isojepa.world.environments.environment import Infos, PlatformPolicy, World
-from isojepa.world.environments.platform import explained, platform, quiet
+from isojepa.world.environments.environment import PlatformPolicy, World
+from isojepa.world.environments.pixel_env import raw_actions
+from isojepa.world.environments.platform import acting, explained, platform, quiet
 from isojepa.world.environments.registry import environment
 from isojepa.world.environments.worlds import make_environments, reset, seeded
 
@@ -77,6 +78,7 @@ def record_episode(config: CollectConfig, k: int) -> Episode:
     Row i holds what is seen after i steps, and the action taken then; the last action is NaN.
     """
     world, policy = _world(config), _policy(config, k)
+    acts = raw_actions(world.envs.single_action_space, config.env)
     rows: list[Episode] = []
     actions: list[np.ndarray] = []
     reset(world, [seed_from(config.seed, k, Stream.EPISODE_RESET)])
@@ -85,12 +87,14 @@ def record_episode(config: CollectConfig, k: int) -> Episode:
         world.set_policy(policy)
         if isinstance(policy, Seedable):
             policy.set_seed(seed % 2**31)
-        rows.append(_row(world.infos))
+        rows.append(_row(world, config))
         for _ in range(config.steps or environment(config.env).steps):
-            action = np.asarray(policy.get_action(world.infos), np.float32)
-            _, _, terminated, truncated, world.infos = world.envs.step(action)
+            action = acts.from_env(np.asarray(policy.get_action(world.infos)))
+            taken = acts.to_env(action) if acts.discrete else action
+            with acting(config.env):
+                _, _, terminated, truncated, world.infos = world.envs.step(taken)
             actions.append(action[0])
-            rows.append(_row(world.infos))
+            rows.append(_row(world, config))
             if terminated[0] or truncated[0]:
                 break
     names = [name for name in rows[0] if all(name in row for row in rows)]
@@ -120,13 +124,14 @@ def _policy(config: CollectConfig, k: int) -> PlatformPolicy:
         return scripted(config.action_noise, seed)
 
 
-def _row(infos: Infos) -> Episode:
+def _row(world: World, config: CollectConfig) -> Episode:
     """The columns of the platform's infos that are worth keeping, of the only environment."""
-    row = {}
-    for name, values in infos.items():
+    states = environment(config.env).states
+    row: Episode = {} if states is None else dict(states(world.envs.envs[0].unwrapped))
+    for name, values in world.infos.items():
         if name in LEFT_OUT or name.startswith("_") or name == ACTION:
             continue
         values = values.numpy() if isinstance(values, torch.Tensor) else values
-        if isinstance(values, np.ndarray) and values.dtype.kind in "biuf":
+        if isinstance(values, np.ndarray) and values.dtype.kind in "biuf" and values.size:
             row[re.sub(r"[./]", "_", name)] = np.array(values[0, 0])
     return row

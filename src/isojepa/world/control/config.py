@@ -26,7 +26,7 @@ from isojepa.world.control.recipes import (
     build_graph,
 )
 from isojepa.world.environments.environment import Environment
-from isojepa.world.environments.registry import environment
+from isojepa.world.environments.registry import environment, judged
 from isojepa.world.episodes.trajectories import Trajectories
 from isojepa.world.learning.goal_networks import (
     FOLDER,
@@ -148,15 +148,24 @@ class Control(NamedTuple):
     networks: GoalNetworks | None = None
 
     def policy(
-        self, low: np.ndarray, high: np.ndarray, *, seed: int | Sequence[int]
+        self,
+        low: np.ndarray,
+        high: np.ndarray,
+        *,
+        seed: int | Sequence[int],
+        discrete: bool = False,
     ) -> PlanningPolicy | DirectGoalPolicy:
-        """The policy that acts by the recipe within an environment's action bounds."""
+        """The policy that acts by the recipe within an environment's action bounds.
+
+        Args:
+            discrete: whether the largest entry of an action is a choice.
+        """
         if self.recipe.direct:
             assert self.networks is not None
             return DirectGoalPolicy(self.model, self.networks, low=low, high=high)
         return planning_policy(
             self.model, self.recipe, low, high,
-            graph=self.graph, networks=self.networks, seed=seed,
+            graph=self.graph, networks=self.networks, seed=seed, discrete=discrete,
         )  # fmt: skip
 
 
@@ -254,8 +263,8 @@ def environment_of(config: PlanConfig, trajectories: Trajectories) -> Environmen
         raise UserError(
             f"{trajectories.path}: does not say which environment it is from; give --env"
         )
-    known = environment(env_id)
-    if known.set_start is None or known.set_goal is None:
+    known = judged(environment(env_id), trajectories)
+    if known.set_start is None or (known.own_rule and known.set_goal is None):
         raise UserError(f"--env {env_id}: the platform cannot set its state; choose another")
     if config.protocol == "strict" and known.solved is None:
         raise UserError(

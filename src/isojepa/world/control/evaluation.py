@@ -60,7 +60,7 @@ def success_of(
     """How the planning policy does; `films` of the first episodes are filmed."""
 
     def make(env: PlatformEnv, seeds: Sequence[int]) -> VectorPolicy:
-        return control.policy(env.low, env.high, seed=seeds)
+        return control.policy(env.low, env.high, seed=seeds, discrete=env.acts.discrete)
 
     scored = evaluate_policy(
         control, make, seed=seed, words=PLANNING, films=films, pairs=pairs, keeper=keeper
@@ -127,7 +127,7 @@ def evaluate_policy(
     batches, video, n = [], None, len(pairs.start)
     parts = [np.arange(n)[first : first + AT_ONCE] for first in range(0, n, AT_ONCE)]
     budget = control.config.budget
-    stage = Stage(control.known.id, frame_size=control.model.frame_size)
+    stage = Stage(control.known.id, frame_size=control.model.frame_size, known=control.known)
     with bar(budget * len(parts), words) as advance, closing(stage):
         for part in parts:
             filmed = films if part[0] == 0 else 0

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
 
 from isojepa.randomness import seed_from
 from isojepa.world.control.config import Control, PlanConfig, open_control
 from isojepa.world.control.policy import Observation
 from isojepa.world.environments.environment import PIXELS, Infos, VectorEnv
+from isojepa.world.environments.pixel_env import raw_actions
 
 
 class GoalSeeker:
@@ -35,7 +35,7 @@ class GoalSeeker:
 
     def set_env(self, env: VectorEnv) -> None:
         """Remember the platform's environments and begin anew."""
-        self.env = env
+        self._acts = raw_actions(env.single_action_space, self.control.known.id)
         self.set_seed(self.seed)
 
     def set_seed(self, seed: int) -> None:
@@ -43,7 +43,7 @@ class GoalSeeker:
         self.seed = seed
         self._step = 0
 
-    def get_action(self, info_dict: Infos, **_: object) -> Float[np.ndarray, "n a"]:
+    def get_action(self, info_dict: Infos, **_: object) -> np.ndarray:
         """The next action of every environment."""
         frames = np.asarray(info_dict[PIXELS])[:, -1]
         n, budget = len(frames), self.control.config.budget
@@ -53,12 +53,11 @@ class GoalSeeker:
         if into == 0:
             self._block = self._policy.actions(Observation(np.arange(n), frames, {}))
         self._step += 1
-        space = self.env.single_action_space
-        return np.clip(self._block[:, into], space.low, space.high)
+        return self._acts.to_env(self._block[:, into])
 
     def _begin(self, n: int) -> None:
-        data, space = self.control.trajectories, self.env.single_action_space
+        data, acts = self.control.trajectories, self._acts
         seed = seed_from(self.seed, self._step)
         rows = np.random.default_rng(seed).integers(int(data.lengths.sum()), size=n)
-        self._policy = self.control.policy(space.low, space.high, seed=seed)
+        self._policy = self.control.policy(acts.low, acts.high, seed=seed, discrete=acts.discrete)
         self._policy.begin(n, data.rows(rows))

@@ -72,7 +72,8 @@ class PlanningPolicy(VectorPolicy):
         self.model, self.planner, self.objective = model, planner, objective
         self.horizon, self.execute, self.history = horizon, execute, history
         self.warm_start, self.at_once, self.seed = warm_start, at_once, seed
-        self.bounds = low, high
+        self.bounds, self.discrete = (low, high), False
+        """The largest entry of an action is a choice: then what is predicted is of that choice."""
         self.low, self.high = (
             torch.from_numpy(model.scale.normalise(np.tile(x, model.frame_skip).astype(np.float32)))
             .float()
@@ -111,10 +112,19 @@ class PlanningPolicy(VectorPolicy):
         keep = self.history - 1
         latest = torch.zeros_like(self._plan[:, :1])
         latest[rows, 0] = block.clamp(self.low, self.high)  # as executed
+        if self.discrete:
+            latest = self._chosen(latest)
         self._actions = torch.cat([self._actions, latest], 1)
         self._actions = self._actions[:, max(0, self._actions.shape[1] - keep) :]
         actions = self.model.scale.restore(block.cpu().numpy())
         return actions.reshape(len(rows), self.model.frame_skip, -1)
+
+    def _chosen(self, blocks: Float[Tensor, "*b a"]) -> Float[Tensor, "*b a"]:
+        """Blocks with 1 for the choice of each step and 0 else; gradients pass as if unchanged."""
+        scale, skip = self.model.scale, self.model.frame_skip
+        steps = scale.restore(blocks).unflatten(-1, (skip, -1))
+        choice = torch.nn.functional.one_hot(steps.argmax(-1), steps.shape[-1]).to(blocks)
+        return scale.normalise(choice.flatten(-2)) + blocks - blocks.detach()
 
     def _remember(self, rows: Tensor, frames: np.ndarray) -> None:
         latest = self._z.new_zeros(len(self._plan), 1, self._z.shape[2])
@@ -126,7 +136,9 @@ class PlanningPolicy(VectorPolicy):
         for part in rows.split(self.at_once):
             past = self._actions[part][:, self._actions.shape[1] - self._z.shape[1] + 1 :]
             cost = WeightedCost(
-                ModelRollout(self.model, self._z[part], past),
+                ModelRollout(
+                    self.model, self._z[part], past, self._chosen if self.discrete else None
+                ),
                 [(weight, term.select(part)) for weight, term in self.terms],
             )
             last = self._plan[part]
@@ -151,12 +163,14 @@ def planning_policy(
     graph: EmbeddingGraph | None = None,
     networks: GoalNetworks | None = None,
     seed: int | Sequence[int] = 0,
+    discrete: bool = False,
 ) -> PlanningPolicy:
     """The policy that plans by a recipe within an environment's action bounds.
 
     Args:
         graph: for the geodesic distance; see `build_graph`.
         networks: for searches that begin at the direct policy, or that count learnt steps.
+        discrete: whether the largest entry of an action is a choice.
     """
     policy = PlanningPolicy(
         model,
@@ -170,6 +184,7 @@ def planning_policy(
         history=recipe.history,
         seed=seed,
     )
+    policy.discrete = discrete
     if recipe.seeded:
         assert networks is not None
         policy.propose = partial(imagined_plan, model, networks)

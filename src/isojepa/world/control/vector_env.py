@@ -11,7 +11,8 @@ from jaxtyping import Bool, Int64, Shaped
 
 from isojepa.randomness import seed_from
 from isojepa.world.control.policy import Observation, VectorPolicy
-from isojepa.world.environments.environment import PIXELS, Row, StrictRule, World
+from isojepa.world.environments.environment import PIXELS, Environment, Row, StrictRule, World
+from isojepa.world.environments.pixel_env import raw_actions
 from isojepa.world.environments.platform import acting, quiet
 from isojepa.world.environments.registry import environment
 from isojepa.world.environments.worlds import close, make_environments, reset, set_pairs
@@ -45,17 +46,26 @@ class PlatformEnv:
         world: see `worlds.make_environments`.
         starts: rows of the data set, one per environment; likewise `goals`.
         seeds: everything else about an environment, such as its colours, follows from its seed.
+        known: what is known of the environment, by default by its id.
     """
 
     def __init__(
-        self, world: World, starts: Sequence[Row], goals: Sequence[Row], *, seeds: list[int]
+        self,
+        world: World,
+        starts: Sequence[Row],
+        goals: Sequence[Row],
+        *,
+        seeds: list[int],
+        known: Environment | None = None,
     ) -> None:
         self.world, self.starts, self.goals = world, starts, goals
         self.env_id = str(world.envs.envs[0].spec.id)
+        self.known = known or environment(self.env_id)
         reset(world, seeds)
-        self.frames, self.goal_frames = set_pairs(world, starts, goals)
-        space = world.envs.single_action_space
-        self.low, self.high = space.low, space.high
+        self.frames, self.goal_frames = set_pairs(world, starts, goals, self.known)
+        self.acts = raw_actions(world.envs.single_action_space, self.env_id)
+        self.low, self.high = self.acts.low, self.acts.high
+        self._over = np.zeros(len(starts), bool)  # ended by the environment, the goal not reached
         self.taken = 0
         """Actions taken, counted per episode."""
         self.cut = 0
@@ -87,19 +97,33 @@ class PlatformEnv:
         every = np.zeros((len(self.frames), len(self.low)), np.float32)
         every[rows] = np.clip(actions, self.low, self.high)
         beyond = ~np.isclose(every[rows], actions, rtol=1e-4, atol=1e-5).all(1)  # not by rounding
-        self.taken, self.cut = self.taken + len(rows), self.cut + int(beyond.sum())
+        cut = 0 if self.acts.discrete else int(beyond.sum())
+        self.taken, self.cut = self.taken + len(rows), self.cut + cut
         mask = np.zeros(len(self.frames), bool)
         mask[rows] = True
         before = self._needed(rows)
         with quiet(), acting(self.env_id):
-            _, _, terminated, _, self.world.infos = self.world.envs.step(every, mask=mask)
+            _, _, terminated, _, self.world.infos = self.world.envs.step(
+                self.acts.to_env(every), mask=mask & ~self._over
+            )
         self.frames[rows] = self.world.infos[PIXELS][rows, 0]
         self._follow(rows, before, self._needed(rows))
-        return terminated[rows]
+        if self.known.own_rule:
+            return terminated[rows]
+        reached = np.array([self._solved(i) for i in rows.tolist()])
+        self._over[rows] |= terminated[rows] & ~reached
+        return reached
+
+    def _solved(self, i: int) -> bool:
+        """Whether one environment has reached its goal, where that is told by its state."""
+        if self._over[i] or self.known.solved is None or self.known.states is None:
+            return False
+        state = self.known.states(self.world.envs.envs[i].unwrapped)
+        return bool(self.known.solved(state, self.goals[i]))
 
     def _strict_rule(self) -> StrictRule | None:
         """The environment's, where its states and the goals say all that it needs."""
-        rule = environment(self.env_id).strict
+        rule = self.known.strict
         if rule is None or any(name not in goal for goal in self.goals for name in rule.needs):
             return None
         self._rule = rule
@@ -142,8 +166,8 @@ class PlatformEnv:
 class Stage:
     """Environments of one id, made when they are needed and put into one pair after another."""
 
-    def __init__(self, env_id: str, *, frame_size: int) -> None:
-        self.env_id, self.frame_size = env_id, frame_size
+    def __init__(self, env_id: str, *, frame_size: int, known: Environment | None = None) -> None:
+        self.env_id, self.frame_size, self.known = env_id, frame_size, known
         self._world: World | None = None
 
     def set_up(
@@ -155,7 +179,7 @@ class Stage:
             self.close()
             self._world = make_environments(self.env_id, b, frame_size=self.frame_size)
         own = [seed % 2**31 for seed in seeds]
-        return PlatformEnv(self._world, starts, goals, seeds=own)
+        return PlatformEnv(self._world, starts, goals, seeds=own, known=self.known)
 
     def close(self) -> None:
         """Close the environments."""

@@ -100,10 +100,14 @@ class Environment:
     strict: StrictRule | None = None
     walled: Callable[[Row, Row], np.ndarray] | None = None
     """Whether something stands between a state and a goal, (state, goal)."""
+    states: Callable[[Any], Row] | None = None
+    """What to record of an unwrapped environment beside what it says of itself."""
     quantities: tuple[Quantity, ...] = ()
     scripted: Callable[[float | None, int], PlatformPolicy] | None = None
     """The platform's scripted policy, of (action noise or None for its usual one, seed)."""
     oracle: Callable[[int], PlatformPolicy] | None = None
     """The scripted policy without noise, of (seed), where it can reach a goal set from outside."""
+    own_rule: bool = True
+    """Whether the environment says when a goal is reached; else `solved` does."""
     no_script: str = ""
     """Why there is no scripted policy."""

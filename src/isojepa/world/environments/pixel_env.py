@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float, Float32, UInt8
 
 from isojepa.errors import UserError
 from isojepa.world.environments.fast import FAST, PREFIX, register_fast
@@ -58,6 +58,34 @@ class Actions(NamedTuple):
         width = np.maximum(self.high - self.low, 1e-12)
         unit = 2 * (np.asarray(actions, np.float32).reshape(len(actions), -1) - self.low) / width
         return np.clip(unit - 1, -1, 1).astype(np.float32)
+
+
+class RawActions(NamedTuple):
+    """An action space as a data set has it: a numbers in the environment's units, or one of a."""
+
+    discrete: bool
+    first: int
+    low: Float32[np.ndarray, " a"]
+    high: Float32[np.ndarray, " a"]
+
+    def to_env(self, actions: Float[np.ndarray, "n a"]) -> np.ndarray:
+        """What n environments take: vectors cut to the bounds, or the largest entry's number."""
+        if self.discrete:
+            return self.first + actions.argmax(-1)
+        return np.clip(actions, self.low, self.high)
+
+    def from_env(self, taken: np.ndarray) -> Float32[np.ndarray, "n a"]:
+        """The inverse: what was taken as vectors, a choice as 1 among zeros."""
+        if self.discrete:
+            return np.eye(len(self.low), dtype=np.float32)[np.asarray(taken, np.int64) - self.first]
+        return np.asarray(taken, np.float32)
+
+
+def raw_actions(space: gym.Space[Any], env_id: str) -> RawActions:
+    """An action space as a data set has it; raises as `actions_of`."""
+    own = actions_of(space, env_id)
+    low = np.zeros(own.a, np.float32) if own.discrete else own.low
+    return RawActions(own.discrete, own.first, low, own.high)
 
 
 class PixelEnv:

@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from isojepa.boundaries import reason
@@ -19,6 +19,8 @@ def platform() -> Any:
     Raises:
         UserError: if it is not installed.
     """
+    if sys.platform == "linux" and not _screen():
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame's, which Gymnasium draws with
     try:
         with quiet():
             import stable_worldmodel
@@ -40,8 +42,7 @@ def check_renderer(env_id: str) -> None:
     """
     if importlib.util.find_spec("mujoco") is None:
         raise UserError(f"{env_id}: needs the package mujoco: pip install 'isojepa[world]'")
-    screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    if sys.platform == "linux" and not screen:
+    if sys.platform == "linux" and not _screen():
         os.environ.setdefault("MUJOCO_GL", "egl")
     fault = _drawing_fault()
     if fault is not None:
@@ -50,6 +51,10 @@ def check_renderer(env_id: str) -> None:
             f"{env_id}: MuJoCo cannot draw with {chosen} ({fault}); "
             "install libegl1 and set MUJOCO_GL=egl, or install libosmesa6 and set MUJOCO_GL=osmesa"
         )
+
+
+def _screen() -> str | None:
+    return os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
 
 
 @functools.cache
@@ -106,21 +111,34 @@ def explained(env_id: str) -> Iterator[None]:
 
 
 @contextmanager
-def acting(env_id: str) -> Iterator[None]:
-    """Turn whatever an environment raises at a step into a line for the user.
-
-    Raises:
-        UserError: naming the environment.
-    """
+def _failing(env_id: str, words: str) -> Iterator[None]:
     try:
         yield
     except UserError:
         raise
     except Exception as error:
         why = f"{type(error).__name__}: {reason(error)}"
-        raise UserError(
-            f"{env_id}: the environment failed at a step ({why}); what was done before is kept"
-        ) from error
+        raise UserError(f"{env_id}: {words.format(why=why)}") from error
+
+
+def acting(env_id: str) -> AbstractContextManager[None]:
+    """Turn whatever an environment raises at a step into a line for the user.
+
+    Raises:
+        UserError: naming the environment.
+    """
+    return _failing(
+        env_id, "the environment failed at a step ({why}); what was done before is kept"
+    )
+
+
+def drawing(env_id: str) -> AbstractContextManager[None]:
+    """Likewise while it begins an episode and draws its first frame."""
+    return _failing(
+        env_id,
+        "it cannot begin an episode and draw it ({why}); its render() has to give an array "
+        "(y, x, 3) of bytes for render_mode='rgb_array'",
+    )
 
 
 @contextmanager

@@ -11,9 +11,10 @@ import torch
 from jaxtyping import UInt8
 
 from isojepa.errors import UserError
-from isojepa.world.environments.environment import PIXELS, Row, World
+from isojepa.world.environments.environment import PIXELS, Environment, Row, World
 from isojepa.world.environments.fast import FAST
-from isojepa.world.environments.platform import check_renderer, explained, platform, quiet
+from isojepa.world.environments.pixel_env import raw_actions
+from isojepa.world.environments.platform import check_renderer, drawing, explained, platform, quiet
 from isojepa.world.environments.registry import environment
 from isojepa.world.episodes.decoded import resize
 
@@ -41,13 +42,14 @@ def make_environments(
         collecting: with the options that the published data was collected with.
 
     Raises:
-        UserError: for an unknown id, a missing package or a missing renderer.
+        UserError: for an unknown id, a missing package or a missing renderer, or actions that are
+            neither one choice nor bounded numbers.
     """
     known = environment(env_id)
     options = {**known.options, **(known.collect_options if collecting else {})}
     if env_id in FAST:
         options["frame_size"] = frame_size
-    if any(word in env_id for word in MUJOCO_IDS):
+    if any(word in env_id for word in MUJOCO_IDS) or "mujoco" in _entry_point(env_id):
         check_renderer(env_id)
     with quiet(), explained(env_id):
         world = platform().World(
@@ -57,6 +59,7 @@ def make_environments(
             max_episode_steps=steps,
             **options,
         )
+        raw_actions(world.envs.single_action_space, env_id)
         if seed is not None:
             reset(world, [seed + i for i in range(n)])
     atexit.register(_close_if_alive, weakref.ref(world))  # before its driver's own, made earlier
@@ -87,6 +90,9 @@ def reset(world: World, seeds: list[int]) -> None:
 
     Some of the platform's environments do not pass their seed on, and draw from generators of their
     own or from NumPy's global one; those are seeded too.
+
+    Raises:
+        UserError: for an environment that cannot be reset, or does not draw itself.
     """
     seeds = [seed % 2**32 for seed in seeds]  # as far as NumPy's older generator takes them
     with quiet():
@@ -102,20 +108,23 @@ def reset(world: World, seeds: list[int]) -> None:
                     space.seed = lambda given=None, space=space, seed=seed: space._isojepa_seed(
                         seed if given is None else given
                     )
-        with seeded(seeds[0]):
+        with seeded(seeds[0]), drawing(world.envs.envs[0].spec.id):
             world.reset(seed=list(seeds))
 
 
 def set_pairs(
-    world: World, starts: Sequence[Row], goals: Sequence[Row]
+    world: World, starts: Sequence[Row], goals: Sequence[Row], known: Environment | None = None
 ) -> tuple[UInt8[np.ndarray, "n y x c"], UInt8[np.ndarray, "n y x c"]]:
     """Put every environment of a world, already reset, into a start state and under a goal.
+
+    Args:
+        known: what is known of the environment, by default by its id.
 
     Returns:
         The frames of the start states and those of the goal states, rendered by the environments.
     """
-    known = environment(world.envs.envs[0].spec.id)
-    if known.set_start is None or known.set_goal is None:
+    known = known or environment(world.envs.envs[0].spec.id)
+    if known.set_start is None or (known.own_rule and known.set_goal is None):
         raise UserError(
             f"{known.id}: the platform cannot set its state; choose another environment"
         )
@@ -126,7 +135,8 @@ def set_pairs(
         goal_frames = render_frames(world)
         for inner, start, goal in zip(inners, starts, goals):
             known.set_start(inner, start)
-            known.set_goal(inner, goal)
+            if known.set_goal is not None:
+                known.set_goal(inner, goal)
         return render_frames(world), goal_frames
 
 
@@ -139,6 +149,12 @@ def render_frames(world: World) -> UInt8[np.ndarray, "n y x c"]:
         frame = several() if callable(several) else env.render()
         frames.append(resize(np.asarray(frame), size))
     return np.stack(frames)
+
+
+def _entry_point(env_id: str) -> str:
+    import gymnasium as gym
+
+    return str(gym.registry[env_id.rpartition(":")[2]].entry_point)
 
 
 @contextmanager

@@ -78,8 +78,12 @@ class ModelRollout:
     """Embeddings of the frames observed, oldest first."""
     past_actions: Float[Tensor, "b past a"]
     """The t - 1 blocks between them, normalised."""
+    executed: Callable[[Tensor], Tensor] | None = None
+    """What is executed of candidates, likewise; None where it is they themselves."""
 
     def __call__(self, candidates: Float[Tensor, "b s h a"]) -> Float[Tensor, "b s h d"]:
+        if self.executed is not None:
+            candidates = self.executed(candidates)
         return self.model.rollout(self.z, self.past_actions, candidates)
 
     def select(self, rows: Int[Tensor, "n"]) -> "ModelRollout":
