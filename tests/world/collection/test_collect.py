@@ -14,6 +14,7 @@ from isojepa.errors import UserError
 from isojepa.world.collection import collect as collecting
 from isojepa.world.collection import record
 from isojepa.world.collection.collect import CollectConfig, collect
+from isojepa.world.collection.collected import read_collection
 from isojepa.world.episodes.trajectories import Trajectories, open_trajectories
 
 TWO_ROOM = "swm/TwoRoom-v1"
@@ -156,6 +157,45 @@ def test_a_finished_collection_is_kept_extended_or_replaced(config: CollectConfi
     collect(whole)
     same(extended, read(whole.out))
     assert collect(replace(config, episodes=1, overwrite=True)).episodes == 1
+
+
+def test_episodes_of_another_policy_are_added(config: CollectConfig) -> None:
+    collect(replace(config, episodes=2))
+    other = replace(config, policy="random", steps=6, resume=True)
+    with pytest.raises(UserError, match=r"policy = scripted, not random; .*--mixed to add them"):
+        collect(other)
+    with pytest.raises(UserError, match="seed = 0, not 1; use the same settings or"):
+        collect(replace(other, mixed=True, seed=1))
+    before = read(config.out)
+    kept = [before.frames(e, 0, int(n)).copy() for e, n in enumerate(before.lengths)]
+    assert collect(replace(other, mixed=True)).episodes == 3
+    mixed = read(config.out)
+    assert mixed.lengths.tolist() == [*before.lengths.tolist(), 7]
+    for e, frames in enumerate(kept):
+        assert (mixed.frames(e, 0, len(frames)) == frames).all()
+    said = read_collection(config.out)
+    assert said["plan"]["policy"] == "random"
+    assert [(one["plan"]["policy"], one["episodes"]) for one in said["before"]] == [("scripted", 2)]
+    with pytest.raises(UserError, match="give --resume too"):
+        replace(config, mixed=True)
+
+
+def test_factors_are_drawn_for_each_episode(config: CollectConfig) -> None:
+    varied = replace(config, vary=("colours", "agent.radius"), steps=2)
+    first, second = (record.record_episode(varied, k) for k in (0, 1))
+    colours = [one["variation_background_color"][0] for one in (first, second)]
+    assert (colours[0] != colours[1]).any()
+    assert first["variation_agent_radius"][0] != second["variation_agent_radius"][0]
+    assert (first["pixels"][0][1:4, 1:4] != 0).any()  # the border is not black any more
+    again = record.record_episode(varied, 0)
+    for name, x in first.items():
+        np.testing.assert_array_equal(x, again[name])
+    usual = record.record_episode(replace(config, steps=2), 0)
+    assert not any(name.startswith("variation") for name in usual)
+    with pytest.raises(
+        UserError, match="--vary smell: swm/TwoRoom-v1 has no such factor, but colours"
+    ):
+        record.record_episode(replace(varied, vary=("smell",)), 0)
 
 
 def test_a_run_can_be_the_policy(

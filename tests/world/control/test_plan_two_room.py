@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from isojepa.errors import UserError
 from isojepa.runs.typed import read_result
@@ -19,10 +20,12 @@ from isojepa.world.control import evaluation
 from isojepa.world.control.config import PlanConfig, open_control
 from isojepa.world.control.control import pairs_asked, plan
 from isojepa.world.control.evaluation import success_of
+from isojepa.world.control.goal_image import GoalImageResult, read_goal
 from isojepa.world.control.goal_seeker import GoalSeeker
 from isojepa.world.control.results import ControlResult
 from isojepa.world.control.suite import plan_goals
 from isojepa.world.environments.worlds import make_environments, reset
+from isojepa.world.episodes.trajectories import open_trajectories
 from isojepa.world.learning import trained
 
 SKIP, SIDE = 5, 64
@@ -52,6 +55,47 @@ def config(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PlanC
     made = {"config": {"data": str(data), "held_out": 0.5, "seed": 0}}
     (tmp_path / "config.json").write_text(json.dumps(made))
     return PlanConfig(run=tmp_path, pairs=12, horizon=3, candidates=60, films=2)
+
+
+def test_a_goal_from_a_file(
+    config: PlanConfig, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen = open_trajectories(data, frame_size=SIDE).frames(0, 5, 6)[0]
+    Image.fromarray(seen).resize((2 * SIDE, 2 * SIDE), Image.Resampling.NEAREST).save(
+        tmp_path / "goal.png"
+    )
+    asked = replace(config, goal=tmp_path / "goal.png", films=1, budget=60)
+    result = plan_goals(asked)
+    assert isinstance(result, GoalImageResult)
+    assert read_result(GoalImageResult, config.run / "goal.json") == result
+    assert (config.run / "goal.gif").stat().st_size > 1000
+    (one,) = result.episodes
+    assert one.nearest <= one.end
+    assert one.nearest < one.start  # the model knows positions: it goes there
+    assert one.learnt_steps is None
+    assert result.strangeness <= 2
+    assert "unlike the data" not in caplog.text
+    noise = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    plan_goals(replace(asked, goal=tmp_path / "noise.png", films=0, budget=15))
+    assert "noise.png: unlike the data" in caplog.text
+
+
+def test_pictures_that_are_no_goals_are_named(config: PlanConfig, tmp_path: Path) -> None:
+    Image.new("RGB", (30, 20)).save(tmp_path / "oblong.png")
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG")
+    for name, words in (
+        ("oblong.png", "1.5 times as wide as high.*crop it to 20 x 20"),
+        ("broken.png", "--goal .*broken.png: "),
+        ("missing.png", "--goal .*missing.png: no such file"),
+    ):
+        with pytest.raises(UserError, match=words) as caught:
+            read_goal(tmp_path / name)
+        assert "\n" not in str(caught.value)
+    Image.new("L", (20, 20)).save(tmp_path / "grey.png")
+    assert read_goal(tmp_path / "grey.png").shape == (20, 20, 3)
+    with pytest.raises(UserError, match="--goal takes the place of pairs"):
+        replace(config, goal=tmp_path / "grey.png", suite=True)
 
 
 def test_the_whole_evaluation(config: PlanConfig) -> None:

@@ -24,7 +24,7 @@ from isojepa.world.environments.states import POSE, read_state, write_state
 from isojepa.world.environments.worlds import close, make_environments, render_frames
 from isojepa.world.episodes.trajectories import open_trajectories
 from isojepa.world.learning.config import WorldTrainConfig
-from isojepa.world.learning.train import run as train
+from isojepa.world.learning.train import train_world_model
 
 CLASSIC = ("CartPole-v1", "MountainCar-v0", "MountainCarContinuous-v0", "Pendulum-v1", "Acrobot-v1")
 CONTROL = tuple(
@@ -101,7 +101,7 @@ def test_collected_trained_and_planned_in(
     if env_id == "CartPole-v1":
         taken = found.actions(0, 0, int(found.lengths[0]) - 1)
         assert set(map(tuple, taken.tolist())) <= {(0, 1), (1, 0)}
-    train(
+    train_world_model(
         WorldTrainConfig(
             data=data, out=run, preset="lewm-micro", steps=2, batch_size=4, frame_skip=2,
             held_out=0.5, history=1, device="cpu",

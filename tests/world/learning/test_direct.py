@@ -1,5 +1,6 @@
 """Learnt reachability and the policy without search: forms, batches, training, and bad input."""
 
+import functools
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,13 @@ import pytest
 import torch
 
 from isojepa.errors import UserError
-from isojepa.world.control.direct import DirectGoalPolicy, StepsTo, imagined_plan
+from isojepa.world.control.direct import (
+    DirectGoalPolicy,
+    StepsTo,
+    Waypoints,
+    gains_enough,
+    imagined_plan,
+)
 from isojepa.world.learning.direct import (
     DirectConfig,
     Learner,
@@ -30,8 +37,18 @@ from tests.world.latent_models import Positions
 
 pytest.importorskip("h5py")
 from isojepa.world.control.config import PlanConfig, open_control, settled
-from isojepa.world.control.planning import load_policy
-from tests.world.control.test_policies import GOALS, STARTS, DotEnv, check_policy, draw
+from isojepa.world.control.planning import PlanningPolicy, load_policy
+from isojepa.world.planners.cem import ICEM
+from isojepa.world.planners.costs import Terms, last_step
+from tests.world.control.test_policies import (
+    BOUND,
+    GOALS,
+    STARTS,
+    DotEnv,
+    check_policy,
+    dot_model,
+    draw,
+)
 from tests.world.studied import studied_run
 
 SKIP, SIZES = 3, GoalSizes(embedding_dim=2, action_dim=6, frame_skip=3, hidden=64)
@@ -80,6 +97,7 @@ def test_batches_hold_what_they_say() -> None:
     torch.testing.assert_close(arrived, played.z[torch.from_numpy(now + SKIP)], atol=1e-4, rtol=0)
 
 
+@functools.cache
 def trained(steps: int = 400) -> tuple[GoalNetworks, Positions]:
     torch.manual_seed(0)
     played, world = line_world(), Positions(8, frame_skip=SKIP)
@@ -118,6 +136,63 @@ def test_it_learns_how_far_and_where_to_from_random_walks() -> None:
     z = torch.randn(4, 5, 3, 2)
     torch.testing.assert_close(cost(z)[2, 1, 0], networks.reach(z[2, 1, 0], b[2]))
     torch.testing.assert_close(cost.select(torch.tensor([2]))(z[2:3]), cost(z)[2:3])
+
+
+def test_subgoals_lie_within_reach_and_on_the_way() -> None:
+    networks, world = trained()
+    side = torch.linspace(-4, 4, 33)
+    way = Waypoints.among(networks.reach, torch.cartesian_prod(side, side), within=4.0)
+    a, b = 4 * (2 * torch.rand(2, 300, 2, generator=torch.Generator().manual_seed(2)) - 1)
+    aim = way(a, b)
+    with torch.no_grad():
+        whole, first, rest = networks.reach(a, b), networks.reach(a, aim), networks.reach(aim, b)
+    near = whole <= 4
+    assert 0.05 < near.float().mean() < 0.95
+    assert torch.equal(aim[near], b[near])
+    assert (first[~near] <= 4 + 1e-4).all()
+    assert (rest[~near] < whole[~near]).all()
+    on_the_way = (aim - b).norm(dim=1) < (a - b).norm(dim=1)
+    assert on_the_way[~near].float().mean() > 0.9
+    model = DirectGoalPolicy(world, networks, low=-BOUND, high=BOUND, waypoints=way)
+    assert model.waypoints is way
+
+
+def test_a_proposal_is_judged_by_the_steps_that_it_gains() -> None:
+    networks, world = trained()
+    a, b = 4 * (2 * torch.rand(2, 300, 2, generator=torch.Generator().manual_seed(3)) - 1)
+    plan = imagined_plan(world, networks, a, b, horizon=3)
+    judged = [gains_enough(world, networks, share, a, b, plan) for share in (0.0, 0.3, 1e6)]
+    shares = [x.float().mean().item() for x in judged]
+    assert shares[0] >= shares[1] > 0.8
+    assert shares[2] == 0
+    assert not gains_enough(world, networks, 0.3, a, b, torch.zeros_like(plan)).any()
+
+
+def test_what_is_trusted_is_not_searched() -> None:
+    model, n = dot_model(), len(STARTS)
+    asked: list[torch.Tensor] = []
+
+    def towards(goal: torch.Tensor) -> Terms:
+        asked.append(goal)
+        return [(1.0, last_step(goal))]
+
+    planner = ICEM(candidates=8, elites=2, iterations=1)
+    policy = PlanningPolicy(model, planner, towards, low=-BOUND, high=BOUND, horizon=2)
+    policy.propose = lambda z, _goal, h: torch.full((len(z), h, model.action_dim), 0.25)
+    policy.trusts = lambda z, _goal, _plan: torch.arange(len(z)) % 2 == 0
+    policy.waypoints = lambda _z, goal: goal + 7  # type: ignore[assignment]
+    env = DotEnv(STARTS, GOALS)
+    policy.begin(n, np.stack([draw(goal) for goal in GOALS]))
+    policy.actions(env.observe(np.arange(n)))
+    assert (policy._plan[::2] == 0.25).all()
+    assert all((plan != 0.25).any() for plan in policy._plan[1::2])
+    whole, searched = asked
+    torch.testing.assert_close(searched, whole[1::2] + 7)
+    assert policy.total_plans == n
+    policy.trusts = lambda z, _goal, _plan: torch.ones(len(z), dtype=torch.bool)
+    before = policy.total_evaluations
+    policy.actions(env.observe(np.arange(n)))
+    assert policy.total_evaluations == before > 0
 
 
 def test_the_policys_gradient_leaves_reachability_and_model_alone() -> None:
@@ -186,8 +261,17 @@ def test_the_default_planner_is_the_direct_policy_where_there_is_one() -> None:
 def test_what_needs_a_direct_policy_says_so() -> None:
     pytest.importorskip("stable_worldmodel")
     config = PlanConfig(run=studied_run(), env="swm/TwoRoom-v1", device="cpu")
-    for said in ({"planner": "direct"}, {"seeded": True}, {"distance": "reach"}):
+    needing = ({"planner": "direct"}, {"seeded": True}, {"distance": "reach"}, {"subgoals": True})
+    for said in needing:
         with pytest.raises(UserError, match="has no direct policy; isojepa world direct --run"):
             open_control(replace(config, **said))  # type: ignore[arg-type]
+    for said, words in (  # type: ignore[assignment]
+        ({"trust": 0.9}, "--trust is of what a search begins at: give --seeded too"),
+        ({"subgoals": True, "distance": "geodesic"}, "--subgoals leads through the data as"),
+    ):
+        with pytest.raises(UserError, match=words):
+            open_control(replace(config, **said))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"--trust must lie in \[0, 1\]"):
+        replace(config, trust=2.0)
     with pytest.raises(UserError, match="--candidates: the direct policy does not search"):
         open_control(replace(config, planner="direct", candidates=9))

@@ -144,6 +144,38 @@ def test_a_data_set_of_another_shape(config: WorldTrainConfig) -> None:
         check_fits(model, trajectories)
 
 
+def test_training_begins_with_another_runs_weights(
+    config: WorldTrainConfig, tmp_path: Path
+) -> None:
+    import h5py
+
+    first = train_world_model(config)
+    with pytest.raises(UserError, match="leave out --preset"):
+        replace(config, start_from=first)
+    onward = replace(
+        config, out=tmp_path / "on", start_from=first, seed=1, steps=1, lr=1e-12, preset=None,
+        frame_size=None, embedding_dim=None, frame_skip=5,
+    )  # fmt: skip
+    before, after = weights(first), weights(train_world_model(onward))
+    assert before.keys() == after.keys()
+    trained = [name for name in before if "running" not in name and "num_batches" not in name]
+    assert trained
+    for name in trained:
+        torch.testing.assert_close(after[name], before[name], atol=1e-6, rtol=0)
+    assert load_world_model(tmp_path / "on").spec == load_world_model(first).spec
+    other = tmp_path / "other.h5"
+    with h5py.File(config.data) as source, h5py.File(other, "w") as file:
+        for name in source:
+            file[name] = source[name][:, :1] if name == "action" else source[name][:]
+    for changes, words in (
+        ({"embedding_dim": 9}, "--embedding-dim 9: .*run has 8; leave it out"),
+        ({"data": other}, "its actions have 2 dimensions, those of .*other.h5 1"),
+        ({"start_from": tmp_path / "none"}, "no trained world model here"),
+    ):
+        with pytest.raises(UserError, match=words):
+            train_world_model(replace(onward, out=tmp_path / "refused", overwrite=True, **changes))
+
+
 def test_a_loss_that_diverges(config: WorldTrainConfig) -> None:
     with pytest.raises(UserError, match="learning rate, 1e\\+18 at that update"):
         train_world_model(replace(config, lr=1e18, steps=20))

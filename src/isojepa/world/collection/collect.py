@@ -36,6 +36,8 @@ from isojepa.world.collection.record import ACTION, CollectConfig, record_episod
 from isojepa.world.environments.registry import environment
 
 log = logging.getLogger(__name__)
+MIXED = ("policy", "action_noise", "steps")
+"""Settings that the episodes of one data set may differ in."""
 
 
 class Collected(NamedTuple):
@@ -85,7 +87,7 @@ def collect(config: CollectConfig) -> Collected:
         config.out,
         episodes,
         after=done,
-        record={"plan": plan, "episodes": config.episodes},
+        record=_record_of(config, plan, done),
         env_id=config.env,
         workplace=parts,
     )
@@ -111,7 +113,7 @@ def _plan(config: CollectConfig) -> Settings:
             f"--policy {config.policy}: expected random, scripted or the folder of a trained run"
         )
     plan = asdict(config)
-    for name in ("out", "episodes", "workers", "resume", "overwrite"):
+    for name in ("out", "episodes", "workers", "resume", "mixed", "overwrite"):
         del plan[name]
     plan["steps"] = config.steps or known.steps
     plan["platform"] = metadata.version("stable-worldmodel")
@@ -133,7 +135,7 @@ def _prepare(config: CollectConfig, plan: Settings, parts: Path) -> int:
     done = 0
     if config.resume and config.out.exists():
         earlier = read_collection(config.out)
-        _same_plan(config.out, earlier.get("plan", {}), plan)
+        _same_plan(config.out, earlier.get("plan", {}), plan, but=MIXED if config.mixed else ())
         done = int(earlier["episodes"])
     with writing(parts):
         parts.mkdir(parents=True, exist_ok=True)
@@ -146,13 +148,24 @@ def _prepare(config: CollectConfig, plan: Settings, parts: Path) -> int:
     return done
 
 
-def _same_plan(place: Path, earlier: Settings, plan: Settings) -> None:
-    for name, value in plan.items():
-        if earlier.get(name) != value:
+def _same_plan(place: Path, earlier: Settings, plan: Settings, but: tuple[str, ...] = ()) -> None:
+    earlier = {"vary": [], **earlier}  # data sets of older versions
+    for name, value in json.loads(json.dumps(plan)).items():
+        if name not in but and earlier.get(name) != value:
+            mixed = ", --mixed to add them all the same," if name in MIXED else ""
             raise UserError(
                 f"{place} was collected with {name} = {earlier.get(name)}, not {value}; "
-                "use the same settings, or --overwrite"
+                f"use the same settings{mixed} or --overwrite"
             )
+
+
+def _record_of(config: CollectConfig, plan: Settings, done: int) -> Settings:
+    """What the data set says of its episodes; of those of other settings, what these were."""
+    earlier = read_collection(config.out) if done else {}
+    before = list(earlier.get("before", []))
+    if earlier and earlier["plan"] != json.loads(json.dumps(plan)):
+        before.append({"plan": earlier["plan"], "episodes": done})
+    return {"plan": plan, "episodes": config.episodes} | ({"before": before} if before else {})
 
 
 def _record_all(config: CollectConfig, parts: Path, missing: list[int]) -> Iterator[int]:

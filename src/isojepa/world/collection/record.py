@@ -55,8 +55,14 @@ class CollectConfig:
     action_noise: float | None = None
     """Deviation of the noise on scripted actions, in units of the action; by default the published
     one."""
+    vary: tuple[str, ...] = ()
+    """Factors of variation drawn anew for each episode: colours, sizes, or names, such as
+    agent.color. Default: places alone, as published."""
     resume: bool = False
     """Go on with an interrupted collection, or add episodes to a finished one."""
+    mixed: bool = False
+    """With --resume, add episodes to a finished data set by another policy, noise or length
+    than those that are there."""
     overwrite: bool = False
     """Replace an existing data set."""
 
@@ -70,6 +76,8 @@ class CollectConfig:
             raise UserError(f"--out {self.out}: expected a name ending in .h5, .hdf5 or .lance")
         if self.resume and self.overwrite:
             raise UserError("--resume and --overwrite exclude one another")
+        if self.mixed and not self.resume:
+            raise UserError("--mixed adds to a data set: give --resume too")
 
 
 def record_episode(config: CollectConfig, k: int) -> Episode:
@@ -81,7 +89,7 @@ def record_episode(config: CollectConfig, k: int) -> Episode:
     acts = raw_actions(world.envs.single_action_space, config.env)
     rows: list[Episode] = []
     actions: list[np.ndarray] = []
-    reset(world, [seed_from(config.seed, k, Stream.EPISODE_RESET)])
+    reset(world, [seed_from(config.seed, k, Stream.EPISODE_RESET)], config.vary)
     seed = seed_from(config.seed, k, Stream.EPISODE_POLICY)
     with quiet(), seeded(seed):
         world.set_policy(policy)

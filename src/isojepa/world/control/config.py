@@ -12,7 +12,7 @@ from jaxtyping import Int64
 from isojepa.devices import Device
 from isojepa.errors import UserError
 from isojepa.runs.settings import require_at_least_one
-from isojepa.world.control.direct import DirectGoalPolicy
+from isojepa.world.control.direct import DirectGoalPolicy, Waypoints
 from isojepa.world.control.pairs import Goals, Protocol
 from isojepa.world.control.planning import PlanningPolicy, planning_policy
 from isojepa.world.control.recipes import (
@@ -24,6 +24,7 @@ from isojepa.world.control.recipes import (
     RecipeName,
     adapted,
     build_graph,
+    build_waypoints,
 )
 from isojepa.world.environments.environment import Environment
 from isojepa.world.environments.registry import environment, judged
@@ -58,6 +59,9 @@ class PlanConfig:
     suite: bool = False
     """Goals 25, 50 and 100 steps ahead, twice as many allowed, and goals behind walls where the
     environment has some, in place of --goals, --offset and --budget."""
+    goal: Path | None = None
+    """Picture of what shall be seen, in place of pairs from the data set: square, of any size. As
+    many episodes as --films are played, and how near each came is said."""
     goals: Goals = "ahead"
     """ahead: a later frame of the start's episode. walled: any frame, with a wall between."""
     manifest: Path | None = None
@@ -69,6 +73,9 @@ class PlanConfig:
     """Environment steps from start to goal in the data set."""
     budget: int = 50
     """Environment steps allowed."""
+    vary: tuple[str, ...] = ()
+    """Factors of variation drawn anew for each pair: colours, sizes, or names, such as
+    agent.color. Default: places alone, as published."""
     seeds: int = 1
     """Evaluations, each with other pairs and other draws of the planner; pooled."""
     seed: int = 0
@@ -81,6 +88,11 @@ class PlanConfig:
     which does not search. Default: direct where the run has one and nothing below is given."""
     seeded: bool = False
     """Begin each search at what the direct policy would do."""
+    trust: float | None = None
+    """With --seeded: do what the direct policy would unsearched where, by the model's predictions,
+    it gains this share of the steps that a plan could. Default: always search."""
+    subgoals: bool = False
+    """Aim at frames of the data on the way, no further off, by the learnt steps, than a plan."""
     cost: Aggregate | None = None
     """Distance to the goal at the last step, the least at any step, the mean along the path, or
     approach: the least at any step plus a tenth of that mean."""
@@ -127,6 +139,13 @@ class PlanConfig:
             if given is not None and given < 0:
                 raise UserError(f"--{name.replace('_', '-')} must not be negative")
 
+        if self.trust is not None and not 0 <= self.trust <= 1:
+            raise UserError("--trust must lie in [0, 1]")
+        if self.goal is not None and (self.suite or self.manifest or self.goals == "walled"):
+            raise UserError(
+                "--goal takes the place of pairs: leave out --suite, --manifest, --goals"
+            )
+
     @property
     def asked(self) -> str:
         """What is asked of the pairs, as manifests and results name it."""
@@ -146,6 +165,7 @@ class Control(NamedTuple):
     recipe: ControlRecipe
     graph: EmbeddingGraph | None
     networks: GoalNetworks | None = None
+    waypoints: Waypoints | None = None
 
     def policy(
         self,
@@ -162,10 +182,13 @@ class Control(NamedTuple):
         """
         if self.recipe.direct:
             assert self.networks is not None
-            return DirectGoalPolicy(self.model, self.networks, low=low, high=high)
+            return DirectGoalPolicy(
+                self.model, self.networks, low=low, high=high, waypoints=self.waypoints
+            )
         return planning_policy(
             self.model, self.recipe, low, high,
-            graph=self.graph, networks=self.networks, seed=seed, discrete=discrete,
+            graph=self.graph, networks=self.networks, waypoints=self.waypoints, seed=seed,
+            discrete=discrete,
         )  # fmt: skip
 
 
@@ -179,15 +202,16 @@ def open_control(config: PlanConfig) -> Control:
     networks = goal_networks(config, model.device)
     config = settled(config, direct=networks is not None)
     recipe = recipe_of(config, frame_skip=model.frame_skip, history=model.history)
-    if networks is None and (recipe.direct or recipe.seeded or recipe.distance == "reach"):
-        word = "--planner direct" if recipe.direct else "--seeded and --distance reach"
+    learnt = recipe.direct or recipe.seeded or recipe.subgoals or recipe.distance == "reach"
+    if networks is None and learnt:
+        word = "--planner direct" if recipe.direct else "--seeded, --subgoals and --distance reach"
         raise UserError(
             f"{word}: {config.run} has no direct policy; isojepa world direct --run {config.run}"
         )
     known = environment_of(config, trajectories)
     everything = np.arange(len(trajectories))
     episodes = everything
-    if config.protocol == "strict":
+    if config.protocol == "strict" and config.goal is None:
         episodes = split.unseen(new=config.new_episodes)
         if not len(episodes):
             raise UserError(
@@ -196,12 +220,18 @@ def open_control(config: PlanConfig) -> Control:
             )
     train = split.train if len(split.train) else everything
     planning = model.for_planning(getattr(torch, config.precision))
+    waypoints = None
+    if recipe.subgoals:
+        assert networks is not None
+        waypoints = build_waypoints(planning, networks, trajectories, train, seed=config.seed)
     graph = None
     if recipe.distance == "geodesic":
         graph = build_graph(
             planning, trajectories, train, nodes=recipe.graph_nodes, seed=config.seed
         )
-    return Control(config, planning, trajectories, known, episodes, recipe, graph, networks)
+    return Control(
+        config, planning, trajectories, known, episodes, recipe, graph, networks, waypoints
+    )
 
 
 SEARCHING = (
@@ -216,7 +246,7 @@ def settled(config: PlanConfig, *, direct: bool) -> PlanConfig:
     That is where the run has one, and nothing about searching was said.
     """
     said = config.recipe != "ours" or any(getattr(config, name) is not None for name in SEARCHING)
-    search = said or config.seeded
+    search = said or config.seeded or config.trust is not None
     return replace(config, planner="direct") if direct and not search else config
 
 
@@ -239,7 +269,9 @@ def recipe_of(config: PlanConfig, *, frame_skip: int, history: int) -> ControlRe
         UserError: if the options do not fit together, the model or the budget.
     """
     options = {name: getattr(config, name) for name in SEARCHING}
-    options["seeded"] = config.seeded or None
+    for name in ("seeded", "subgoals"):
+        options[name] = getattr(config, name) or None
+    options["trust"] = config.trust
     recipe = adapted(RECIPES[config.recipe], options, frame_skip=frame_skip)
     steps = recipe.horizon * frame_skip
     if steps > config.budget:
@@ -263,6 +295,8 @@ def environment_of(config: PlanConfig, trajectories: Trajectories) -> Environmen
         raise UserError(
             f"{trajectories.path}: does not say which environment it is from; give --env"
         )
+    if config.goal is not None:
+        return environment(env_id)
     known = judged(environment(env_id), trajectories)
     if known.set_start is None or (known.own_rule and known.set_goal is None):
         raise UserError(f"--env {env_id}: the platform cannot set its state; choose another")

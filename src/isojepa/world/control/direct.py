@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from isojepa.errors import UserError
@@ -21,6 +21,7 @@ class DirectGoalPolicy(VectorPolicy):
         model: in eval mode.
         networks: trained on its embeddings.
         low: least value of each action dimension of the environment; likewise `high`.
+        waypoints: what to aim at on the way to far goals.
     """
 
     def __init__(
@@ -30,8 +31,10 @@ class DirectGoalPolicy(VectorPolicy):
         *,
         low: Float[np.ndarray, " a"],
         high: Float[np.ndarray, " a"],
+        waypoints: "Waypoints | None" = None,
     ) -> None:
         self.model, self.networks, self.bounds = model, networks, (low, high)
+        self.waypoints = waypoints
 
     def begin(self, b: int, goals: UInt8[np.ndarray, "b y x c"] | None) -> None:
         """See `VectorPolicy`.
@@ -48,6 +51,8 @@ class DirectGoalPolicy(VectorPolicy):
         """The next block of every episode."""
         z = encode_frames(self.model, observation.frames)
         goals = self._goals[torch.from_numpy(observation.rows).to(z.device)]
+        if self.waypoints is not None:
+            goals = self.waypoints(z, goals)
         block = self.model.scale.restore(self.networks.act(z, goals).cpu().numpy())
         return block.reshape(len(z), self.model.frame_skip, -1)
 
@@ -72,6 +77,51 @@ class StepsTo:
     def select(self, rows: Int[Tensor, "n"]) -> "StepsTo":
         """The same for some of the episodes."""
         return StepsTo(self.reach, self.goal[rows])
+
+
+@dataclass(frozen=True)
+class Waypoints:
+    """Frames of the data as goals on the way to one that is further than predictions hold."""
+
+    reach: Reachability
+    z: Float[Tensor, "n d"]
+    """Their embeddings."""
+    embedded: Float[Tensor, "n e"]
+    """As `reach.embed` gives them."""
+    within: float
+    """Steps that predictions hold for."""
+
+    @staticmethod
+    @torch.no_grad()
+    def among(reach: Reachability, z: Float[Tensor, "n d"], *, within: float) -> "Waypoints":
+        """Of frames of these embeddings."""
+        return Waypoints(reach, z, reach.embed(z), within)
+
+    @torch.no_grad()
+    def __call__(self, z: Float[Tensor, "b d"], goal: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
+        """What to aim at from z: the goal, or of the frames within reach the one nearest to it."""
+        now, end = (self.reach.embed(x)[:, None] for x in (z, goal))
+        left = self.reach.between(self.embedded, end)
+        left = left.masked_fill(self.reach.between(now, self.embedded) > self.within, torch.inf)
+        nearest, which = left.min(1)
+        whole = self.reach.between(now, end)[:, 0]
+        far = (whole > self.within) & (nearest < whole)
+        return torch.where(far[:, None], self.z[which], goal)
+
+
+@torch.no_grad()
+def gains_enough(
+    model: LatentModel, networks: GoalNetworks, share: float, z: Float[Tensor, "b d"],
+    goal: Float[Tensor, "b d"], plan: Float[Tensor, "b h a"],
+) -> Bool[Tensor, "b"]:  # fmt: skip
+    """Whether a plan brings the goal nearer by a share of the steps that so many blocks could.
+
+    By the model's predictions and the learnt steps.
+    """
+    past = plan.new_zeros(len(z), 0, plan.shape[-1])
+    ahead = model.rollout(z[:, None], past, plan[:, None])[:, 0]
+    now, left = networks.reach(z, goal), networks.reach(ahead, goal[:, None]).amin(1)
+    return now - left >= share * now.clamp(max=plan.shape[1] * model.frame_skip)
 
 
 @torch.no_grad()

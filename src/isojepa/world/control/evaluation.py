@@ -127,7 +127,12 @@ def evaluate_policy(
     batches, video, n = [], None, len(pairs.start)
     parts = [np.arange(n)[first : first + AT_ONCE] for first in range(0, n, AT_ONCE)]
     budget = control.config.budget
-    stage = Stage(control.known.id, frame_size=control.model.frame_size, known=control.known)
+    stage = Stage(
+        control.known.id,
+        frame_size=control.model.frame_size,
+        known=control.known,
+        vary=control.config.vary,
+    )
     with bar(budget * len(parts), words) as advance, closing(stage):
         for part in parts:
             filmed = films if part[0] == 0 else 0
@@ -159,7 +164,7 @@ def _set_up(stage: Stage, control: Control, pairs: Pairs, seeds: Sequence[int]) 
     data = control.trajectories
     starts, goals = (_rows(pairs.states(data, goal=g)) for g in (False, True))
     env = stage.set_up(starts, goals, seeds=seeds)
-    _check_actions(env, control)
+    check_actions(env, control)
     return env
 
 
@@ -246,7 +251,8 @@ def _rows(states: dict[str, np.ndarray]) -> list[Row]:
     return [{name: np.asarray(values[i]) for name, values in states.items()} for i in range(n)]
 
 
-def _check_actions(env: PlatformEnv, control: Control) -> None:
+def check_actions(env: PlatformEnv, control: Control) -> None:
+    """Raise `UserError` if the environment takes other actions than the data set has."""
     given, known = env.low.shape[-1], control.trajectories.action_dim
     if given != known:
         raise UserError(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from isojepa.devices import Device, choose_device
 from isojepa.errors import UserError
-from isojepa.world.control.direct import DirectGoalPolicy, imagined_plan
+from isojepa.world.control.direct import DirectGoalPolicy, Waypoints, gains_enough, imagined_plan
 from isojepa.world.control.frames import encode_frames
 from isojepa.world.control.policy import Observation, VectorPolicy, seeds_for
 from isojepa.world.control.recipes import OURS, ControlRecipe, adapted, objective
@@ -69,6 +69,10 @@ class PlanningPolicy(VectorPolicy):
         self.propose: Callable[[Tensor, Tensor, int], Tensor] | None = None
         """(embeddings (b, d), goals (b, d), horizon) -> where to begin the search, in place of the
         last plan."""
+        self.trusts: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
+        """(embeddings, goals, what was proposed (b, h, a)) -> whether to do it unsearched (b,)."""
+        self.waypoints: Waypoints | None = None
+        """What to aim at on the way to far goals."""
         self.model, self.planner, self.objective = model, planner, objective
         self.horizon, self.execute, self.history = horizon, execute, history
         self.warm_start, self.at_once, self.seed = warm_start, at_once, seed
@@ -134,17 +138,28 @@ class PlanningPolicy(VectorPolicy):
     def _replan(self, rows: Tensor) -> None:
         clock = time.perf_counter()
         for part in rows.split(self.at_once):
+            now, goals, last = self._z[part][:, -1], self._goals[part], self._plan[part]
+            if self.waypoints is not None:
+                goals = self.waypoints(now, goals)
+            start = shifted(last, self.execute) if self.warm_start else torch.zeros_like(last)
+            if self.propose is not None:
+                start = self.propose(now, goals, self.horizon)
+            if self.trusts is not None:
+                self._plan[part] = start
+                unsure = ~self.trusts(now, goals, start)
+                part, goals, start = part[unsure], goals[unsure], start[unsure]
+            if not len(part):
+                continue
+            terms = [(weight, term.select(part)) for weight, term in self.terms]
+            if self.waypoints is not None:
+                terms = self.objective(goals)
             past = self._actions[part][:, self._actions.shape[1] - self._z.shape[1] + 1 :]
             cost = WeightedCost(
                 ModelRollout(
                     self.model, self._z[part], past, self._chosen if self.discrete else None
                 ),
-                [(weight, term.select(part)) for weight, term in self.terms],
+                terms,
             )
-            last = self._plan[part]
-            start = shifted(last, self.execute) if self.warm_start else torch.zeros_like(last)
-            if self.propose is not None:
-                start = self.propose(self._z[part][:, -1], self._goals[part], self.horizon)
             plan = self.planner.plan(
                 cost, Problem(start, *self.within), self._generators.select(part)
             )
@@ -162,6 +177,7 @@ def planning_policy(
     *,
     graph: EmbeddingGraph | None = None,
     networks: GoalNetworks | None = None,
+    waypoints: Waypoints | None = None,
     seed: int | Sequence[int] = 0,
     discrete: bool = False,
 ) -> PlanningPolicy:
@@ -170,6 +186,7 @@ def planning_policy(
     Args:
         graph: for the geodesic distance; see `build_graph`.
         networks: for searches that begin at the direct policy, or that count learnt steps.
+        waypoints: for sub-goals.
         discrete: whether the largest entry of an action is a choice.
     """
     policy = PlanningPolicy(
@@ -184,10 +201,12 @@ def planning_policy(
         history=recipe.history,
         seed=seed,
     )
-    policy.discrete = discrete
+    policy.discrete, policy.waypoints = discrete, waypoints
     if recipe.seeded:
         assert networks is not None
         policy.propose = partial(imagined_plan, model, networks)
+        if recipe.trust:
+            policy.trusts = partial(gains_enough, model, networks, recipe.trust)
     return policy
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from isojepa.errors import UserError
 from isojepa.randomness import Stream, seed_from
-from isojepa.world.control.direct import StepsTo
+from isojepa.world.control.direct import StepsTo, Waypoints
 from isojepa.world.control.frames import encode_frames
 from isojepa.world.episodes.trajectories import Trajectories
 from isojepa.world.learning.goal_networks import GoalNetworks
@@ -33,6 +33,7 @@ Metric = Literal["squared", "euclidean", "geodesic", "reach"]
 PlannerName = Literal["cem", "icem", "mppi", "gradient", "random", "direct"]
 RecipeName = Literal["ours", "published"]
 DIRECT = "direct"
+WAYPOINTS = 1000  # frames to choose sub-goals among
 assert set(get_args(PlannerName)) == {*PLANNERS, DIRECT}
 AGGREGATES: dict[str, list[tuple[float, Callable[[Distance], Term]]]] = {
     "last": [(1.0, last_step)],
@@ -59,13 +60,20 @@ class ControlRecipe(NamedTuple):
     """Act by the direct policy, without search: nothing above counts."""
     seeded: bool = False
     """Begin each search at what the direct policy would do, in place of the last plan."""
+    trust: float = 0.0
+    """Do that unsearched where it gains this share of the steps that it could, see `gains_enough`.
+    0: never."""
+    subgoals: bool = False
+    """Aim at frames of the data that lie within a plan on the way; see `Waypoints`."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         names = {kind: name for name, kind in PLANNERS.items()}
         planner = {"name": names[type(self.planner)], **vars(self.planner)}
         if self.direct:
-            return {"planner": {"name": DIRECT}, "execute": 1, "direct": True}
+            return {
+                "planner": {"name": DIRECT}, "execute": 1, "direct": True, "subgoals": self.subgoals
+            }  # fmt: skip
         return {**self._asdict(), "planner": planner}
 
 
@@ -94,6 +102,7 @@ def adapted(
     given: dict[str, Any] = {name: x for name, x in options.items() if x is not None}
     planner, name = recipe.planner, given.pop("planner", None)
     if name == DIRECT:
+        recipe = recipe._replace(subgoals=given.pop("subgoals", False))
         if given:
             word = next(iter(given)).replace("_", "-")
             raise UserError(f"--{word}: the direct policy does not search; leave it out")
@@ -104,6 +113,10 @@ def adapted(
     recipe = recipe._replace(
         **{"execute": min(recipe.execute, own.get("horizon", recipe.horizon)), **own}
     )
+    if recipe.trust and not recipe.seeded:
+        raise UserError("--trust is of what a search begins at: give --seeded too")
+    if recipe.subgoals and recipe.distance == "geodesic":
+        raise UserError("--subgoals leads through the data as --distance geodesic does: take one")
     for option in given:
         if option not in vars(planner):
             word = option.replace("_", "-")
@@ -120,16 +133,35 @@ def adapted(
     return recipe._replace(planner=replace(planner, **given))  # type: ignore[type-var]
 
 
+def build_waypoints(
+    model: LatentModel,
+    networks: GoalNetworks,
+    trajectories: Trajectories,
+    episodes: np.ndarray,
+    *,
+    seed: int,
+) -> Waypoints:
+    """Sub-goals among frames drawn from the given episodes, as far away as our plans reach."""
+    z = _embeddings(model, trajectories, episodes, WAYPOINTS, seed)
+    return Waypoints.among(networks.reach, z, within=OURS.horizon * model.frame_skip)
+
+
 def build_graph(
     model: LatentModel, trajectories: Trajectories, episodes: np.ndarray, *, nodes: int, seed: int
 ) -> EmbeddingGraph:
     """The graph of the embeddings of frames drawn from the given episodes."""
+    return EmbeddingGraph.build(
+        _embeddings(model, trajectories, episodes, nodes, seed), nodes=nodes
+    )
+
+
+def _embeddings(
+    model: LatentModel, trajectories: Trajectories, episodes: np.ndarray, n: int, seed: int
+) -> Tensor:
     first = np.cumsum(trajectories.lengths) - trajectories.lengths
     rows = np.concatenate([first[e] + np.arange(trajectories.lengths[e]) for e in episodes])
-    draw = np.random.default_rng(seed_from(seed, Stream.GRAPH)).permutation(rows)[:nodes]
-    return EmbeddingGraph.build(
-        encode_frames(model, trajectories.rows(np.sort(draw).astype(np.int64))), nodes=nodes
-    )
+    draw = np.random.default_rng(seed_from(seed, Stream.GRAPH)).permutation(rows)[:n]
+    return encode_frames(model, trajectories.rows(np.sort(draw).astype(np.int64)))
 
 
 def objective(

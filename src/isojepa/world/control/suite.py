@@ -12,6 +12,7 @@ from isojepa.progress import console
 from isojepa.world.control.config import PlanConfig, open_control
 from isojepa.world.control.control import pairs_asked, plan, play, seeds_of
 from isojepa.world.control.evaluation import PLANNING
+from isojepa.world.control.goal_image import GoalImageResult, plan_to_image
 from isojepa.world.control.results import ControlResult
 from isojepa.world.control.success import SuccessRate
 from isojepa.world.environments.environment import Environment
@@ -23,8 +24,10 @@ WALLED = "walled"
 MANIFEST = "suite-pairs.json"
 
 
-def plan_goals(config: PlanConfig) -> dict[str, ControlResult]:
-    """`isojepa world plan`: one kind of goals, or the suite; returns the results by name."""
+def plan_goals(config: PlanConfig) -> dict[str, ControlResult] | GoalImageResult:
+    """`isojepa world plan`: a picture, one kind of goals, or the suite; returns results by name."""
+    if config.goal is not None:
+        return plan_to_image(config)
     return plan_suite(config) if config.suite else {config.asked: plan(config)}
 
 

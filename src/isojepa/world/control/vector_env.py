@@ -44,9 +44,11 @@ class PlatformEnv:
 
     Args:
         world: see `worlds.make_environments`.
-        starts: rows of the data set, one per environment; likewise `goals`.
+        starts: rows of the data set, one per environment; likewise `goals`. Empty ones begin where
+            a reset leads, and no goal is known.
         seeds: everything else about an environment, such as its colours, follows from its seed.
         known: what is known of the environment, by default by its id.
+        vary: factors of variation that are drawn by the seeds too.
     """
 
     def __init__(
@@ -57,12 +59,16 @@ class PlatformEnv:
         *,
         seeds: list[int],
         known: Environment | None = None,
+        vary: Sequence[str] = (),
     ) -> None:
         self.world, self.starts, self.goals = world, starts, goals
         self.env_id = str(world.envs.envs[0].spec.id)
         self.known = known or environment(self.env_id)
-        reset(world, seeds)
-        self.frames, self.goal_frames = set_pairs(world, starts, goals, self.known)
+        reset(world, seeds, vary)
+        if any(starts):
+            self.frames, self.goal_frames = set_pairs(world, starts, goals, self.known)
+        else:  # where an episode begins, under no goal
+            self.frames, self.goal_frames = (world.infos[PIXELS][:, 0].copy() for _ in range(2))
         self.acts = raw_actions(world.envs.single_action_space, self.env_id)
         self.low, self.high = self.acts.low, self.acts.high
         self._over = np.zeros(len(starts), bool)  # ended by the environment, the goal not reached
@@ -111,7 +117,8 @@ class PlatformEnv:
         if self.known.own_rule:
             return terminated[rows]
         reached = np.array([self._solved(i) for i in rows.tolist()])
-        self._over[rows] |= terminated[rows] & ~reached
+        if self.known.states is not None:  # else it ends at a goal of its own, which is not ours
+            self._over[rows] |= terminated[rows] & ~reached
         return reached
 
     def _solved(self, i: int) -> bool:
@@ -164,10 +171,21 @@ class PlatformEnv:
 
 
 class Stage:
-    """Environments of one id, made when they are needed and put into one pair after another."""
+    """Environments of one id, made when they are needed and put into one pair after another.
 
-    def __init__(self, env_id: str, *, frame_size: int, known: Environment | None = None) -> None:
-        self.env_id, self.frame_size, self.known = env_id, frame_size, known
+    Args:
+        known, vary: see `PlatformEnv`.
+    """
+
+    def __init__(
+        self,
+        env_id: str,
+        *,
+        frame_size: int,
+        known: Environment | None = None,
+        vary: Sequence[str] = (),
+    ) -> None:
+        self.env_id, self.frame_size, self.known, self.vary = env_id, frame_size, known, vary
         self._world: World | None = None
 
     def set_up(
@@ -179,7 +197,7 @@ class Stage:
             self.close()
             self._world = make_environments(self.env_id, b, frame_size=self.frame_size)
         own = [seed % 2**31 for seed in seeds]
-        return PlatformEnv(self._world, starts, goals, seeds=own, known=self.known)
+        return PlatformEnv(self._world, starts, goals, seeds=own, known=self.known, vary=self.vary)
 
     def close(self) -> None:
         """Close the environments."""

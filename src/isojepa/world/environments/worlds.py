@@ -2,6 +2,7 @@
 
 import atexit
 import random
+import sys
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -85,14 +86,50 @@ def _close_if_alive(world: "weakref.ref[World]") -> None:
         close(alive)
 
 
-def reset(world: World, seeds: list[int]) -> None:
+GROUPS = {"colours": ("color",), "sizes": ("radius", "size", "scale", "thickness")}
+"""Factors of variation by how their names end."""
+
+
+def factors(names: Sequence[str], asked: Sequence[str], env_id: str) -> list[str]:
+    """The factors of variation asked for, by name or group.
+
+    Raises:
+        UserError: for one that the environment does not have.
+    """
+    found: list[str] = []
+    for one in asked:
+        some = [x for x in names if x == one or (one in GROUPS and x.endswith(GROUPS[one]))]
+        if not some:
+            has = ", ".join((*GROUPS, *names)) if names else "none"
+            raise UserError(f"--vary {one}: {env_id} has no such factor, but {has}")
+        found += some
+    return found
+
+
+def _varying(world: World, vary: Sequence[str]) -> dict[str, list[str]] | None:
+    """What a reset is told to draw anew: what it usually does, and what is asked for."""
+    if not vary:
+        return None
+    inner = world.envs.envs[0].unwrapped
+    space = getattr(inner, "variation_space", None)
+    names = [] if space is None else list(space.names())
+    found = factors(names, vary, world.envs.envs[0].spec.id)
+    usual = getattr(sys.modules[type(inner).__module__], "DEFAULT_VARIATIONS", ())
+    return {"variation": list(dict.fromkeys([*usual, *found]))}
+
+
+def reset(world: World, seeds: list[int], vary: Sequence[str] = ()) -> None:
     """Reset every environment of a world, each as a function of its seed alone.
 
     Some of the platform's environments do not pass their seed on, and draw from generators of their
     own or from NumPy's global one; those are seeded too.
 
+    Args:
+        vary: factors of variation that are drawn anew too, by name or group: see `factors`.
+
     Raises:
-        UserError: for an environment that cannot be reset, or does not draw itself.
+        UserError: for an environment that cannot be reset, or does not draw itself, or has no such
+            factors.
     """
     seeds = [seed % 2**32 for seed in seeds]  # as far as NumPy's older generator takes them
     with quiet():
@@ -109,7 +146,7 @@ def reset(world: World, seeds: list[int]) -> None:
                         seed if given is None else given
                     )
         with seeded(seeds[0]), drawing(world.envs.envs[0].spec.id):
-            world.reset(seed=list(seeds))
+            world.reset(seed=list(seeds), options=_varying(world, vary))
 
 
 def set_pairs(

@@ -49,6 +49,8 @@ class WorldTrainConfig(RunConfig):
 
     encoder: str | None = None
     """Any timm model name, or conv_micro, or lewm_vit."""
+    start_from: Path | None = None
+    """Run folder of `isojepa world train`: begin with its weights, sizes and scale of actions."""
     pretrained: bool = False
     """Start the encoder from timm's published weights (downloaded by timm)."""
     frozen: Features | None = None
@@ -107,7 +109,7 @@ class WorldTrainConfig(RunConfig):
 
     def __post_init__(self, said: Said) -> None:
         super().__post_init__(said)
-        as_paths(self, "cache")
+        as_paths(self, "cache", "start_from")
         require_at_most(self, AT_MOST)
         if self.preset is not None:
             preset(self.preset)
@@ -116,6 +118,11 @@ class WorldTrainConfig(RunConfig):
         negative = self.weight_decay is not None and self.weight_decay < 0
         require(not negative, "--weight-decay must not be negative")
         require(0 <= self.held_out < 1, "--held-out must lie in [0, 1)")
+        other = self.pretrained or self.frozen is not None or self.preset is not None
+        require(
+            self.start_from is None or not other,
+            "--start-from has a network: leave out --preset, --pretrained and --frozen",
+        )
         require(
             self.regulariser != "none" or not self.lambd,
             "--regulariser none has no weight: leave out --lambd",

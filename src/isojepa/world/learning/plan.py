@@ -1,11 +1,15 @@
 """How what was left open follows from the preset and the number of windows."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
+from isojepa.boundaries import shown
+from isojepa.errors import UserError
 from isojepa.training.optimise import cosine_schedule
 from isojepa.world.learning.config import WorldTrainConfig
 from isojepa.world.model.presets import WorldModelSpec, preset
+from isojepa.world.model.world_model import load_world_model
 
 WEIGHTS: dict[str, float] = {
     "sigreg": 0.09, "exact": 0.09, "decoupled": 0.09, "visreg": 1.5, "vicreg": 1.0, "ksd": 0.01,
@@ -51,6 +55,8 @@ class WorldPlan(NamedTuple):
 def model_spec(config: WorldTrainConfig, *, gpu: bool) -> tuple[str, WorldModelSpec]:
     """The preset's name and the model's sizes, before the data add theirs."""
     name = config.preset or ("lewm" if gpu else "lewm-micro")
+    if config.start_from is not None:
+        return name, spec_of_run(config, config.start_from)
     spec = replace(preset(name).spec, frame_skip=config.frame_skip, frozen=config.frozen)
     if config.encoder not in (None, spec.encoder):
         spec = replace(spec, encoder=config.encoder, encoder_options={})
@@ -60,6 +66,18 @@ def model_spec(config: WorldTrainConfig, *, gpu: bool) -> tuple[str, WorldModelS
         if getattr(config, field) is not None:
             spec = replace(spec, **{field: getattr(config, field)})
     return name, spec
+
+
+def spec_of_run(config: WorldTrainConfig, run: Path) -> WorldModelSpec:
+    """The sizes of a trained model, which settings may repeat but not change."""
+    spec = load_world_model(run).spec
+    for field in ("encoder", "frame_size", "embedding_dim", "history", "frame_skip"):
+        asked, has = getattr(config, field), getattr(spec, field)
+        usual = WorldTrainConfig.frame_skip if field == "frame_skip" else None
+        if asked not in (usual, has):
+            word = field.replace("_", "-")
+            raise UserError(f"--{word} {asked}: {shown(run)} has {has}; leave it out")
+    return spec
 
 
 def settle_world(

@@ -38,7 +38,7 @@ from isojepa.world.learning.windows import (
     training_clips,
 )
 from isojepa.world.model.presets import WorldModelSpec
-from isojepa.world.model.world_model import WorldModel, export_world_model
+from isojepa.world.model.world_model import WorldModel, export_world_model, load_world_model
 
 log = logging.getLogger(__name__)
 
@@ -152,6 +152,8 @@ def build_world(begun: OpenTraining) -> WorldModel:
     config, fabric = begun.config, begun.fabric
     torch.manual_seed(seed_from(config.seed, Stream.WEIGHTS))
     world = WorldModel(begun.spec, pretrained=config.pretrained)
+    if config.start_from is not None and begun.stored is None:
+        world.load_state_dict(load_world_model(config.start_from).state_dict())
     world = world.to(memory_format=torch.channels_last)
     if config.frozen is not None:
         fit_frozen(world, begun.windows, seed=config.seed)
@@ -192,8 +194,9 @@ def world_progress(line: Json, plan: WorldPlan) -> str:
 
 def settled_training(config: WorldTrainConfig, plan: WorldPlan) -> Json:
     """The settled configuration for config.json; paths are absolute, to be found from anywhere."""
-    cache = None if config.cache is None else config.cache.absolute()
-    return as_json(replace(config, data=config.data.absolute(), cache=cache), plan._asdict())
+    places = {name: getattr(config, name) for name in ("data", "cache", "start_from")}
+    absolute = {name: place and place.absolute() for name, place in places.items()}
+    return as_json(replace(config, **absolute), plan._asdict())
 
 
 def announce_world_model(

@@ -74,14 +74,22 @@ def prepare_training(
     if not recorded.held_out and config.held_out:
         log.warning("a single episode cannot be split: nothing is held out")
     frames = clip_frames(spec.history, config.rollout_steps or preset(name).rollout_steps)
-    index = clip_index(trajectories, train, frames=frames, frame_skip=config.frame_skip)
-    scale = fit_action_scale(trajectories, train)
-    spec = replace(
-        spec,
-        action_dim=spec.frame_skip * trajectories.action_dim,
-        action_mean=tuple(scale.mean.tolist()),
-        action_std=tuple(scale.std.tolist()),
-    )
+    index = clip_index(trajectories, train, frames=frames, frame_skip=spec.frame_skip)
+    blocks = spec.frame_skip * trajectories.action_dim
+    if config.start_from is None:
+        scale = fit_action_scale(trajectories, train)
+        spec = replace(
+            spec,
+            action_dim=blocks,
+            action_mean=tuple(scale.mean.tolist()),
+            action_std=tuple(scale.std.tolist()),
+        )
+    elif blocks != spec.action_dim:
+        raise UserError(
+            f"--start-from {shown(config.start_from)}: its actions have "
+            f"{spec.action_dim // spec.frame_skip} dimensions, those of {shown(config.data)} "
+            f"{trajectories.action_dim}"
+        )
     plan = settle_world(config, name, spec, len(index))
     return spec, plan, Windows(trajectories, train, held_out, index, recorded)
 
