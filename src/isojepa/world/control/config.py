@@ -74,8 +74,7 @@ class PlanConfig:
     budget: int = 50
     """Environment steps allowed."""
     vary: tuple[str, ...] = ()
-    """Factors of variation drawn anew for each pair: colours, sizes, or names, such as
-    agent.color. Default: places alone, as published."""
+    """Factors of variation drawn anew for each pair: colours, sizes, or names as agent.color."""
     seeds: int = 1
     """Evaluations, each with other pairs and other draws of the planner; pooled."""
     seed: int = 0
@@ -175,11 +174,7 @@ class Control(NamedTuple):
         seed: int | Sequence[int],
         discrete: bool = False,
     ) -> PlanningPolicy | DirectGoalPolicy:
-        """The policy that acts by the recipe within an environment's action bounds.
-
-        Args:
-            discrete: whether the largest entry of an action is a choice.
-        """
+        """The policy that acts by the recipe within bounds; `discrete`: actions are choices."""
         if self.recipe.direct:
             assert self.networks is not None
             return DirectGoalPolicy(
@@ -221,8 +216,7 @@ def open_control(config: PlanConfig) -> Control:
     train = split.train if len(split.train) else everything
     planning = model.for_planning(getattr(torch, config.precision))
     waypoints = None
-    if recipe.subgoals:
-        assert networks is not None
+    if recipe.subgoals and networks is not None:
         waypoints = build_waypoints(planning, networks, trajectories, train, seed=config.seed)
     graph = None
     if recipe.distance == "geodesic":
@@ -236,7 +230,7 @@ def open_control(config: PlanConfig) -> Control:
 
 SEARCHING = (
     "planner", "cost", "distance", "horizon", "execute", "history", "candidates",
-    "iterations", "tolerance", "improvement", "action_penalty",
+    "iterations", "tolerance", "improvement", "action_penalty", "trust",
 )  # fmt: skip
 
 
@@ -246,7 +240,7 @@ def settled(config: PlanConfig, *, direct: bool) -> PlanConfig:
     That is where the run has one, and nothing about searching was said.
     """
     said = config.recipe != "ours" or any(getattr(config, name) is not None for name in SEARCHING)
-    search = said or config.seeded or config.trust is not None
+    search = said or config.seeded
     return replace(config, planner="direct") if direct and not search else config
 
 
@@ -271,7 +265,6 @@ def recipe_of(config: PlanConfig, *, frame_skip: int, history: int) -> ControlRe
     options = {name: getattr(config, name) for name in SEARCHING}
     for name in ("seeded", "subgoals"):
         options[name] = getattr(config, name) or None
-    options["trust"] = config.trust
     recipe = adapted(RECIPES[config.recipe], options, frame_skip=frame_skip)
     steps = recipe.horizon * frame_skip
     if steps > config.budget:

@@ -72,13 +72,10 @@ class PlatformEnv:
         self.acts = raw_actions(world.envs.single_action_space, self.env_id)
         self.low, self.high = self.acts.low, self.acts.high
         self._over = np.zeros(len(starts), bool)  # ended by the environment, the goal not reached
-        self.taken = 0
-        """Actions taken, counted per episode."""
-        self.cut = 0
-        """Those of them that were cut."""
+        self.taken = self.cut = 0
+        """Actions taken, counted per episode, and those of them that were cut."""
         self._write_states()
-        self._held = np.zeros(len(starts), np.int64)
-        self._legal = np.ones(len(starts), bool)
+        self._held, self._legal = np.zeros(len(starts), np.int64), np.ones(len(starts), bool)
         self._rule = self._strict_rule()
 
     def observe(self, rows: Int64[np.ndarray, " n"]) -> Observation:
@@ -171,11 +168,7 @@ class PlatformEnv:
 
 
 class Stage:
-    """Environments of one id, made when they are needed and put into one pair after another.
-
-    Args:
-        known, vary: see `PlatformEnv`.
-    """
+    """Environments of one id, made when needed, put into pair after pair; see `PlatformEnv`."""
 
     def __init__(
         self,
