@@ -181,7 +181,7 @@ def test_episodes_of_another_policy_are_added(config: CollectConfig) -> None:
 
 
 def test_factors_are_drawn_for_each_episode(config: CollectConfig) -> None:
-    varied = replace(config, vary=("colours", "agent.radius"), steps=2)
+    varied = replace(config, vary=("colours", "sizes"), steps=2)
     first, second = (record.record_episode(varied, k) for k in (0, 1))
     colours = [one["variation_background_color"][0] for one in (first, second)]
     assert (colours[0] != colours[1]).any()
@@ -190,6 +190,9 @@ def test_factors_are_drawn_for_each_episode(config: CollectConfig) -> None:
     again = record.record_episode(varied, 0)
     for name, x in first.items():
         np.testing.assert_array_equal(x, again[name])
+    with pytest.raises(UserError, match="what --vary drew does not go together"):
+        for k in range(20):  # an agent too large for the usual door
+            record.record_episode(replace(varied, vary=("agent.radius",)), k)
     usual = record.record_episode(replace(config, steps=2), 0)
     assert not any(name.startswith("variation") for name in usual)
     with pytest.raises(

@@ -120,7 +120,10 @@ def gains_enough(
     """
     past = plan.new_zeros(len(z), 0, plan.shape[-1])
     ahead = model.rollout(z[:, None], past, plan[:, None])[:, 0]
-    now, left = networks.reach(z, goal), networks.reach(ahead, goal[:, None]).amin(1)
+    now, left = (
+        networks.reach(z, goal),
+        networks.reach(ahead, goal[:, None].expand_as(ahead)).amin(1),
+    )
     return now - left >= share * now.clamp(max=plan.shape[1] * model.frame_skip)
 
 

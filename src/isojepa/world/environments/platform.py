@@ -141,6 +141,13 @@ def drawing(env_id: str) -> AbstractContextManager[None]:
     )
 
 
+def varying(env_id: str) -> AbstractContextManager[None]:
+    """Likewise with factors of variation, which some environments refuse to combine."""
+    return _failing(
+        env_id, "what --vary drew does not go together ({why}); name fewer factors, or more"
+    )
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Hold back the warnings that Gymnasium's checks raise at the platform's environments."""

@@ -145,8 +145,9 @@ def reset(world: World, seeds: list[int], vary: Sequence[str] = ()) -> None:
                     space.seed = lambda given=None, space=space, seed=seed: space._isojepa_seed(
                         seed if given is None else given
                     )
-        with seeded(seeds[0]), drawing(world.envs.envs[0].spec.id):
-            world.reset(seed=list(seeds), options=_varying(world, vary))
+        options, env_id = _varying(world, vary), world.envs.envs[0].spec.id
+        with seeded(seeds[0]), (varying if vary else drawing)(env_id):
+            world.reset(seed=list(seeds), options=options)
 
 
 def set_pairs(
