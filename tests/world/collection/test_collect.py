@@ -190,9 +190,9 @@ def test_factors_are_drawn_for_each_episode(config: CollectConfig) -> None:
     again = record.record_episode(varied, 0)
     for name, x in first.items():
         np.testing.assert_array_equal(x, again[name])
+    too_large = replace(varied, vary=("agent.radius",))  # for the usual door, mostly
     with pytest.raises(UserError, match="what --vary drew does not go together"):
-        for k in range(20):  # an agent too large for the usual door
-            record.record_episode(replace(varied, vary=("agent.radius",)), k)
+        _ = [record.record_episode(too_large, k) for k in range(20)]
     usual = record.record_episode(replace(config, steps=2), 0)
     assert not any(name.startswith("variation") for name in usual)
     with pytest.raises(

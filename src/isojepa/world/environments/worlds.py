@@ -15,7 +15,14 @@ from isojepa.errors import UserError
 from isojepa.world.environments.environment import PIXELS, Environment, Row, World
 from isojepa.world.environments.fast import FAST
 from isojepa.world.environments.pixel_env import raw_actions
-from isojepa.world.environments.platform import check_renderer, drawing, explained, platform, quiet
+from isojepa.world.environments.platform import (
+    check_renderer,
+    drawing,
+    explained,
+    platform,
+    quiet,
+    varying,
+)
 from isojepa.world.environments.registry import environment
 from isojepa.world.episodes.decoded import resize
 
