@@ -33,9 +33,9 @@ def read_state(env: Any) -> dict[str, np.ndarray]:
         state[POSE] = mujoco_pose(model, data.qpos)
         return {name: numbers for name, numbers in state.items() if numbers.size}
     if (inner := _classic_of(env)) is not None:
-        state = np.array(inner.state, np.float64)
+        held = np.array(inner.state, np.float64)
         places, turns = CLASSIC[type(inner).__name__]
-        return {INNER: state, POSE: _pose(state[list(places)], state[list(turns)])}
+        return {INNER: held, POSE: _pose(held[list(places)], held[list(turns)])}
     return {}
 
 
