@@ -136,7 +136,7 @@ def within_budget(
     def fitted(plan: PretrainPlan) -> budget.Budget:
         to_come = seconds_left()
         own = prepared._replace(plan=plan)
-        seconds = seconds_per_update(own, encoder, train_on, fabric, decoded=not to_come)
+        seconds = trial_seconds(own, encoder, train_on, fabric, decoded=not to_come)
         times = (seconds, time.monotonic() - started + to_come)
         seconds, spent = (largest(round(1e6 * t)) / 1e6 for t in times)  # of the slowest process
         return budget.fitted(minutes, seconds, spent)
@@ -152,7 +152,7 @@ def within_budget(
     )
 
 
-def seconds_per_update(
+def trial_seconds(
     prepared: Prepared, encoder: Network, train_on: Tensor, fabric: Fabric, *, decoded: bool
 ) -> float:
     """Timed on a copy of the network, thrown away.
