@@ -10,7 +10,6 @@ lambda held at the 95 % quantile of SIGReg's null distribution, the rule that wa
 Results are kept in OUT/runs.jsonl: what is there is not made again.
 """
 
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -23,19 +22,17 @@ import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
 from isojepa import LeJEPALoss, SIGReg
 from isojepa.objective.automatic import AutomaticWeight
 
 sys.path.insert(0, str(Path(__file__).parent / "claims"))
 import images
+from images import Row
 
 LAMBDAS = tuple(float(f"{x:.3g}") for x in np.geomspace(5e-4, 0.5, 9))
 AUTO, QUANTILE = "auto", "null quantile"
 BATCH, DIM, SLICES = 128, 32, 256
-Row = dict[str, object]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,31 +85,12 @@ def trained(settings: Row) -> Row:
     steps = int(str(settings["steps"]))
     terms = np.array(images.train(jepa, data, objective, seed, steps, batch=BATCH))
     seconds = time.process_time() - start
-    (train, _), (test, _) = (images.embed(jepa, x) for x in (data.train, data.test))
-    scale = StandardScaler().fit(train)
-    probe = LogisticRegression(max_iter=200).fit(scale.transform(train), data.train_labels)
     return settings | {
-        "accuracy": float(probe.score(scale.transform(test), data.test_labels)),
+        "accuracy": images.linear_accuracy(jepa, data),
         "sigreg": float(terms[-max(1, steps // 10) :, 1].mean()),
         "end": float(objective.weight()),
         "seconds": seconds,
     }
-
-
-def make(config: Config) -> list[Row]:
-    """All runs, those of an earlier call read from the file."""
-    config.out.mkdir(parents=True, exist_ok=True)
-    path = config.out / "runs.jsonl"
-    done = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-    rows = []
-    for settings in wanted(config):
-        row = next((row for row in done if settings.items() <= row.items()), None)
-        if row is None:
-            row = trained(settings)
-            with path.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-        rows.append(row)
-    return rows
 
 
 def show(rows: list[Row]) -> None:
@@ -149,7 +127,7 @@ def main(config: Config) -> list[Row]:
     torch.set_num_threads(1)
     if config.quick:
         config = Config(out=config.out, sets=config.sets, seeds=1, steps=3, quick=True)
-    rows = make(config)
+    rows = images.made_once(config.out / "runs.jsonl", wanted(config), trained)
     show(rows)
     return rows
 

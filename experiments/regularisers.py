@@ -10,7 +10,6 @@ Results are kept in OUT/runs.jsonl: what is there is not made again. Prints a ta
 seeds with the lowest and the highest.
 """
 
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,8 +22,6 @@ import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
 from isojepa import LeJEPALoss
 from isojepa.embeddings.label_free import effective_rank
@@ -32,6 +29,7 @@ from isojepa.objective.regularisers import TITLES, WEIGHTS, RegulariserName, mak
 
 sys.path.insert(0, str(Path(__file__).parent / "claims"))
 import images
+from images import Row
 
 NAMES: tuple[RegulariserName, ...] = get_args(RegulariserName)
 
@@ -54,9 +52,6 @@ class Config:
     """A few updates of everything, to see that it runs."""
 
 
-Row = dict[str, object]
-
-
 def wanted(config: Config) -> Iterator[Row]:
     lambdas = config.lambdas[:1] if config.quick else config.lambdas
     for data, name, seed in product(config.sets, NAMES, range(config.seeds)):
@@ -72,31 +67,12 @@ def trained(settings: Row) -> Row:
     regulariser = make_regulariser(name, slices=256, seed=seed)  # type: ignore[arg-type]
     objective = LeJEPALoss(lambd=float(str(settings["lambd"])), regulariser=regulariser)
     images.train(jepa, data, objective, seed, int(str(settings["steps"])))
-    (train, projections), (test, _) = (images.embed(jepa, x) for x in (data.train, data.test))
-    scale = StandardScaler().fit(train)
-    probe = LogisticRegression(max_iter=200).fit(scale.transform(train), data.train_labels)
+    projections = images.embed(jepa, data.train)[1]
     return settings | {
-        "accuracy": float(probe.score(scale.transform(test), data.test_labels)),
+        "accuracy": images.linear_accuracy(jepa, data),
         "rank": effective_rank(projections, centred=False),
         "deviation": float(np.sqrt(projections.var(0).mean())),
     }
-
-
-def make(config: Config) -> list[Row]:
-    """All runs, those of an earlier call read from the file."""
-    config.out.mkdir(parents=True, exist_ok=True)
-    path = config.out / "runs.jsonl"
-    done = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-    rows = []
-    for settings in wanted(config):
-        same = (row for row in done if settings.items() <= row.items())
-        row = next(same, None)
-        if row is None:
-            row = trained(settings)
-            with path.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-        rows.append(row)
-    return rows
 
 
 def spread(values: list[float], form: str) -> str:
@@ -131,7 +107,7 @@ def main(config: Config) -> list[Row]:
     torch.set_num_threads(1)
     if config.quick:
         config = Config(out=config.out, sets=config.sets, seeds=1, steps=2, quick=True)
-    rows = make(config)
+    rows = images.made_once(config.out / "runs.jsonl", wanted(config), trained)
     show(rows)
     return rows
 

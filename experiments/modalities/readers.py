@@ -1,7 +1,7 @@
 """What both comparisons share: simple readers on frozen features, and rows of results on disk."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,3 +66,31 @@ def ranks(table: dict[str, list[float]]) -> dict[str, float]:
     whole = np.isfinite(values).all(0)
     placed = rankdata(-values[:, whole], axis=0).mean(1) if whole.any() else [np.nan] * len(names)
     return dict(zip(names, map(float, placed)))
+
+
+Means = dict[object, dict[str, list[float]]]
+"""By what is said of it: accuracy in per cent of each method on each set."""
+
+
+def ranked_table(head: str, sets: Sequence[str], means: Means) -> str:
+    """Markdown: a row a method, a column a set, and mean ranks; all that `means` has in a cell."""
+    places = {key: ranks(table) for key, table in means.items()}
+    lines = [f"| {head} | " + " | ".join((*sets, "mean rank")) + " |"]
+    lines.append("|---" * (len(sets) + 2) + "|")
+    for m in next(iter(means.values())):
+        cells = [
+            " / ".join(f"{table[m][i]:.1f}" for table in means.values()) for i in range(len(sets))
+        ]
+        cells.append(" / ".join(f"{place[m]:.1f}" for place in places.values()))
+        lines.append(f"| {m} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def tell(made: Iterable[Row], path: Path, table: Callable[[list[Row]], str]) -> str:
+    """Print each row as it comes and the table at the end, which is also written beside them."""
+    for row in made:
+        print(row, flush=True)
+    text = table(rows_in(path))
+    path.with_suffix(".md").write_text(text + "\n")
+    print(text)
+    return text

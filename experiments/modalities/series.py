@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-from readers import Row, add, done, linear, mean_of, nearest, ranks, rows_in
+from readers import Means, Row, add, done, linear, mean_of, nearest, ranked_table, rows_in, tell
 from sklearn.decomposition import PCA
 
 from isojepa.sklearn import LeJEPA
@@ -137,33 +137,21 @@ def compare(config: Config) -> Iterator[Row]:
 
 def table(rows: list[Row], sets: tuple[str, ...]) -> str:
     """Markdown: accuracy in per cent, linear / nearest neighbour, mean over seeds, and ranks."""
-    lines = ["| linear / 1-NN, % | " + " | ".join((*sets, "mean rank")) + " |"]
-    lines.append("|---" * (len(sets) + 2) + "|")
-    means = {
+    means: Means = {
         reader: {
             m: [100 * mean_of(rows, reader, set=s, method=m)[0] for s in sets] for m in METHODS
         }
         for reader in ("linear", "nearest")
     }
-    places = {reader: ranks(means[reader]) for reader in means}
-    for m in METHODS:
-        cells = [f"{a:.1f} / {b:.1f}" for a, b in zip(means["linear"][m], means["nearest"][m])]
-        cells.append(f"{places['linear'][m]:.1f} / {places['nearest'][m]:.1f}")
-        lines.append(f"| {m} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    return ranked_table("linear / 1-NN, %", sets, means)
 
 
 def main(config: Config) -> str:
-    """Compare, print each row as it comes and the table at the end."""
+    """Compare, and tell of it."""
     if config.quick:
         config = Config(out=config.out, seeds=(0,), sets=config.sets[:1], steps=3)
-    for row in compare(config):
-        print(row, flush=True)
-    rows = rows_in(config.out / "series.jsonl")
-    text = table(rows, config.sets)
-    (config.out / "series.md").write_text(text + "\n")
-    print(text)
-    return text
+    path = config.out / "series.jsonl"
+    return tell(compare(config), path, lambda rows: table(rows, config.sets))
 
 
 if __name__ == "__main__":

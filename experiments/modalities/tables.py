@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-from readers import Row, add, done, logistic, mean_of, ranks, rows_in
+from readers import Means, Row, add, done, logistic, mean_of, ranked_table, rows_in, tell
 from sklearn import datasets
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -122,35 +122,22 @@ def compare(config: Config) -> Iterator[Row]:
 
 def table(rows: list[Row], sets: tuple[str, ...]) -> str:
     """Markdown: accuracy in per cent at 5 / 20 / 100 labels a class, mean over seeds, and ranks."""
-    lines = ["| 5 / 20 / 100 labels a class, % | " + " | ".join((*sets, "mean rank")) + " |"]
-    lines.append("|---" * (len(sets) + 2) + "|")
-    means = {
+    means: Means = {
         shots: {
             m: [100 * mean_of(rows, "accuracy", set=s, method=m, shots=shots)[0] for s in sets]
             for m in METHODS
         }
         for shots in SHOTS
     }
-    places = {shots: ranks(means[shots]) for shots in SHOTS}
-    for m in METHODS:
-        cells = [
-            " / ".join(f"{means[shots][m][i]:.1f}" for shots in SHOTS) for i in range(len(sets))
-        ]
-        cells.append(" / ".join(f"{places[shots][m]:.1f}" for shots in SHOTS))
-        lines.append(f"| {m} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    return ranked_table("5 / 20 / 100 labels a class, %", sets, means)
 
 
 def main(config: Config) -> str:
-    """Compare, print each row as it comes and the table at the end."""
+    """Compare, and tell of it."""
     if config.quick:
         config = Config(out=config.out, seeds=(0,), sets=config.sets[:1], steps=3)
-    for row in compare(config):
-        print(row, flush=True)
-    text = table(rows_in(config.out / "tables.jsonl"), config.sets)
-    (config.out / "tables.md").write_text(text + "\n")
-    print(text)
-    return text
+    path = config.out / "tables.jsonl"
+    return tell(compare(config), path, lambda rows: table(rows, config.sets))
 
 
 if __name__ == "__main__":
