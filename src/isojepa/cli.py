@@ -44,6 +44,7 @@ VERBS = {
     "report": ("pages.encoder.page", "ReportConfig", "report"),
     "runs": ("runs.overview", "RunsConfig", "list_runs"),
     "select": ("encoders.selection.select", "SelectConfig", "select_runs"),
+    "tune": ("pages.encoder.tune", "TuneConfig", "tune"),
     "cache": ("caches.overview", "CacheConfig", "manage_cache"),
     "replay": ("encoders.replay", "ReplayConfig", "replay_update"),
     "world demo": ("demos.world", "WorldDemoConfig", "world_demo"),

@@ -149,6 +149,9 @@ class PretrainConfig(RunConfig):
     """Updates of linear warm-up before the cosine. Default: a tenth of the steps, at most 1,000."""
     clip: float = 1.0
     """Largest gradient norm."""
+    like: Path | None = None
+    """Take what is not given from the settings of another run (its folder), or from a JSON file of
+    them such as the best.json of `isojepa tune`."""
     probe_every: int | None = None
     """Updates between two online probes (linear and k-NN), with labels. Default: ten in all."""
     on_collapse: OnCollapse = "warn"
@@ -168,12 +171,12 @@ class PretrainConfig(RunConfig):
 
     replay = "isojepa replay"
     may_differ = RunConfig.may_differ | {
-        "labels", "preview", "evaluate", "probe_every", "cache", "no_cache", "on_collapse",
+        "labels", "preview", "evaluate", "probe_every", "cache", "no_cache", "on_collapse", "like",
     }  # fmt: skip
 
     def __post_init__(self, said: Said) -> None:
         super().__post_init__(said)
-        as_paths(self, "labels", "preview", "cache")
+        as_paths(self, "labels", "preview", "cache", "like")
         require_at_most(self, AT_MOST)
         require(0 <= self.max_skipped <= 1, "--max-skipped must lie in [0, 1]")
         require(self.holdout is None or 0 <= self.holdout < 1, "--holdout must lie in [0, 1)")

@@ -47,7 +47,7 @@ from isojepa.objective.automatic import AutomaticWeight
 from isojepa.objective.lejepa import LeJEPALoss
 from isojepa.objective.regularisers import SHORT, WEIGHTS, floor_of
 from isojepa.runs.record import RunRecord
-from isojepa.runs.resume import resumed
+from isojepa.runs.resume import like, resumed
 from isojepa.runs.settings import as_json
 from isojepa.runs.tables import write_skipped
 from isojepa.runs.typed import to_json
@@ -73,7 +73,7 @@ def train_encoder(config: PretrainConfig, backbone: nn.Module | None = None) -> 
         UserError: for anything the user can put right; what was saved stays.
         Interrupted: after Ctrl-C or SIGTERM, once the run is saved.
     """
-    config, stored = resumed(config)
+    config, stored = resumed(config if config.resume else like(config, config.like))
     with caching(config.cache, off=config.no_cache):
         return _run(config, stored, backbone)
 

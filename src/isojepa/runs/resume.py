@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import NamedTuple, TypeVar, get_type_hints
 
 from isojepa.boundaries import shown
@@ -10,11 +11,12 @@ from isojepa.files import Json
 from isojepa.runs.config import RunConfig
 from isojepa.runs.record import CONFIG, RunRecord, read_run
 from isojepa.runs.settings import ASKED, flag, plain, said
-from isojepa.runs.typed import entry_from_json
+from isojepa.runs.typed import entry_from_json, read_json
 
 log = logging.getLogger(__name__)
 Config = TypeVar("Config", bound=RunConfig)
 OF_THE_COMMAND = {"out", "resume", "overwrite", "preview"}  # what is done now, not how the run is
+OF_ITS_OWN = {*OF_THE_COMMAND, "data", "like", "wandb", "mlflow"}  # of one run and no other
 MAY_GROW = {"steps", "env_steps"}
 
 
@@ -35,6 +37,32 @@ def resumed(asked: Config) -> tuple[Config, RunRecord | None]:
     if stored.config.get("device") == "gpu":  # the word for cuda in version 0.1.0
         stored = replace(stored, config=stored.config | {"device": "cuda"})
     return merge_for_resume(asked, stored.config), stored
+
+
+def like(asked: Config, path: Path | None) -> Config:
+    """With another run's settings, or those of a JSON file, where nothing was said.
+
+    Args:
+        path: the run's folder or the file; None leaves all as it is.
+
+    Raises:
+        UserError: if it holds no settings, or one that cannot be.
+    """
+    if path is None:
+        return asked
+    file = path / CONFIG if path.is_dir() else path
+    content = read_json(file)
+    stored = content.get("config", content) if isinstance(content, dict) else None
+    hints = get_type_hints(type(asked))
+    names = {field.name for field in fields(asked)} - said(asked) - OF_ITS_OWN
+    if not isinstance(stored, dict) or not names & stored.keys():
+        raise UserError(f"--like {shown(file)}: no settings of a run")
+    taken = {n: entry_from_json(hints[n], stored[n], file, n) for n in names & stored.keys()}
+    if taken.get("steps") is not None or "steps" in said(asked):
+        taken.pop("minutes", None)  # what they came to has been settled
+    if "minutes" in said(asked):
+        taken.pop("steps", None)
+    return replace(asked, **{name: value for name, value in taken.items() if value is not None})
 
 
 class _Setting(NamedTuple):

@@ -56,6 +56,10 @@ def said(config: object) -> frozenset[str]:
 def only_said(config: Config, arguments: Iterable[str]) -> Config:
     """Mark what a command line names: the parser gives every setting to the configuration."""
     if not hasattr(config, "said"):
+        for field in _fields(config):  # such as the training of a search
+            inner = getattr(config, field.name)
+            if hasattr(inner, "said"):
+                only_said(inner, arguments)
         return config
     flags = {word.split("=")[0].replace("_", "-") for word in arguments if word.startswith("--")}
     names = {field.name for field in _fields(config)}
