@@ -1,5 +1,7 @@
 """Successive halving: counts and lengths against arithmetic by hand, and what is drawn."""
 
+from itertools import pairwise
+
 import pytest
 
 from isojepa.encoders.selection.halving import (
@@ -62,7 +64,7 @@ def test_the_longest_rungs_that_fit() -> None:
     # (1000 - 13 * 10) s are 1,740 updates: 9 r + 3 * 3 r + 9 r of them
     assert [rung.steps for rung in rungs] == [64, 193, 580]
     assert sum(r.runs * (10 + r.steps * 0.5) for r in rungs) <= 1000
-    assert all(b.steps >= ETA * a.steps for a, b in zip(rungs, rungs[1:]))
+    assert all(b.steps >= ETA * a.steps for a, b in pairwise(rungs))
     short = rungs_within([9, 3, 1], 1000.0, update=0.5, overhead=10.0, most=90)
     assert [rung.steps for rung in short] == [10, 30, 90]
     assert rungs_within([9, 3, 1], 100.0, update=0.5, overhead=10.0)[0].steps == 0

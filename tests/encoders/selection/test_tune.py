@@ -49,7 +49,9 @@ def tuned(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_leaves_its_runs_a_table_a_page_and_settings(tuned: Path) -> None:
     found = read_result(Tuned, tuned / "tuned.json")
     assert found.whole
-    assert [(one.rung, one.steps) for one in found.trials] == [(1, 4)] * 4 + [(2, 12)] * 2 + [(3, 36)]
+    assert [(one.rung, one.steps) for one in found.trials] == [(1, 4)] * 4 + [(2, 12)] * 2 + [
+        (3, 36)
+    ]
     assert found.trials[-1].settings == found.best
     assert (tuned / found.run / "report.html").is_file()
     assert read_run(tuned / found.run).config["lr"] == found.best.lr
@@ -108,7 +110,7 @@ def test_an_interrupted_search_goes_on_to_the_same(
     monkeypatch.setattr(trials, "train_encoder", interrupted)
     with pytest.raises(Interrupted, match="isojepa tune --resume"):
         search(config)
-    with pytest.raises(UserError, match="--lambd is 0.2 but the run has 0.05"):
+    with pytest.raises(UserError, match=r"--lambd is 0\.2 but the run has 0\.05"):
         search(replace(config, pretrain=replace(own, resume=True, lambd=0.2)))
     found = search(replace(config, pretrain=replace(own, resume=True)))
     assert found.whole
