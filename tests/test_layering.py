@@ -46,7 +46,7 @@ ROOMS = {
 INSIDE = {
     "encoders": ["sources", "config", "modalities", "jepa", "plan", "budget", "images_record",
                  "own_images", "prepare", "evaluation", "embed", "export", "probes", "sample",
-                 "compute", "in_memory", "monitor", "recovery", "pretrain", "replay",
+                 "compute", "in_memory", "recovery", "pretrain", "replay",
                  "selection"],
     "world": ["episodes", "environments", "model", "learning", "planners", "control", "agent",
               "analysis", "collection", "comparison"],

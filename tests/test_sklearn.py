@@ -19,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from isojepa.objective.automatic import START
 from isojepa.objective.exact import exact_sigreg
 from isojepa.sklearn import LeJEPA, SIGRegScore
 
@@ -171,3 +172,19 @@ def test_torch_is_imported_when_something_is_fitted() -> None:
 def test_it_is_quiet_unless_asked(capsys: pytest.CaptureFixture[str]) -> None:
     LeJEPA(**QUICK).fit(SAMPLES["tables"])
     assert capsys.readouterr() == ("", "")
+
+
+def test_lambda_is_found_while_fitting(kind: str) -> None:
+    x = SAMPLES[kind]
+    found = LeJEPA(**(QUICK | {"steps": 12}), lambd="auto").fit(x)
+    assert 1e-3 <= found.lambd_ <= 0.5
+    assert found.lambd_ != START
+    again = pickle.loads(pickle.dumps(found))
+    assert again.lambd_ == found.lambd_
+    assert SIGRegScore()(again, x) == SIGRegScore()(found, x)
+    assert LeJEPA(**QUICK, lambd=0.3).fit(x).lambd_ == 0.3
+
+
+def test_too_few_samples_to_find_lambda() -> None:
+    with pytest.raises(ValueError, match="at least 8, not of 5"):
+        LeJEPA(**QUICK, lambd="auto").fit(IRIS[:5])

@@ -10,7 +10,7 @@ Rows (n, d) may have missing values and categorical columns; series are (n, t, c
 from __future__ import annotations
 
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, no_type_check
+from typing import TYPE_CHECKING, Any, Literal, no_type_check
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -41,7 +41,7 @@ class LeJEPA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
             (nothing but masks) for series and tables; none. None: by the data.
         steps: updates. None: 60 passes over the data, within 60 to 600 updates.
         batch_size: samples per update, or all of them where there are fewer.
-        lambd: weight of SIGReg in [0, 1]; good from 0.01 to 0.1.
+        lambd: weight of SIGReg in [0, 1], good from 0.01 to 0.1; "auto" finds it in `fit`.
         learning_rate: at its peak. None: by the network.
         views: of each sample. None: 4.
         length: of series, time steps of a view. None: the median length, at most 512.
@@ -55,6 +55,7 @@ class LeJEPA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
         n_features_in_: columns of a table, channels of series and of images.
         feature_names_in_: of a table with names.
         encoder_: the trained module, on the CPU, in eval mode.
+        lambd_: weight of SIGReg at the end of training.
 
     Raises:
         ValueError: for arrays of other shapes, too few samples or settings that do not exist.
@@ -64,7 +65,7 @@ class LeJEPA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
     recipe: str | None
     steps: int | None
     batch_size: int
-    lambd: float
+    lambd: float | Literal["auto"]
     learning_rate: float | None
     views: int | None
     length: int | None
@@ -82,7 +83,7 @@ class LeJEPA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
         recipe: str | None = None,
         steps: int | None = None,
         batch_size: int = 256,
-        lambd: float = 0.05,
+        lambd: float | Literal["auto"] = 0.05,
         learning_rate: float | None = None,
         views: int | None = None,
         length: int | None = None,
@@ -130,6 +131,11 @@ class LeJEPA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
     def encoder_(self) -> Any:
         """The trained module; AttributeError before `fit`."""
         return self._fitted.jepa.encoder
+
+    @property
+    def lambd_(self) -> float:
+        """Weight of SIGReg at the end of training; AttributeError before `fit`."""
+        return self._fitted.lambd
 
     @property
     def _n_features_out(self) -> int:
@@ -260,7 +266,7 @@ class SIGRegScore:
 
         source = last._source(before, reset=False)
         loss: float = loss_on(last._fitted, source, repeats=self.repeats)
-        return -loss / last.lambd**self.alpha if last.lambd else -loss
+        return -loss / last.lambd_**self.alpha if last.lambd_ else -loss
 
     def _of_output(self, z: Any) -> float:
         import torch

@@ -12,12 +12,11 @@ from PIL import Image
 from torch import nn
 
 from isojepa.embeddings.alarm import ADVICE, PATIENCE, STATES, Course, Vitals, judge
+from isojepa.embeddings.monitor import Collapsed, read_alarms, sample_faults
 from isojepa.embeddings.vitals import Spread
 from isojepa.encoders import pretrain
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.jepa import JEPA
-from isojepa.encoders.monitor import read_alarms, sample_faults
-from isojepa.encoders.recovery import Collapsed
 from isojepa.pages.encoder.page import write_encoder_page
 from isojepa.runs.checkpoints import list_checkpoints, newest_intact
 from isojepa.runs.metrics import read_metrics

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from isojepa import SIGReg
+from isojepa.objective.automatic import START, AutomaticWeight
 from isojepa.objective.lewm import LeWMLoss
 
 
@@ -30,3 +31,17 @@ def test_without_weight_there_is_no_regulariser() -> None:
     assert terms.loss == terms.prediction
     with pytest.raises(ValueError, match="negative"):
         LeWMLoss(-1.0)
+
+
+def test_an_automatic_weight_is_followed_in_training_only() -> None:
+    z, weight = torch.randn(32, 3, 6), AutomaticWeight(32, 100)
+    objective = LeWMLoss(weight, slices=16)
+    terms = objective(z, z[:, 1:], step=0)
+    torch.testing.assert_close(terms.loss, START * terms.sigreg)
+    assert weight() != START
+    found = weight()
+    objective.eval()
+    assert objective(z, z[:, 1:], step=1).loss == pytest.approx(
+        found * objective.sigreg(z.transpose(0, 1), step=1)
+    )
+    assert weight() == found

@@ -16,6 +16,7 @@ State = Literal[
     "healthy", "slow", "complete collapse", "dimensional collapse", "projector collapse",
     "encoder collapse", "lambda far too large", "data fault", "learning rate too high",
 ]  # fmt: skip
+OnCollapse = Literal["stop", "warn", "recover"]
 STATES: tuple[State, ...] = State.__args__  # type: ignore[attr-defined]
 """Metrics hold the position in this list."""
 COLLAPSES = frozenset(
@@ -57,10 +58,13 @@ class Vitals:
     step: int
     loss: float
     lambd: float
-    embeddings: Spread
+    embeddings: Spread | None
+    """Of the encoder's output; None where the regulariser acts on that itself."""
     projections: Spread
+    """Of what the regulariser acts on."""
     disagreement: float
-    """Of the views; see `isojepa.embeddings.vitals.disagreement`."""
+    """Of the views, or of predictions and what came, over that by chance: see
+    `isojepa.embeddings.vitals`."""
     repeated: float = 0.0
     """Share of the batch's samples that equal an earlier one of it."""
     constant: float = 0.0
@@ -90,7 +94,7 @@ ADVICE: dict[State, Advice] = {
     "complete collapse": Advice(
         "problem",
         "encoder and projector say nearly the same of every sample",
-        "give the regulariser more weight (--lambd), or go on with --on-collapse recover",
+        "give the regulariser more weight (--lambd), or take --regulariser decoupled",
     ),
     "dimensional collapse": Advice(
         "problem",
@@ -142,15 +146,21 @@ def judge(first: Sequence[Vitals], last: Sequence[Vitals], peak: float, course: 
         return "learning rate too high"
     if progress < BEGUN:
         return "healthy"
-    flat = now.embeddings.share < FLAT
+    flat = now.embeddings is not None and now.embeddings.share < FLAT
     if now.projections.deviation < POINT:
-        lost = now.embeddings.dimension < LOST * begin.embeddings.dimension
-        return "complete collapse" if flat or lost else "projector collapse"
+        return "complete collapse" if flat or _lost(begin, now) else "projector collapse"
     if now.projections.d > 2 and now.projections.dimension < LINE:
         return "dimensional collapse"
     if flat:
         return "encoder collapse"
     return _by_the_curves(first, last, progress, course)
+
+
+def _lost(begin: Vitals, now: Vitals) -> bool:
+    """Whether the encoder tells fewer samples apart than it did, or nothing is known of it."""
+    if begin.embeddings is None or now.embeddings is None:
+        return True
+    return now.embeddings.dimension < LOST * begin.embeddings.dimension
 
 
 def _by_the_curves(

@@ -9,6 +9,9 @@ from jaxtyping import Float
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from isojepa.embeddings.alarm import Vitals
+from isojepa.embeddings.monitor import Faults, sample_faults
+from isojepa.embeddings.vitals import disagreement, spread_of
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.modalities.modality import Batch, Views
 from isojepa.encoders.plan import PretrainPlan
@@ -16,6 +19,7 @@ from isojepa.objective.accumulation import backward_in_parts
 from isojepa.objective.automatic import AutomaticWeight
 from isojepa.objective.lejepa import LeJEPALoss, LeJEPATerms
 from isojepa.objective.regularisers import make_regulariser
+from isojepa.training.optimise import Update
 
 
 class PretrainTerms(NamedTuple):
@@ -53,6 +57,23 @@ def build_weight(
         plan.batch_size, plan.steps, hold=plan.warmup, knots=config.knots, t_max=config.t_max
     )
     return weight.to(device)
+
+
+def vitals_of(update: Update[Batch, PretrainTerms], n_global: int, *, samples: bool) -> Vitals:
+    """What the monitor looks at; at the samples themselves only where asked."""
+    terms, faults = update.terms, Faults()
+    if samples:
+        faults = sample_faults(next(iter(update.batch.samples)))
+    return Vitals(
+        step=update.step,
+        loss=terms.loss.item(),
+        lambd=terms.lambd.item(),
+        embeddings=spread_of(terms.embeddings[0].float()),
+        projections=spread_of(terms.projections[0].float()),
+        disagreement=disagreement(terms.projections, n_global),
+        repeated=faults.repeated,
+        constant=faults.constant,
+    )
 
 
 def lejepa(

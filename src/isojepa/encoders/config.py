@@ -6,6 +6,7 @@ from typing import Literal
 
 import tyro
 
+from isojepa.embeddings.alarm import OnCollapse
 from isojepa.objective.directions import Directions
 from isojepa.objective.regularisers import TESTS, RegulariserName
 from isojepa.runs.config import RunConfig
@@ -18,7 +19,6 @@ from isojepa.runs.settings import (
     require_at_most,
 )
 
-OnCollapse = Literal["stop", "warn", "recover"]
 RecipeName = Literal["photo", "small", "glyph", "none", "series", "table", "masked"]
 ModalityName = Literal["images", "series", "tables"]
 AT_LEAST_ONE = (

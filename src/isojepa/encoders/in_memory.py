@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +22,8 @@ from isojepa.encoders.jepa import JEPA
 from isojepa.encoders.modalities.batches import training_batches
 from isojepa.encoders.modalities.modality import Batch, Choices, Dataset, Modality, Source
 from isojepa.encoders.modalities.registry import modality
+from isojepa.errors import UserError
+from isojepa.objective.automatic import LEAST_BATCH, AutomaticWeight
 from isojepa.objective.lejepa import LeJEPALoss
 from isojepa.progress import bar
 from isojepa.randomness import Stream, seed_from
@@ -42,6 +44,8 @@ class Fitted:
     kind: Modality
     choices: Choices
     config: PretrainConfig
+    lambd: float
+    """Weight of SIGReg at the end of training."""
 
     @property
     def dimensions(self) -> int:
@@ -87,19 +91,15 @@ def fit(
         jepa = JEPA(encoder, choices.projector_hidden, config.projection_dim)
         optimiser = torch.optim.AdamW(parameter_groups(jepa, config.weight_decay), lr=choices.lr)
         model, optimiser = fabric.setup(jepa, optimiser)
-        fitted = Fitted(jepa, kind, choices, config)
+        fitted = Fitted(jepa, kind, choices, config, LAMBDA)
+        batch, warmup = min(config.batch_size or 256, len(data)), max(1, steps // 10)
+        weight = _weight(config, batch, steps, warmup)
         batches = training_batches(
-            data,
-            torch.arange(len(data)),
-            batch_size=min(config.batch_size or 256, len(data)),
-            seed=config.seed,
-            start=0,
-            stop=steps,
+            data, torch.arange(len(data)), batch_size=batch, seed=config.seed, start=0, stop=steps
         )
-        schedule = partial(
-            cosine_schedule, peak=choices.lr, warmup=max(1, steps // 10), steps=steps
-        )
-        compute = lejepa(fabric, model, _objective(fitted), _views(fitted, fabric.device))
+        schedule = partial(cosine_schedule, peak=choices.lr, warmup=warmup, steps=steps)
+        objective = _objective(fitted, weight)
+        compute = lejepa(fabric, model, objective, _views(fitted, fabric.device))
         updates = optimise(
             fabric, model, compute, optimiser, batches,
             schedule=schedule, seed=config.seed, clip=config.clip,
@@ -108,7 +108,15 @@ def fit(
             for _ in updates:
                 advance(1)
     jepa.cpu().eval()
-    return fitted
+    return replace(fitted, lambd=float(objective.weight()))
+
+
+def _weight(config: PretrainConfig, n: int, steps: int, warmup: int) -> float | AutomaticWeight:
+    if config.lambd != "auto":
+        return LAMBDA if config.lambd is None else config.lambd
+    if n < LEAST_BATCH:
+        raise UserError(f"lambd='auto' needs batches of at least {LEAST_BATCH}, not of {n}")
+    return AutomaticWeight(n, steps, hold=warmup, knots=config.knots, t_max=config.t_max)
 
 
 def embed_source(fitted: Fitted, source: Source) -> Float[Tensor, "n d"]:
@@ -129,17 +137,17 @@ def loss_on(fitted: Fitted, source: Source, *, repeats: int) -> float:
     """
     data = fitted.read(source)
     batch = Batch(data.read(range(len(data))), None, 0, len(data))
-    views, objective = _views(fitted, torch.device("cpu")), _objective(fitted)
+    views, objective = _views(fitted, torch.device("cpu")), _objective(fitted, fitted.lambd)
     steps = range(AFTER, AFTER + repeats)
     losses = [objective(fitted.jepa(views(batch, i))[1], step=i).loss.item() for i in steps]
     return math.fsum(losses) / repeats
 
 
-def _objective(fitted: Fitted) -> LeJEPALoss:
+def _objective(fitted: Fitted, lambd: float | AutomaticWeight) -> LeJEPALoss:
     config = fitted.config
     return LeJEPALoss(
         fitted.choices.global_views,
-        LAMBDA if config.lambd is None else float(config.lambd),
+        lambd,
         slices=config.slices,
         knots=config.knots,
         t_max=config.t_max,
@@ -163,6 +171,7 @@ class FittedState(NamedTuple):
     weights: bytes
     choices: Choices
     config: PretrainConfig
+    lambd: float = LAMBDA
 
 
 def as_state(fitted: Fitted) -> dict[str, Any]:
@@ -173,15 +182,16 @@ def as_state(fitted: Fitted) -> dict[str, Any]:
         weights=save(contiguous(fitted.jepa.state_dict())),
         choices=fitted.choices,
         config=fitted.config,
+        lambd=fitted.lambd,
     )._asdict()
 
 
 def from_state(state: dict[str, Any]) -> Fitted:
     """The same encoder and projector again."""
-    name, written, weights, choices, config = FittedState(**state)
+    name, written, weights, choices, config, lambd = FittedState(**state)
     kind = modality(name)
     spec: Any = from_json(kind.network.Spec, json.loads(written), Path("spec"))
     encoder = kind.network.network(spec, None, pretrained=False)
     jepa = JEPA(encoder, choices.projector_hidden, config.projection_dim)
     jepa.load_state_dict(load(weights))
-    return Fitted(jepa.eval(), kind, choices, config)
+    return Fitted(jepa.eval(), kind, choices, config, lambd)

@@ -27,8 +27,15 @@ from isojepa.caches.behind import (
 from isojepa.caches.folder import caching
 from isojepa.embeddings.alarm import Course
 from isojepa.embeddings.label_free import effective_rank
+from isojepa.embeddings.monitor import Monitor
 from isojepa.encoders import budget
-from isojepa.encoders.compute import PretrainTerms, build_regulariser, build_weight, lejepa
+from isojepa.encoders.compute import (
+    PretrainTerms,
+    build_regulariser,
+    build_weight,
+    lejepa,
+    vitals_of,
+)
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.evaluation.whitening import whitened
 from isojepa.encoders.images_record import describe_images
@@ -36,7 +43,6 @@ from isojepa.encoders.jepa import JEPA
 from isojepa.encoders.modalities.batches import training_batches
 from isojepa.encoders.modalities.modality import Batch, Dataset, Network, Words
 from isojepa.encoders.modalities.stored import export_encoder
-from isojepa.encoders.monitor import Monitor
 from isojepa.encoders.plan import PretrainPlan, with_steps
 from isojepa.encoders.prepare import Prepared, announce_encoder, build_encoder, kind_of, prepare
 from isojepa.encoders.probes import online_probe, probe_accuracies
@@ -195,7 +201,7 @@ def train(
     model, optimiser = fabric.setup(jepa, optimiser)
     probe = online_probe(data, encoder.embedding_dim, fabric.device)
     course = Course(plan.steps, plan.warmup, WEIGHTS[config.regulariser])
-    monitor = Monitor(config.out, course, plan.choices.global_views)
+    monitor = Monitor(config.out, course)
     weight = build_weight(config, plan, fabric.device)
     states = {"optimiser": optimiser, "probe": probe, "monitor": monitor, "lambda": weight}
     recorder = Recorder(config, jepa, states, fabric, trackers, plan.learning_rate)
@@ -207,18 +213,18 @@ def train(
     compute = encoder_compute(prepared, encoder, model, fabric, weight)
     updates = encoder_updates(prepared, train_on, fabric, model, optimiser, compute, start)
     per_epoch, words = len(train_on) // plan.batch_size, kind.read.WORDS
-    views = None
+    views, n_global = None, plan.choices.global_views
     with watched(updates, recorder, steps=plan.steps) as each:
         for update in each:
             step, terms = update.step, update.terms
-            views = terms.embeddings[: plan.choices.global_views]
+            views = terms.embeddings[:n_global]
             if probe is not None and update.batch.labels is not None:
                 probe.update(views, update.batch.labels)
             if step == 1 or due(step, config.log_every, plan.steps):
                 line = recorder.line(update, words.many, plan.batch_size, per_epoch)
                 projections = terms.projections[0].float().cpu().numpy()
                 line["effective_rank"] = effective_rank(projections, centred=False)
-                line |= monitor.look(update)
+                line |= monitor.look(vitals_of(update, n_global, samples=monitor.looks_at_samples))
                 scores = {}
                 if probe and due(step, plan.probe_every, plan.steps, since=config.log_every):
                     scores = probe_accuracies(probe, encoder, data, seed=config.seed)

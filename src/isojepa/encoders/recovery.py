@@ -9,9 +9,8 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from isojepa.embeddings.monitor import Collapsed, Monitor, read_alarms, write_alarms
 from isojepa.encoders.config import PretrainConfig
-from isojepa.encoders.monitor import Monitor, read_alarms, write_alarms
-from isojepa.errors import UserError
 from isojepa.files import Json
 from isojepa.objective.regularisers import WEIGHTS
 from isojepa.runs.checkpoints import BEST, list_checkpoints, read_best
@@ -21,10 +20,6 @@ from isojepa.runs.typed import write_result
 from isojepa.training.ranks import on_first
 
 log = logging.getLogger(__name__)
-
-
-class Collapsed(UserError):
-    """Training stopped because it would have led nowhere."""
 
 
 def act(config: PretrainConfig, monitor: Monitor, step: int) -> None:

@@ -22,7 +22,9 @@ TARGET = 0.06
 """Departure at which the best fixed lambdas of small sets end."""
 LOWEST, HIGHEST = 1e-3, 0.5
 """Guard-rails of lambda: beyond, runs collapse, or views stop agreeing."""
-START = 0.05
+START = 0.02
+"""Of LeJEPA's small recipes. From 0.05 the first third of a run is spent above what is wanted, and
+is not made up for: docs/explanation/automatic-lambda.md."""
 LEAST_BATCH = 8
 """Samples below which a departure of the target's size drowns in noise."""
 SMOOTHING = 0.9

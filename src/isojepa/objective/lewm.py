@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from isojepa.distributed import sum_over_ranks
+from isojepa.objective.automatic import AutomaticWeight
 from isojepa.objective.regularisers import RegulariserName, make_regulariser
 
 
@@ -40,7 +41,8 @@ class LeWMLoss(nn.Module):
     time step over the batch and averaged.
 
     Args:
-        lambd: weight of the regulariser, not negative; 0 lets the embeddings collapse.
+        lambd: weight of the regulariser, not negative; 0 lets the embeddings collapse. An
+            `AutomaticWeight` finds it while training.
         regulariser: by its name; see `make_regulariser`.
         options: of `make_regulariser`, such as slices, knots, t_max, seed.
 
@@ -54,10 +56,14 @@ class LeWMLoss(nn.Module):
     """
 
     def __init__(
-        self, lambd: float = 0.09, *, regulariser: RegulariserName = "sigreg", **options: Any
+        self,
+        lambd: float | AutomaticWeight = 0.09,
+        *,
+        regulariser: RegulariserName = "sigreg",
+        **options: Any,
     ) -> None:
         super().__init__()
-        if lambd < 0:
+        if not isinstance(lambd, AutomaticWeight) and lambd < 0:
             raise ValueError(f"lambd must not be negative, got {lambd}")
         self.lambd, self.regulariser = lambd, regulariser
         self.sigreg = make_regulariser(regulariser, **options)
@@ -77,6 +83,14 @@ class LeWMLoss(nn.Module):
             rollout = zero
             if rolled is not None:
                 rollout = mean_squared_error(rolled.to(z.dtype), z[:, -rolled.shape[1] :])
-            regulariser = self.sigreg(z.transpose(0, 1), step=step) if self.lambd else zero
-        loss = prediction + rollout + self.lambd * regulariser
+            regulariser = zero
+            if isinstance(self.lambd, AutomaticWeight) or self.lambd:
+                regulariser = self.sigreg(z.transpose(0, 1), step=step)
+        loss = prediction + rollout + self.weight() * regulariser
+        if isinstance(self.lambd, AutomaticWeight) and self.training:
+            self.lambd.advance(regulariser.detach())
         return LeWMTerms(loss, prediction, regulariser, rollout)
+
+    def weight(self) -> float | Tensor:
+        """Lambda as it is now."""
+        return self.lambd() if isinstance(self.lambd, AutomaticWeight) else self.lambd

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from isojepa import progress
+from isojepa.embeddings.monitor import Collapsed
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.pretrain import train_encoder
-from isojepa.encoders.recovery import Collapsed
 from isojepa.encoders.selection.agreement import select
 from isojepa.encoders.selection.criteria import Candidate, candidate
 from isojepa.encoders.selection.halving import Settings

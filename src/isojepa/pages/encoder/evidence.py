@@ -10,12 +10,12 @@ from scipy import stats
 
 from isojepa.embeddings.measurement import LEAST_ROWS, Measurement, measure
 from isojepa.embeddings.moments import Moments
+from isojepa.embeddings.monitor import Alarm, read_alarms
 from isojepa.embeddings.samples import from_array
 from isojepa.embeddings.slices import SliceTest, sigreg_at_a_point, slice_test
 from isojepa.embeddings.spectrum import Spectrum, spectrum_of
 from isojepa.encoders.modalities.modality import Words
 from isojepa.encoders.modalities.registry import FIRST, is_known, modality
-from isojepa.encoders.monitor import Alarm, read_alarms
 from isojepa.objective.regularisers import TESTS, TITLES, floor_of
 from isojepa.pages.encoder.recorded import TrainingImages, TrainingSettings
 from isojepa.pages.encoder.shortcuts import Shortcut, shortcut

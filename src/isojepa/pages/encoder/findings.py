@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from isojepa.embeddings.alarm import ADVICE
 from isojepa.embeddings.findings import shape, spread, table
 from isojepa.embeddings.measurement import Measurement
 from isojepa.embeddings.slices import SliceTest
@@ -245,19 +244,6 @@ def settings(evidence: Evidence) -> Iterator[Finding]:
             f"SIGReg tests {batch} samples at a time and sees little but noise in them; at least "
             "128 are recommended.",
         )
-
-
-def alarms(evidence: Evidence) -> Iterator[Finding]:
-    """What the monitor said while the run trained."""
-    for alarm in evidence.alarms:
-        acted = "" if alarm.rolled_back_to is None else (
-            f" The run was taken back to update {alarm.rolled_back_to:,} and went on with "
-            "decoupled SIGReg."
-        )  # fmt: skip
-        detail = f"From update {alarm.step:,} on {alarm.what}.{acted}"
-        level: Level = ADVICE[alarm.state].level if alarm.rolled_back_to is None else "note"
-        title = f"Alarm during training: {alarm.state}"
-        yield Finding(level, title, f"{detail} {alarm.remedy[0].upper()}{alarm.remedy[1:]}.")
 
 
 def automatic_lambda(evidence: Evidence) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from isojepa.embeddings.monitor import findings_of
 from isojepa.encoders.evaluation.results import Scores
 from isojepa.pages.encoder import findings
 from isojepa.pages.encoder.baselines import comparisons, probes_are_fine
@@ -73,7 +74,7 @@ def _findings(state: str, evidence: Evidence) -> list[Finding]:
         fine = probes_are_fine(run)
         found.append(findings.projection_scale(projections, evidence.lags))
         found += findings.projection_rank(projections, fine=fine, lags=evidence.lags)
-    found += findings.alarms(evidence)
+    found += findings_of(evidence.alarms)
     found += findings.settings(evidence)
     found += findings.pictures(evidence)
     found += shortcut_findings(evidence.shortcut)

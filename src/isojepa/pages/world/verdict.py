@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 
+from isojepa.embeddings.monitor import findings_of, read_alarms
 from isojepa.pages.world.world_run import FilmedControl, WorldRun
 from isojepa.theme.findings import Finding, Level, Verdict, gravest_first
 from isojepa.theme.wording import chance, fixed, listed, number
@@ -109,6 +110,7 @@ def _findings(world: WorldRun) -> Iterator[Finding]:
     yield from _about_surprise(world)
     yield from _about_straightness(world)
     yield from _about_decoder(world)
+    yield from findings_of(read_alarms(world.run.path))
 
 
 def _about_control(world: WorldRun) -> Iterator[Finding]:

@@ -88,7 +88,9 @@ def train_policy(config: WorldTrainConfig) -> GoalPolicy:
         policy, lr=plan.lr, weight_decay=plan.weight_decay, precision=config.precision
     )
     model, optimiser = fabric.setup(policy, optimiser)
-    recorder, start = record_training(begun, policy, optimiser, policy=begun.spec.as_json())
+    recorder, start = record_training(
+        begun, policy, {"optimiser": optimiser}, policy=begun.spec.as_json()
+    )
     updates = optimise(
         fabric,
         model,

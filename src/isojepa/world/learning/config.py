@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from isojepa.objective.directions import Directions
+from isojepa.objective.regularisers import TESTS
 from isojepa.objective.sigreg import Scale
 from isojepa.runs.config import RunConfig
 from isojepa.runs.settings import (
@@ -69,9 +70,10 @@ class WorldTrainConfig(RunConfig):
     """What keeps the embeddings from collapsing: sigreg; exact, its closed form; decoupled, scale
     and shape apart; visreg; vicreg, its variance and covariance terms; ksd, the kernel Stein
     discrepancy; or none, which lets them collapse."""
-    lambd: float | None = None
-    """Weight of the regulariser. Default: 0.09 for sigreg, exact and decoupled, 1.5 for visreg, 1
-    for vicreg, 0.01 for ksd."""
+    lambd: float | Literal["auto"] | None = None
+    """Weight of the regulariser. auto finds it while training, for sigreg and exact: see `isojepa
+    pretrain`. Default: 0.09 for sigreg, exact and decoupled, 1.5 for visreg, 1 for vicreg, 0.01 for
+    ksd."""
     slices: int | None = None
     """Random directions of SIGReg per update and time step."""
     directions: Directions = "random"
@@ -101,11 +103,13 @@ class WorldTrainConfig(RunConfig):
 
     log_every: int = 20
     """Updates between two lines of metrics.jsonl."""
+    on_collapse: Literal["warn", "stop"] = "warn"
+    """What to do when training collapses."""
     evaluate_every: int | None = None
     """Updates between two measurements on the held-out episodes. Default: ten in all."""
 
     replay = "isojepa world replay"
-    may_differ = RunConfig.may_differ | {"cache", "evaluate_every"}
+    may_differ = RunConfig.may_differ | {"cache", "evaluate_every", "on_collapse"}
 
     def __post_init__(self, said: Said) -> None:
         super().__post_init__(said)
@@ -113,7 +117,8 @@ class WorldTrainConfig(RunConfig):
         require_at_most(self, AT_MOST)
         if self.preset is not None:
             preset(self.preset)
-        require(self.lambd is None or self.lambd >= 0, "--lambd must not be negative")
+        number = None if self.lambd == "auto" else self.lambd
+        require(number is None or number >= 0, "--lambd must not be negative")
         require(self.lr is None or self.lr > 0, "--lr must be positive")
         negative = self.weight_decay is not None and self.weight_decay < 0
         require(not negative, "--weight-decay must not be negative")
@@ -128,6 +133,12 @@ class WorldTrainConfig(RunConfig):
             "--regulariser none has no weight: leave out --lambd",
         )
         decoupled = self.scale == "decoupled" or self.regulariser == "decoupled"
+        followed = self.regulariser in TESTS and not decoupled and self.frozen is None
+        require(
+            self.lambd != "auto" or followed,
+            "--lambd auto goes by SIGReg's value: with --regulariser sigreg or exact, an encoder "
+            "that is trained, and --scale joint",
+        )
         require(
             self.directions != "exact" or not decoupled,
             "--scale and --regulariser decoupled work along slices: --directions cannot be exact",

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from isojepa.boundaries import shown
 from isojepa.errors import UserError
@@ -31,7 +31,7 @@ class WorldPlan(NamedTuple):
     frame_size: int
     embedding_dim: int
     history: int
-    lambd: float
+    lambd: float | Literal["auto"]
     slices: int
     rollout_steps: int
     steps: int

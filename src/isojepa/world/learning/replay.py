@@ -10,7 +10,13 @@ from isojepa.training.optimise import adamw
 from isojepa.training.replay import ReplayConfig, ReplayResult, asked_step, replayed
 from isojepa.training.trackers import Trackers
 from isojepa.world.learning.config import WorldTrainConfig
-from isojepa.world.learning.train import OpenTraining, build_world, world_compute, world_updates
+from isojepa.world.learning.train import (
+    OpenTraining,
+    world_compute,
+    automatic_weight,
+    build_world,
+    world_updates,
+)
 from isojepa.world.learning.windows import prepare_training
 
 
@@ -41,6 +47,7 @@ def replay_world_update(config: WorldReplayConfig) -> ReplayResult:
         world, lr=plan.lr, weight_decay=plan.weight_decay, precision=settings.precision
     )
     model, optimiser = fabric.setup(world, optimiser)
+    weight = automatic_weight(begun)
     places = batch_places(len(windows.positions), batch_size=plan.batch_size, seed=settings.seed)(
         step - 1
     )
@@ -49,7 +56,9 @@ def replay_world_update(config: WorldReplayConfig) -> ReplayResult:
         config.run,
         step,
         world,
-        {"optimiser": optimiser},
-        lambda start: world_updates(begun, model, optimiser, world_compute(begun, model), start),
+        {"optimiser": optimiser, "lambda": weight},
+        lambda start: world_updates(
+            begun, model, optimiser, world_compute(begun, model, weight), start
+        ),
         tuple(f"episode {episode} from step {first}" for episode, first in chosen),
     )

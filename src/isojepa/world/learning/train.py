@@ -1,18 +1,24 @@
 """Training a world model: episodes in, a run folder with a trained model out."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 
+from isojepa.embeddings.alarm import Course, Vitals
+from isojepa.embeddings.monitor import Monitor, sample_faults
+from isojepa.embeddings.vitals import spread_of
+from isojepa.errors import UserError
 from isojepa.files import Json
-from isojepa.objective.lewm import LeWMLoss, LeWMTerms
+from isojepa.objective.automatic import LEAST_BATCH, AutomaticWeight
+from isojepa.objective.lewm import LeWMLoss
 from isojepa.randomness import Stream, seed_from
 from isojepa.runs.record import RunRecord
 from isojepa.runs.resume import resumed
@@ -21,13 +27,13 @@ from isojepa.runs.typed import to_json
 from isojepa.training.launch import open_run, require_shares, start_fabric
 from isojepa.training.optimise import Update, adamw, optimise
 from isojepa.training.ranks import on_first, together
-from isojepa.training.recorder import Recorder, due
+from isojepa.training.recorder import Recorder, Stateful, due
 from isojepa.training.trackers import Trackers
 from isojepa.training.watched import watched
 from isojepa.world.episodes.trajectories import Clips
 from isojepa.world.learning.config import WorldTrainConfig
 from isojepa.world.learning.measures import measure_held_out
-from isojepa.world.learning.plan import WorldPlan
+from isojepa.world.learning.plan import WEIGHTS, WorldPlan
 from isojepa.world.learning.split import write_split
 from isojepa.world.learning.windows import (
     Windows,
@@ -56,9 +62,14 @@ def train_world_model(config: WorldTrainConfig) -> Path:
     announce_world_model(config, plan, windows, world)
     optimiser = adamw(world, lr=plan.lr, weight_decay=plan.weight_decay, precision=config.precision)
     model, optimiser = fabric.setup(world, optimiser)
-    recorder, start = record_training(begun, world, optimiser)
+    weight, monitor = automatic_weight(begun), build_monitor(begun)
+    recorder, start = record_training(
+        begun, world, {"optimiser": optimiser, "lambda": weight, "monitor": monitor}
+    )
+    monitor.begin(start)
     held_out = sample_held_out(windows, world, seed=config.seed)
-    updates = world_updates(begun, model, optimiser, world_compute(begun, model), start)
+    compute = world_compute(begun, model, weight)
+    updates = world_updates(begun, model, optimiser, compute, start)
     per_epoch = len(windows.positions) // plan.batch_size
     measures: dict[str, float] = {}
     with watched(updates, recorder, steps=plan.steps) as each:
@@ -67,10 +78,12 @@ def train_world_model(config: WorldTrainConfig) -> Path:
             measuring = due(step, plan.evaluate_every, plan.steps)
             if step == 1 or measuring or due(step, config.log_every, plan.steps):
                 line = recorder.line(update, "clips", plan.batch_size, per_epoch)
+                line |= monitor.look(world_vitals(update))
                 if measuring and held_out is not None:
                     measures = measure_held_out(world, held_out).as_metrics()
                     line |= measures
-                recorder.log(line, world_progress(line | measures, plan))
+                recorder.log(line, world_progress(line | measures, plan) + monitor.in_words())
+                monitor.require(config.on_collapse)
             if due(step, plan.save_every, plan.steps):
                 recorder.save(step)
     place = config.out / "world_model"
@@ -107,16 +120,16 @@ def open_training(config: WorldTrainConfig) -> OpenTraining:
 def record_training(
     begun: OpenTraining,
     module: nn.Module,
-    optimiser: torch.optim.Optimizer,
+    trained: Mapping[str, Stateful | None],
     policy: Json | None = None,
 ) -> tuple[Recorder, int]:
     """The run's recorder, and the number of updates already made.
 
     Args:
+        trained: what is saved beside the module, such as the optimiser.
         policy: sizes of a cloned policy.
     """
     config, plan, stored = begun.config, begun.plan, begun.stored
-    trained = {"optimiser": optimiser}
     recorder = Recorder(config, module, trained, begun.fabric, begun.trackers, plan.learning_rate)
     now = describe_episodes(begun.windows.trajectories)
     data = to_json(now) if stored is None else stored.data
@@ -130,9 +143,9 @@ def world_updates(
     begun: OpenTraining,
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
-    compute: Callable[[Clips, int], LeWMTerms],
+    compute: Callable[[Clips, int], WorldTerms],
     start: int,
-) -> Iterator[Update[Clips, LeWMTerms]]:
+) -> Iterator[Update[Clips, WorldTerms]]:
     """The updates of a run from `start` on, each made when it is asked for."""
     plan, seed, fabric = begun.plan, begun.config.seed, begun.fabric
     return optimise(
@@ -162,11 +175,64 @@ def build_world(begun: OpenTraining) -> WorldModel:
     return world
 
 
-def world_compute(begun: OpenTraining, model: nn.Module) -> Callable[[Clips, int], LeWMTerms]:
+class WorldTerms(NamedTuple):
+    """LeWM's terms on the global batch, and the embeddings of this rank's share."""
+
+    loss: Float[Tensor, ""]
+    prediction: Float[Tensor, ""]
+    sigreg: Float[Tensor, ""]
+    rollout: Float[Tensor, ""]
+    lambd: Float[Tensor, ""]
+    """Weight of the regulariser in this update."""
+    embeddings: Float[Tensor, "b t d"]
+
+
+def automatic_weight(begun: OpenTraining) -> AutomaticWeight | None:
+    """What finds lambda while training; None if it is a number."""
+    plan = begun.plan
+    if plan.lambd != "auto":
+        return None
+    if plan.batch_size < LEAST_BATCH:
+        raise UserError(
+            f"--lambd auto: batches of {plan.batch_size} are too small to tell a departure from "
+            f"noise; give a --batch-size of at least {LEAST_BATCH}, or a number"
+        )
+    return AutomaticWeight(plan.batch_size, plan.steps, hold=plan.steps // 10).to(
+        begun.fabric.device
+    )
+
+
+def build_monitor(begun: OpenTraining) -> Monitor:
+    """What looks at the training between its updates."""
+    plan, usual = begun.plan, WEIGHTS[begun.config.regulariser]
+    return Monitor(begun.config.out, Course(plan.steps, max(1, plan.steps // 100), usual))
+
+
+def world_vitals(update: Update[Clips, WorldTerms]) -> Vitals:
+    """What the monitor looks at. Views agree by chance where predictions are no better than the
+    embeddings' mean; clips that begin alike are no fault of the data."""
+    terms, first = update.terms, update.batch.frames[:, 0]
+    spread = spread_of(terms.embeddings[:, 0].float())
+    variance = max(spread.deviation**2, 1e-12)
+    return Vitals(
+        step=update.step,
+        loss=terms.loss.item(),
+        lambd=terms.lambd.item(),
+        embeddings=None,
+        projections=spread,
+        disagreement=terms.prediction.item() / variance,
+        constant=sample_faults(first).constant,
+    )
+
+
+def world_compute(
+    begun: OpenTraining, model: nn.Module, weight: AutomaticWeight | None = None
+) -> Callable[[Clips, int], WorldTerms]:
     """What an update computes: predictions of the clips' embeddings, and LeWM's loss of them."""
     config, plan = begun.config, begun.plan
+    fixed = WEIGHTS[config.regulariser] if plan.lambd == "auto" else plan.lambd
     objective = LeWMLoss(
-        plan.lambd,
+        fixed if weight is None else weight,
         regulariser="sigreg" if config.regulariser == "none" else config.regulariser,
         slices=plan.slices,
         seed=config.seed,
@@ -174,9 +240,11 @@ def world_compute(begun: OpenTraining, model: nn.Module) -> Callable[[Clips, int
         scale=config.scale,
     )
 
-    def compute(clips: Clips, step: int) -> LeWMTerms:
+    def compute(clips: Clips, step: int) -> WorldTerms:
         frames, actions = (x.to(begun.fabric.device, non_blocking=True) for x in clips[:2])
-        return objective(*model(frames, actions, plan.rollout_steps), step=step)
+        predictions = model(frames, actions, plan.rollout_steps)
+        lambd = torch.as_tensor(objective.weight())
+        return WorldTerms(*objective(*predictions, step=step), lambd, predictions.z.detach())
 
     return compute
 
@@ -187,6 +255,8 @@ def world_progress(line: Json, plan: WorldPlan) -> str:
         "{clips_per_second:.0f} clips/s  loss {loss:.3f}  prediction {prediction:.3f}  "
         "regulariser {sigreg:.2f}"
     )
+    if plan.lambd == "auto":
+        words += "  lambda {lambd:.3g}"
     if "held_out_prediction" in line:
         words += "  held out {held_out_prediction:.3f}  rank {effective_rank:.1f}/{dim}"
     return words.format(**line, dim=plan.embedding_dim)
@@ -214,7 +284,7 @@ def announce_world_model(
     )
     log.info(
         "%s: %s at %d px, %.1f M parameters; %d updates of %d clips of %d frames, %d steps apart; "
-        "peak learning rate %g, %s with weight %g",
+        "peak learning rate %g, %s with weight %s",
         plan.preset,
         plan.encoder,
         plan.frame_size,
@@ -225,5 +295,5 @@ def announce_world_model(
         world.frame_skip,
         plan.lr,
         config.regulariser,
-        plan.lambd,
+        plan.lambd if plan.lambd == "auto" else f"{plan.lambd:g}",
     )

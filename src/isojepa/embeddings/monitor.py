@@ -1,8 +1,10 @@
 """Looks at a training run between its updates, says what is wrong, and what was done about it."""
 
 import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,17 +17,16 @@ from isojepa.embeddings.alarm import (
     PATIENCE,
     STATES,
     Course,
+    OnCollapse,
     State,
     Vitals,
     judge,
 )
-from isojepa.embeddings.vitals import Spread, disagreement, spread_of
-from isojepa.encoders.compute import PretrainTerms
-from isojepa.encoders.config import OnCollapse
-from isojepa.encoders.modalities.modality import Batch
+from isojepa.embeddings.vitals import Spread
+from isojepa.errors import UserError
 from isojepa.files import Json
 from isojepa.runs.typed import read_result, write_result
-from isojepa.training.optimise import Update
+from isojepa.theme.findings import Finding, Level
 from isojepa.training.ranks import largest, on_first
 
 log = logging.getLogger(__name__)
@@ -72,16 +73,32 @@ def write_alarms(run: Path, alarms: tuple[Alarm, ...]) -> None:
         (run / ALARMS).unlink(missing_ok=True)
 
 
+def findings_of(alarms: Iterable[Alarm]) -> Iterator[Finding]:
+    """For a report: what the monitor said while the run trained."""
+    for alarm in alarms:
+        acted = "" if alarm.rolled_back_to is None else (
+            f" The run was taken back to update {alarm.rolled_back_to:,} and went on with "
+            "decoupled SIGReg."
+        )  # fmt: skip
+        detail = f"From update {alarm.step:,} on {alarm.what}.{acted}"
+        level: Level = ADVICE[alarm.state].level if alarm.rolled_back_to is None else "note"
+        title = f"Alarm during training: {alarm.state}"
+        yield Finding(level, title, f"{detail} {alarm.remedy[0].upper()}{alarm.remedy[1:]}.")
+
+
+class Collapsed(UserError):
+    """Training stopped because it would have led nowhere."""
+
+
 class Monitor:
     """Keeps a few looks at a run; saved and restored with it.
 
     Args:
         run: the run's folder.
-        n_global: leading views that are global.
     """
 
-    def __init__(self, run: Path, course: Course, n_global: int) -> None:
-        self.run, self.course, self.n_global = run, course, n_global
+    def __init__(self, run: Path, course: Course) -> None:
+        self.run, self.course = run, course
         self.first: list[Vitals] = []
         self.last: list[Vitals] = []
         self.peak = 0.0
@@ -102,13 +119,17 @@ class Monitor:
 
         on_first(forget)
 
-    def look(self, update: Update[Batch, PretrainTerms]) -> Json:
+    @property
+    def looks_at_samples(self) -> bool:
+        """Whether the next look is one at the samples themselves too."""
+        return self.looks % SAMPLES_EVERY == 0
+
+    def look(self, vitals: Vitals) -> Json:
         """Look at an update; every rank must, and the first one's word counts.
 
         Returns:
             What there is to log: numbers only.
         """
-        vitals = self._vitals(update)
         self.looks += 1
         self.peak = max(self.peak, vitals.loss)
         self.first = [*self.first, vitals][:KEPT]
@@ -117,17 +138,18 @@ class Monitor:
         found = STATES[largest(here if rank() == 0 else 0)]
         self._seen = [*self._seen, found][-PATIENCE:]
         if found == "healthy":
-            self.good = update.step
+            self.good = vitals.step
         if set(self._seen) == {found} and len(self._seen) == PATIENCE and found != self.state:
             self.state = found
-            self._tell(update.step)
+            self._tell(vitals.step)
         line = {
             "deviation": vitals.projections.deviation,
             "directions": vitals.projections.dimension,
-            "encoder_directions": vitals.embeddings.dimension,
             "disagreement": vitals.disagreement,
             "alarm": STATES.index(self.state),
         }
+        if vitals.embeddings is not None:
+            line["encoder_directions"] = vitals.embeddings.dimension
         return {key: x for key, x in line.items() if x == x}
 
     def must_act(self, on_collapse: OnCollapse) -> bool:
@@ -139,6 +161,11 @@ class Monitor:
     def in_words(self) -> str:
         """For the bar."""
         return "" if self.state == "healthy" else f"  ! {self.state}"
+
+    def require(self, on_collapse: OnCollapse) -> None:
+        """Raise `Collapsed` if the run is to stop."""
+        if self.must_act(on_collapse):
+            raise Collapsed(f"update {self.last[-1].step}: {self.complaint()}. Training stopped")
 
     def complaint(self) -> str:
         """What is wrong and what to do, in a line."""
@@ -154,21 +181,6 @@ class Monitor:
         log.log(level, "update %d: %s", step, self.complaint())
         alarm = Alarm(step=step, state=self.state, what=advice.what, remedy=advice.remedy)
         on_first(lambda: write_alarms(self.run, (*read_alarms(self.run), alarm)))
-
-    def _vitals(self, update: Update[Batch, PretrainTerms]) -> Vitals:
-        terms, faults = update.terms, (0.0, 0.0)
-        if self.looks % SAMPLES_EVERY == 0:
-            faults = sample_faults(next(iter(update.batch.samples)))
-        return Vitals(
-            step=update.step,
-            loss=terms.loss.item(),
-            lambd=terms.lambd.item(),
-            embeddings=spread_of(terms.embeddings[0].float()),
-            projections=spread_of(terms.projections[0].float()),
-            disagreement=disagreement(terms.projections, self.n_global),
-            repeated=faults[0],
-            constant=faults[1],
-        )
 
     def state_dict(self) -> Json:
         return {
@@ -188,12 +200,22 @@ class Monitor:
 
 
 def _restored(values: Json) -> Vitals:
-    spreads = {name: Spread(**values[name]) for name in ("embeddings", "projections")}
+    spreads = {n: None if values[n] is None else Spread(**values[n])
+               for n in ("embeddings", "projections")}  # fmt: skip
     return Vitals(**(values | spreads))
 
 
-def sample_faults(samples: Tensor) -> tuple[float, float]:
-    """Shares of a batch's samples that equal an earlier one, and that hold a single value.
+class Faults(NamedTuple):
+    """Shares of a batch's samples."""
+
+    repeated: float = 0.0
+    """That equal an earlier one."""
+    constant: float = 0.0
+    """That hold a single value."""
+
+
+def sample_faults(samples: Tensor) -> Faults:
+    """Of samples as they were read.
 
     Equality is that of a random projection of all values, drawn once: two that differ have the
     same with a chance of rounding only.
@@ -204,9 +226,9 @@ def sample_faults(samples: Tensor) -> tuple[float, float]:
     """
     x = samples.flatten(1).double().nan_to_num()
     if x.shape[1] < FEW:
-        return 0.0, 0.0
+        return Faults()
     generator = torch.Generator().manual_seed(0)
     marks = x @ torch.randn(x.shape[1], 1, dtype=x.dtype, generator=generator).to(x.device)
     repeated = 1 - len(marks.unique()) / max(1, len(x))
     constant = (x.amax(1) == x.amin(1)).double().mean().item()
-    return repeated, constant
+    return Faults(repeated, constant)
