@@ -33,6 +33,7 @@ class Stream(IntEnum):
     WALLED_PAIRS = 20
     BOOTSTRAP = 21  # of intervals over episodes
     DIRECT = 22  # blocks that a direct policy learns from: (seed, step, .)
+    MASKS = 24  # of patches of images: (seed, step, .)
     EPISODE_RESET = 0  # (seed, episode, .)
     EPISODE_POLICY = 1  # (seed, episode, .)
     NULL = 1  # Gaussian samples of a calibration: (seed, ., counter)

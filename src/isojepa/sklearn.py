@@ -38,7 +38,7 @@ class LeJEPA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
         model: of images, any name of timm's; of series, conv_nano, conv_small, conv_base or
             patch_small; of tables, mlp_small or mlp_base. None: by the data.
         recipe: what varies between views: photo, small, glyph for images; series; table; masked
-            (nothing but masks) for series and tables; none. None: by the data.
+            (nothing but missing parts); none. None: by the data.
         steps: updates. None: 60 passes over the data, within 60 to 600 updates.
         batch_size: samples per update, or all of them where there are fewer.
         lambd: weight of SIGReg in [0, 1], good from 0.01 to 0.1; "auto" finds it in `fit`.

@@ -85,7 +85,7 @@ class PretrainConfig(RunConfig):
 
     recipe: RecipeName | None = None
     """Augmentations: photo; small (32-64 px); glyph (digits, documents: no flips, no colour);
-    series; table; masked (nothing but masks); none. Default, of images: glyph
+    series; table; masked (nothing but missing parts); none. Default, of images: glyph
     for drawings and where a mirrored image is none that the folder could hold; else small up to 64
     px and photo above; series and table for those."""
     mirror: Literal["yes", "no"] | None = None

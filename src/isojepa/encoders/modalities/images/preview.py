@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from isojepa.encoders.modalities.images.images import ImageSet
+from isojepa.encoders.modalities.images.masks import draw_masks, with_holes
 from isojepa.encoders.modalities.images.parameters import (
     ViewParameters,
     centre_parameters,
@@ -41,9 +42,14 @@ def draw_preview(
     local = ViewParameters(*(x[recipe.n_global :] for x in parameters))
     size = recipe.global_size
     whole = render_views(squares, centre_parameters(aspects), size)
-    columns = [whole, render_views(squares, large, size)]
+    missing = draw_masks(
+        recipe.masked, recipe.views, seed=seed, step=0, first=0, n=len(chosen), total=len(chosen)
+    )
+    views = with_holes(render_views(squares, large, size), missing[: recipe.n_global], 0.5)
+    columns = [whole, views]
     if recipe.n_local:
         views = render_views(squares, local, recipe.local_size)
+        views = with_holes(views, missing[recipe.n_global :], 0.5)
         pad = size - recipe.local_size
         columns.append(nn.functional.pad(views, (pad // 2, pad - pad // 2) * 2, value=1.0))
     write_atomically(path, _png(torch.cat(columns), beside if shown >= beside else 1))

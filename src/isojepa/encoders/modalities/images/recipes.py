@@ -1,4 +1,4 @@
-"""What varies between the views of one image, by name: photo, small, glyph, none."""
+"""What varies between the views of one image, by name: photo, small, glyph, masked, none."""
 
 import math
 from dataclasses import dataclass, replace
@@ -46,6 +46,8 @@ class ViewRecipe:
     """Probability of exchanging bright and dark, about the mean brightness."""
     solarise: float = 0.0
     """Probability of inverting the pixels brighter than one half."""
+    masked: float = 0.0
+    """Share of an 8 x 8 grid of patches that each view lacks, at random: they show the mean."""
 
     @property
     def views(self) -> int:
@@ -113,6 +115,11 @@ def none(size: int, n_global: int = 2, n_local: int = 0) -> ViewRecipe:
     )
 
 
+def masked(size: int, n_global: int = 4, n_local: int = 0) -> ViewRecipe:
+    """No augmentation: views agree on what is seen of the whole image through other holes."""
+    return replace(none(size, n_global, n_local), masked=0.5)
+
+
 def free_colours(recipe: ViewRecipe) -> ViewRecipe:
     """The recipe with any hue, strength and contrast of colour in any view: for images whose
     colours have nothing to do with what they show, by which views must not agree."""
@@ -121,4 +128,4 @@ def free_colours(recipe: ViewRecipe) -> ViewRecipe:
     )
 
 
-RECIPES = {"photo": photo, "small": small, "glyph": glyph, "none": none}
+RECIPES = {"photo": photo, "small": small, "glyph": glyph, "masked": masked, "none": none}

@@ -10,6 +10,7 @@ from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.modalities.images.choices import ImageChoices
 from isojepa.encoders.modalities.images.encoder import EncoderSpec
 from isojepa.encoders.modalities.images.images import ImageSet, Squares
+from isojepa.encoders.modalities.images.masks import draw_masks, with_holes
 from isojepa.encoders.modalities.images.normalised import make_views
 from isojepa.encoders.modalities.images.parameters import draw_parameters
 from isojepa.encoders.modalities.images.preview import draw_preview
@@ -50,7 +51,18 @@ class ImageViewing(Viewing):
             recipe, aspects, seed=seed, step=step, first=batch.first, total=batch.total
         )
         squares = squares.to(device, non_blocking=True)
-        return make_views(squares, parameters, recipe, spec.mean, spec.std)
+        made = make_views(squares, parameters, recipe, spec.mean, spec.std)
+        if not recipe.masked:
+            return made
+        missing = draw_masks(
+            recipe.masked, recipe.views,
+            seed=seed, step=step, first=batch.first, n=len(squares), total=batch.total,
+        )  # fmt: skip
+        large, small = missing[: recipe.n_global], missing[recipe.n_global :]
+        return Views(
+            with_holes(made.large, large),
+            None if made.small is None else with_holes(made.small, small),
+        )
 
     def write_preview(
         self, path: Path, data: ImageSet, indices: Tensor, recipe: ViewRecipe, *, seed: int
