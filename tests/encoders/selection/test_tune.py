@@ -9,12 +9,12 @@ import pytest
 from isojepa.cli import main
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.pretrain import train_encoder
-from isojepa.encoders.selection import trials, tune
+from isojepa.encoders.selection import criteria, trials, tune
 from isojepa.encoders.selection.criteria import Candidate
 from isojepa.encoders.selection.halving import Settings
 from isojepa.encoders.selection.trials import Outcome, OutOfTime, Trial, train_one
 from isojepa.encoders.selection.tune import TuneConfig, search
-from isojepa.encoders.selection.tuned import Plan, Tuned, show
+from isojepa.encoders.selection.tuned import Plan, Tuned, settle, show
 from isojepa.errors import UserError
 from isojepa.runs.record import read_run
 from isojepa.runs.settings import only_said, said
@@ -27,44 +27,48 @@ WORDS = [
 ]  # fmt: skip
 
 
+def made_small(patch: pytest.MonkeyPatch) -> None:
+    """Few updates are enough to see that it works, though running means have not settled."""
+    patch.setattr(tune, "TRIED", 4)
+    patch.setattr(tune, "FEWEST", 2)
+    patch.setattr(criteria, "POINT", 0.0)
+    patch.setattr(criteria, "LINE", 0.0)
+
+
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few updates are enough to see that it works."""
-    monkeypatch.setattr(tune, "TRIED", 4)
-    monkeypatch.setattr(tune, "FEWEST", 2)
+    made_small(monkeypatch)
 
 
 @pytest.fixture(scope="module")
 def tuned(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A search by the command line, over lambda and learning rate, of 4, 2 and 1 runs."""
+    """A search by the command line, over the learning rate, of 3 runs and 1."""
     out = tmp_path_factory.mktemp("tune") / "t"
     words = ["tune", "--data", str(pictures), "--out", str(out), "--recipe", "glyph", *WORDS]
+    words += ["--lambd", "0.2"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tune, "TRIED", 4)
-        patch.setattr(tune, "FEWEST", 2)
-        assert main([*words, "--steps", "36", "--candidates", "4"]) == 0
+        made_small(patch)
+        assert main([*words, "--steps", "6", "--candidates", "3"]) == 0
     return out
 
 
 def test_it_leaves_its_runs_a_table_a_page_and_settings(tuned: Path) -> None:
     found = read_result(Tuned, tuned / "tuned.json")
     assert found.whole
-    assert [(one.rung, one.steps) for one in found.trials] == [(1, 4)] * 4 + [(2, 12)] * 2 + [
-        (3, 36)
-    ]
+    assert [(one.rung, one.steps) for one in found.trials] == [(1, 2)] * 3 + [(2, 6)]
     assert found.trials[-1].settings == found.best
     assert (tuned / found.run / "report.html").is_file()
     assert read_run(tuned / found.run).config["lr"] == found.best.lr
-    assert "4 runs of 4 updates, then 2 runs of 12 updates, then" in (tuned / "log.txt").read_text()
+    assert "3 runs of 2 updates, then 1 run of 6 updates" in (tuned / "log.txt").read_text()
 
 
 def test_the_better_go_on(tuned: Path) -> None:
     found = read_result(Tuned, tuned / "tuned.json")
     first = {one.settings: one.outcome.candidate.loss for one in found.trials if one.rung == 1}
     second = {one.settings for one in found.trials if one.rung == 2}
-    well = {one.settings for one in found.trials
-            if one.rung == 1 and one.outcome.candidate.collapsed is None}  # fmt: skip
-    assert second == set(sorted(first, key=lambda one: (one not in well, first[one]))[:2])
+    assert second == {min(first, key=lambda one: first[one])}
+    assert {one.lambd for one in first} == {0.2}
+    assert len({one.lr for one in first}) == 3
 
 
 def test_pretrain_takes_what_was_found(tuned: Path, pictures: Path, tmp_path: Path) -> None:
@@ -169,8 +173,6 @@ def test_recipes_are_compared_by_what_is_trusted_for_them(
         one = Settings(lambd=0.05, lr=1e-3, recipe=recipe)
         return Trial(rung=1, steps=9, settings=one, outcome=Outcome(candidate=found, seconds=1))
 
-    from isojepa.encoders.selection.tuned import settle
-
     plan = Plan(pretrain={}, candidates=2)
     made = [trial("glyph", 0.9, 12.0), trial("small", 0.1, 3.0)]
     found = settle(tmp_path, plan, made, seconds=60, whole=False)
@@ -179,6 +181,16 @@ def test_recipes_are_compared_by_what_is_trusted_for_them(
     said_words = capsys.readouterr().out
     assert "not gone by" in said_words
     assert "used up before the last rung" in said_words
+
+
+def test_where_all_collapse_it_says_so(tmp_path: Path) -> None:
+    found = Candidate(run="a", loss=0.1, collapsed="on a point")
+    one = Settings(lambd=0.05, lr=1e-3, recipe="glyph")
+    made = [Trial(rung=1, steps=9, settings=one, outcome=Outcome(candidate=found, seconds=1))]
+    with pytest.raises(UserError, match="ended well .on a point."):
+        settle(tmp_path, Plan(pretrain={}, candidates=2), made, seconds=60, whole=True)
+    assert (tmp_path / "tuned.json").is_file()
+    assert not (tmp_path / "best.json").exists()
 
 
 def test_the_words_of_a_search_reach_its_training(quick: PretrainConfig) -> None:

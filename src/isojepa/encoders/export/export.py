@@ -11,6 +11,7 @@ import tyro
 from torch import nn
 
 from isojepa.boundaries import shown, writing
+from isojepa.encoders.export.arrays import FILES, write_arrays
 from isojepa.encoders.export.card import Agreement, write_card
 from isojepa.encoders.export.formats import NEEDS, Format, write_format
 from isojepa.encoders.export.pictures import jpegs
@@ -18,7 +19,6 @@ from isojepa.encoders.export.push import check_repository, push
 from isojepa.encoders.export.round_trip import LIMIT, difference, embed_here, round_trip
 from isojepa.encoders.export.timm_names import timm_config, timm_transform
 from isojepa.encoders.modalities.images.encoder import Encoder
-from isojepa.encoders.modalities.registry import modality_of_encoder
 from isojepa.encoders.modalities.stored import load_encoder
 from isojepa.errors import UserError
 from isojepa.files import Json
@@ -69,14 +69,9 @@ def export(config: ExportConfig, backbone: nn.Module | None = None) -> Path:
             what was written differs from the encoder by more than 1e-4.
     """
     encoder = load_encoder(config.run, backbone)
-    if not isinstance(encoder, Encoder):
-        kind = modality_of_encoder(encoder)
-        raise UserError(
-            f"{shown(config.run)}: an encoder of {kind.read.WORDS.many}: --format has none for it "
-            "yet; its folder encoder/ is weights in safetensors and settings in JSON, which "
-            "isojepa.load_encoder reads"
-        )
-    if encoder.spec.channels not in (1, 3) or encoder.spec.ranges is not None:
+    if isinstance(encoder, Encoder) and (
+        encoder.spec.channels not in (1, 3) or encoder.spec.ranges is not None
+    ):
         raise UserError(
             f"--format {config.format}: is for encoders of pictures, and this one reads numbers of "
             f"{encoder.spec.channels} channel{'s' if encoder.spec.channels != 1 else ''} in units "
@@ -93,7 +88,10 @@ def export(config: ExportConfig, backbone: nn.Module | None = None) -> Path:
         part = Path(tempfile.mkdtemp(dir=out.parent, prefix=prefix))
     try:
         with console.status(f"writing and checking --format {config.format}"):
-            agreement = _write(config, encoder, home, part)
+            if isinstance(encoder, Encoder):
+                agreement = _write(config, encoder, home, part)
+            else:
+                agreement = Agreement(write_arrays(config.format, encoder, part), 0, None)
         with writing(out):
             part.chmod(0o755)
             if out.exists():
@@ -137,7 +135,8 @@ def _nearest_filter(encoder: Encoder, settings: Json, pictures: dict[str, bytes]
 def _check_place(out: Path, *, overwrite: bool) -> None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
-    if not (out / "embed.py").is_file() or not (out / "README.md").is_file():
+    ours = any((out / name).is_file() for name in ("embed.py", *FILES.values()))
+    if not ours or not (out / "README.md").is_file():
         raise UserError(
             f"--out {shown(out)}: something else is already there; choose another --out"
         )
@@ -162,6 +161,13 @@ def _home(path: Path) -> Path | None:
 
 def _say(config: ExportConfig, out: Path, agreement: Agreement) -> None:
     log.info("written: %s", shown(out))
+    if not agreement.pictures:
+        log.info(
+            "read back, it agrees on made-up samples: largest difference %.1e (limit %g) of the "
+            "embeddings' root mean square",
+            *(agreement.largest, LIMIT),
+        )
+        return
     log.info(
         "a fresh process with %s alone agrees on %d JPEGs: largest difference %.1e (limit %g) of "
         "the embeddings' root mean square",

@@ -44,11 +44,7 @@ def write_torch_export(encoder: Encoder, path: Path) -> None:
     Raises:
         UserError: if torch cannot trace the network, or the file cannot be written.
     """
-    graph, example, sizes = _traceable(encoder)
-    with refused(_cannot(encoder, "torch.export")), _quietly():
-        program = torch.export.export(graph, example, dynamic_shapes=sizes)
-    with writing(path):
-        torch.export.save(program, path)
+    save_torch_export(*_traceable(encoder), path, (INPUT,), encoder.spec.model)
 
 
 def write_onnx(encoder: Encoder, path: Path) -> None:
@@ -58,26 +54,42 @@ def write_onnx(encoder: Encoder, path: Path) -> None:
         UserError: without the packages, if the network cannot be written as ONNX, or if the file
             cannot be written.
     """
+    save_onnx(*_traceable(encoder), path, (INPUT,), encoder.spec.model)
+
+
+def save_torch_export(
+    graph: nn.Module, example: tuple, sizes: tuple, path: Path, _names: tuple[str, ...], model: str
+) -> None:
+    """Any graph, as `write_torch_export` writes one; `model` is for the message."""
+    with refused(_cannot(model, "torch.export")), _quietly():
+        program = torch.export.export(graph, example, dynamic_shapes=sizes)
+    with writing(path):
+        torch.export.save(program, path)
+
+
+def save_onnx(
+    graph: nn.Module, example: tuple, sizes: tuple, path: Path, names: tuple[str, ...], model: str
+) -> None:
+    """Any graph, as `write_onnx` writes one; `names` are those of its inputs."""
     try:
         import onnxscript  # noqa: F401  what torch.onnx builds graphs with
     except ImportError as error:
         raise UserError(
             '--format onnx needs more packages: pip install "isojepa[export]"'
         ) from error
-    graph, example, sizes = _traceable(encoder)
-    size = sum(x.numel() * x.element_size() for x in encoder.state_dict().values())
-    with refused(_cannot(encoder, "ONNX")), _quietly():
+    size = sum(x.numel() * x.element_size() for x in graph.state_dict().values())
+    with refused(_cannot(model, "ONNX")), _quietly():
         program = torch.onnx.export(
             graph,
             example,
             dynamo=True,
             dynamic_shapes=sizes,
-            input_names=[INPUT],
+            input_names=list(names),
             output_names=[OUTPUT],
             verbose=False,
         )
     if program is None:
-        raise UserError(f"{_cannot(encoder, 'ONNX')} (torch gave no reason)")
+        raise UserError(f"{_cannot(model, 'ONNX')} (torch gave no reason)")
     with writing(path):
         program.save(str(path), external_data=size > 1.5e9)
 
@@ -92,8 +104,8 @@ def _traceable(encoder: Encoder) -> tuple[nn.Module, tuple[Tensor], tuple[dict[i
     )
 
 
-def _cannot(encoder: Encoder, what: str) -> str:
-    return f"{encoder.spec.model} cannot be written for {what}"
+def _cannot(model: str, what: str) -> str:
+    return f"{model} cannot be written for {what}"
 
 
 @contextmanager

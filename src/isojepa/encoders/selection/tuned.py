@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from isojepa.boundaries import shown
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.selection.agreement import select
 from isojepa.encoders.selection.criteria import CRITERIA
@@ -68,8 +69,6 @@ def settle(out: Path, plan: Plan, trials: Sequence[Trial], *, seconds: float, wh
         [one.outcome.candidate for one in (recipes.values() if len(recipes) > 1 else last)]
     )
     (best,) = (one for one in last if one.outcome.candidate.run == found.ranked[0].run)
-    if best.outcome.candidate.collapsed is not None:
-        raise UserError(f"no run ended well: {best.outcome.candidate.collapsed}")
     tuned = Tuned(
         best=best.settings,
         run=f"runs/{best.outcome.candidate.run}",
@@ -80,6 +79,11 @@ def settle(out: Path, plan: Plan, trials: Sequence[Trial], *, seconds: float, wh
         trials=tuple(trials),
     )
     write_result(out / TUNED, tuned)
+    if best.outcome.candidate.collapsed is not None:
+        raise UserError(
+            f"no run of the last rung ended well ({best.outcome.candidate.collapsed}): all of them "
+            f"are in {shown(out / TUNED)}; go on with --resume and a larger --budget, or give --lr"
+        )
     write_result(out / BEST, as_settings(plan, best.settings))
     return tuned
 

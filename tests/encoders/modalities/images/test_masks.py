@@ -1,7 +1,6 @@
 """Masked views: how much is missing, that ranks share a batch, and that it trains."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -59,7 +58,7 @@ def test_ranks_share_a_batch() -> None:
     assert agree.all()  # what both see is the same: nothing but holes differs
 
 
-def test_it_trains_and_is_pictured(quick: PretrainConfig, tmp_path: Path) -> None:
+def test_it_trains_and_is_pictured(quick: PretrainConfig) -> None:
     config = replace(quick, recipe="masked")
     made = read_run(train_encoder(config)).config
     assert (made["recipe"], made["global_views"], made["mirror"]) == ("masked", 4, None)
