@@ -187,7 +187,7 @@ def test_where_all_collapse_it_says_so(tmp_path: Path) -> None:
     found = Candidate(run="a", loss=0.1, collapsed="on a point")
     one = Settings(lambd=0.05, lr=1e-3, recipe="glyph")
     made = [Trial(rung=1, steps=9, settings=one, outcome=Outcome(candidate=found, seconds=1))]
-    with pytest.raises(UserError, match="ended well .on a point."):
+    with pytest.raises(UserError, match=r"ended well \(on a point\)"):
         settle(tmp_path, Plan(pretrain={}, candidates=2), made, seconds=60, whole=True)
     assert (tmp_path / "tuned.json").is_file()
     assert not (tmp_path / "best.json").exists()

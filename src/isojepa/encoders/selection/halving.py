@@ -40,6 +40,10 @@ class Rung:
     runs: int
     steps: int
 
+    def in_words(self) -> str:
+        """Such as "3 runs of 360 updates"."""
+        return f"{self.runs} run{'s' if self.runs > 1 else ''} of {self.steps:,} updates"
+
 
 def drawn(
     n: int, usual: Settings, recipes: Sequence[str], *, lambd: bool, lr: bool, seed: int

@@ -208,10 +208,7 @@ def _tell(config: TuneConfig, plan: Plan, rungs: list[Rung], spent: float) -> No
         )
     log.info(
         "%s at %.0f ms: about %s of the %g minutes",
-        ", then ".join(
-            f"{rung.runs} run{'s' if rung.runs > 1 else ''} of {rung.steps:,} updates"
-            for rung in rungs
-        ),
+        ", then ".join(rung.in_words() for rung in rungs),
         1000 * plan.update,
         duration(seconds([rung.steps for rung in rungs])),
         config.budget,
