@@ -106,7 +106,7 @@ def test_resume_of_a_finished_run_does_no_harm(finished: Path, jpegs: Path) -> N
         ("pretrain --data {jpegs} --out {run}", "--resume"),
         ("pretrain --data {jpegs} --out {tmp}/run --model resnet181", "did you mean"),
         ("pretrain --data {jpegs} --out {tmp}/run --lambd 2", "--lambd must lie in [0, 1]"),
-        ("pretrain --data {jpegs} --out {tmp}/run --batch-size 1000", "only 48 training images"),
+        ("pretrain --data {jpegs} --out {tmp}/run --batch-size 1000", "only 48 training samples"),
         ("pretrain --data {jpegs} --out {tmp}/run --steps 0", "--steps must be at least 1"),
         ("pretrain --data {jpegs} --out {tmp}/run --steps x", "steps"),
         ("pretrain --data {jpegs} --out {tmp}/run --stpes 5", "--stpes"),

@@ -68,7 +68,7 @@ def test_paths_are_absolute(began: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert (made["data"], made["labels"]) == (str(began / "data"), str(began / "labels.csv"))
     monkeypatch.chdir("/")
     shutil.move(began / "data", began / "gone")
-    with pytest.raises(UserError, match=r"its images were in .*/data, which is not there.*--data"):
+    with pytest.raises(UserError, match=r"its samples were in .*/data, which is not there.*--data"):
         evaluate.evaluate(EvaluateConfig(run=began / out))
     shutil.move(began / "gone", began / "data")
     shutil.rmtree(began / out)
@@ -113,10 +113,13 @@ def fewer(place: Path) -> dict:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (other_labels, r"--labels gives 10 of 40 images another label.*'b/03\.png': 3 then, 2 now"),
-        (more_classes, r"--labels gives \d+ of 40 images another label"),
-        (other_pictures, r"40 of 40 images have other contents under the same name"),
-        (fewer, r"1 of 40 images are missing \('a/00\.png'\)"),
+        (
+            other_labels,
+            r"--labels gives 10 of 40 samples another label.*'b/03\.png': 3 then, 2 now",
+        ),
+        (more_classes, r"--labels gives \d+ of 40 samples another label"),
+        (other_pictures, r"40 of 40 samples have other contents under the same name"),
+        (fewer, r"1 of 40 samples are missing \('a/00\.png'\)"),
     ],
 )
 @pytest.mark.parametrize("recorded", [True, False])
@@ -192,7 +195,7 @@ def test_scores_test_only_on_what_was_held_out(place: Path, tested: list[dict]) 
 
 def test_other_pictures_in_the_runs_place_are_not_its_own(place: Path, tested: list[dict]) -> None:
     other_pictures(place)
-    with pytest.raises(UserError, match="holds none of the run's 40 images any more"):
+    with pytest.raises(UserError, match="holds none of the run's 40 samples any more"):
         scored(place, tested)
     assert len(scored(place, tested, data=place / "data")["test"]) == 8  # a fifth of all
 

@@ -155,7 +155,7 @@ def test_preview_writes_the_picture_and_nothing_else(quick: PretrainConfig, tmp_
 
 
 def test_fewer_images_than_the_batch(quick: PretrainConfig) -> None:
-    with pytest.raises(UserError, match=r"batch-size 100: there are only 38 training images"):
+    with pytest.raises(UserError, match=r"batch-size 100: there are only 38 training samples"):
         pretrain.train_encoder(replace(quick, batch_size=100))
     out = pretrain.train_encoder(replace(quick, batch_size=None))
     assert json.loads((out / "config.json").read_text())["config"]["batch_size"] == 8

@@ -27,17 +27,19 @@ def as_recorded(
         compare: whether the listing's labels were asked for, and have to be the run's.
 
     Raises:
-        UserError: if images are missing or have other contents, or other labels were asked for.
+        UserError: if samples are missing or have other contents, or other labels were asked for.
     """
     assert listing.prints is not None
     found = recognise(record, listing)
     if found.missing or found.changed:
         n, what = len(record.names), []
         if found.missing:
-            what.append(f"{len(found.missing)} of {n} images are missing ({quoted(found.missing)})")
+            what.append(
+                f"{len(found.missing)} of {n} samples are missing ({quoted(found.missing)})"
+            )
         if found.changed:
             what.append(
-                f"{len(found.changed)} of {n} images have other contents under the same name "
+                f"{len(found.changed)} of {n} samples have other contents under the same name "
                 f"({quoted(found.changed)})"
             )
         raise UserError(
@@ -53,12 +55,12 @@ def as_recorded(
         places.append(i if i is not None and marks[i] == mark else by_content[mark])
     if found.new:
         log.warning(
-            "%d images are new (%s): not used, the run goes on with its own",
+            "%d samples are new (%s): not used, the run goes on with its own",
             len(found.new),
             quoted(found.new),
         )
     if found.moved:
-        log.info("%d of the run's images lie elsewhere by now", found.moved)
+        log.info("%d of the run's samples lie elsewhere by now", found.moved)
     if compare:
         _compare(label_names(listing), places, record, out)
     kept = listing.subset(places)
@@ -75,7 +77,7 @@ def _compare(asked: list[str | None], places: list[int], record: HeldOut, out: P
         return
     now, was, name = other[0]
     raise UserError(
-        f"--resume {shown(out)}: --labels gives {len(other)} of {len(pairs)} images another label "
+        f"--resume {shown(out)}: --labels gives {len(other)} of {len(pairs)} samples another label "
         f"than the run has, for example '{shown(name)}': {was or 'none'} then, {now or 'none'} "
         "now. Leave --labels out to go on with the run's own, or start a new run"
     )
@@ -98,4 +100,4 @@ def check_unrecorded(was: ImagesRecord, now: ImagesRecord, out: Path) -> None:
             f"and {was.test} images held out then, {len(now.classes or ())} and "
             f"{now.test} now; restore them or start a new run"
         )
-    log.warning("the run did not record which images it held out: found again from their names")
+    log.warning("the run did not record which samples it held out: found again from their names")

@@ -90,10 +90,10 @@ def share_held_out(config: PretrainConfig, *, labelled: bool) -> float:
 def _batch_size(asked: int | None, n_train: int) -> int:
     batch = asked or min(256, max(2, 2 ** ((n_train // 4).bit_length() - 1)))
     if n_train < 2:
-        raise UserError("at least 2 training images are needed: SIGReg compares a distribution")
+        raise UserError("at least 2 training samples are needed: SIGReg compares a distribution")
     if batch > n_train:
         raise UserError(
-            f"--batch-size {batch}: there are only {n_train} training images; "
-            f"choose at most {n_train}, or add images"
+            f"--batch-size {batch}: there are only {n_train} training samples; "
+            f"choose at most {n_train}, or add samples"
         )
     return batch

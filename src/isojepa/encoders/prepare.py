@@ -132,7 +132,7 @@ def _with_record(config: PretrainConfig, images: Dataset, record: HeldOut) -> Da
     if images.skipped:
         name, reason = images.skipped[0]
         raise UserError(
-            f"--resume {shown(config.out)}: {len(images.skipped)} of the run's images cannot be "
+            f"--resume {shown(config.out)}: {len(images.skipped)} of the run's samples cannot be "
             f"read any more, for example '{shown(name)}': {reason}"
         )
     return replace(images, held_out=record.held_out, skipped=read_skipped(config.out))

@@ -147,7 +147,7 @@ def test_an_unlabelled_test_folder_leaves_labelled_images_to_test_on() -> None:
         ([-1, -1, -1], [0, 0, 1], "no label"),
         ([0, 0, -1], [0, 1, 0], "one class only"),
         ([0, 1, 2], [0, 0, 1], "3 classes of one image each: is this a class folder"),
-        ([0, 0, 1, 1], [0, 0, 0, 0], "none of the 4 labelled images is held out"),
+        ([0, 0, 1, 1], [0, 0, 0, 0], "none of the 4 labelled samples is held out"),
         ([0, 0, 1, 1], [0, 0, 1, 1], "are of 1 class,"),
         ([0, 0, 1, 1], [1, 1, 1, 1], "are of 0 classes,"),
         ([0, 0, 1, 1], [0, 1, 0, 1], "one labelled image each"),

@@ -174,7 +174,7 @@ def _labelled(config: EvaluateConfig, device: torch.device) -> tuple[Network, Da
     repeated = repeated_tests(images, record)
     if repeated:
         log.warning(
-            "%d of the held-out images are byte for byte images that were trained on: the scores "
+            "%d of the held-out samples are byte for byte samples that were trained on: the scores "
             "are too good by them",
             repeated,
         )

@@ -50,7 +50,7 @@ class RunSplit:
             seen = f" (seen from {shown(Path.cwd())}; the run was given it so)"
             where = "" if path.is_absolute() else seen
             raise UserError(
-                f"{shown(run)}: its images were in {shown(path)}, which is not there{where}; "
+                f"{shown(run)}: its samples were in {shown(path)}, which is not there{where}; "
                 "give --data FOLDER"
             )
         return self.data
@@ -79,7 +79,7 @@ def as_in_run(
     if not known and not asked:
         raise UserError(
             f"--data {shown(images.listing.root)}: holds none of the run's {len(record.names)} "
-            "images any more, though it is where they were; give --data to name their place now, "
+            "samples any more, though it is where they were; give --data to name their place now, "
             "or another folder to score on"
         )
     if asked and not is_own(found, record):
@@ -88,21 +88,21 @@ def as_in_run(
             images, found.trained_on & known_by, found.held_out & known_by, holdout, seed
         )
     if found.moved:
-        log.info("%d of the run's images have other names or places by now", found.moved)
+        log.info("%d of the run's samples have other names or places by now", found.moved)
     if found.changed:
         log.warning(
-            "%d images have other contents than in the run (%s); each stays on its side of the "
+            "%d samples have other contents than in the run (%s); each stays on its side of the "
             "split",
             len(found.changed),
             quoted(found.changed),
         )
     if found.missing:
         log.warning(
-            "%d of the run's images are missing (%s)", len(found.missing), quoted(found.missing)
+            "%d of the run's samples are missing (%s)", len(found.missing), quoted(found.missing)
         )
     if found.new:
         log.warning(
-            "%d images are new (%s): the run neither was trained on them nor held them out; they "
+            "%d samples are new (%s): the run neither was trained on them nor held them out; they "
             "are not used",
             len(found.new),
             quoted(found.new),
@@ -155,11 +155,11 @@ def as_recomputed(
     if own and not made.tested:
         return _unheld(images, holdout, seed)
     log.warning(
-        "the run did not record which images it held out: found again from names, its seed and "
+        "the run did not record which samples it held out: found again from names, its seed and "
         "its share. %s",
         "If files or labels have changed since, it was trained on some of them"
         if own
-        else "These are not its images by name, and whether it was trained on any is not known",
+        else "These are not its samples by name, and whether it was trained on any is not known",
     )
     if not made.tested:
         return replace(images, held_out=hold_out(images.listing, holdout, seed))
@@ -175,18 +175,18 @@ def _another(
     held = (held | held_out) & ~trained_on
     if trained_on.any():
         log.warning(
-            "%d of %d images were trained on: they are learnt from, never tested on",
+            "%d of %d samples were trained on: they are learnt from, never tested on",
             int(trained_on.sum()),
             len(images),
         )
-    log.info("not the run's own images: %d of %d held out", int(held.sum()), len(images))
+    log.info("not the run's own samples: %d of %d held out", int(held.sum()), len(images))
     return replace(images, held_out=held)
 
 
 def _unheld(images: Dataset, holdout: float, seed: int) -> Dataset:
     images = replace(images, held_out=hold_out(images.listing, holdout, seed))
     if images.held_out.any():
-        log.warning("the encoder has seen the held-out images, though not their labels")
+        log.warning("the encoder has seen the held-out samples, though not their labels")
     return images
 
 

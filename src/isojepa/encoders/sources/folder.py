@@ -215,13 +215,13 @@ def why_no_scores(
         )
     if not len(test):
         return (
-            f"none of the {len(train)} labelled images is held out to test on: give a larger "
+            f"none of the {len(train)} labelled samples is held out to test on: give a larger "
             "--holdout, or put some into a test folder"
         )
     counts = np.unique(train, return_counts=True)[1]
     if len(counts) < 2:
         return (
-            f"the {len(train)} labelled images to learn from are of {len(counts)} class"
+            f"the {len(train)} labelled samples to learn from are of {len(counts)} class"
             f"{'es' if len(counts) != 1 else ''}, two are needed: label more, or give a smaller "
             "--holdout"
         )
