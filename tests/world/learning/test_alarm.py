@@ -47,12 +47,19 @@ def on_a_line(world: WorldModel) -> None:
     last.weight.copy_(last.weight[:1].expand_as(last.weight).clone()).requires_grad_(False)
 
 
+@torch.no_grad()
+def wide(world: WorldModel) -> None:
+    """From the first update on as far apart as SIGReg wants embeddings."""
+    for x in world.projector[-1].parameters():
+        x.mul_(2.5)
+
+
 @pytest.mark.parametrize(
     ("settings", "spoil", "expected"),
     [
         ({}, on_a_point, "complete collapse"),
         ({"lr": 1e-9}, on_a_line, "dimensional collapse"),
-        ({"lambd": 1e5}, None, "lambda far too large"),
+        ({"lambd": 1e5}, wide, "lambda far too large"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -92,10 +99,16 @@ def test_it_stops_if_asked(config: WorldTrainConfig, monkeypatch: pytest.MonkeyP
         train.train_world_model(replace(config, on_collapse="stop"))
 
 
-def test_healthy_runs_raise_nothing_and_find_lambda(config: WorldTrainConfig) -> None:
-    config = replace(config, steps=30, lambd="auto", log_every=3)
+def test_healthy_runs_raise_nothing(config: WorldTrainConfig) -> None:
+    config = replace(config, steps=30, log_every=3)
     train.train_world_model(config)
     assert not read_alarms(config.out)
+    assert {line["lambd"] for line in read_metrics(config.out)} == {pytest.approx(0.09)}
+
+
+def test_lambda_is_found(config: WorldTrainConfig) -> None:
+    config = replace(config, lambd="auto", log_every=3)
+    train.train_world_model(config)
     lambdas = [line["lambd"] for line in read_metrics(config.out)]
     assert lambdas[0] == pytest.approx(START)
     assert 1e-3 <= lambdas[-1] <= 0.5
