@@ -49,6 +49,18 @@ from isojepa.world.model.world_model import WorldModel, export_world_model, load
 log = logging.getLogger(__name__)
 
 
+class WorldTerms(NamedTuple):
+    """LeWM's terms on the global batch, and the embeddings of this rank's share."""
+
+    loss: Float[Tensor, ""]
+    prediction: Float[Tensor, ""]
+    sigreg: Float[Tensor, ""]
+    rollout: Float[Tensor, ""]
+    lambd: Float[Tensor, ""]
+    """Weight of the regulariser in this update."""
+    embeddings: Float[Tensor, "b t d"]
+
+
 def train_world_model(config: WorldTrainConfig) -> Path:
     """Train a world model and write the run folder; returns its path.
 
@@ -173,18 +185,6 @@ def build_world(begun: OpenTraining) -> WorldModel:
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         world = nn.SyncBatchNorm.convert_sync_batchnorm(world)
     return world
-
-
-class WorldTerms(NamedTuple):
-    """LeWM's terms on the global batch, and the embeddings of this rank's share."""
-
-    loss: Float[Tensor, ""]
-    prediction: Float[Tensor, ""]
-    sigreg: Float[Tensor, ""]
-    rollout: Float[Tensor, ""]
-    lambd: Float[Tensor, ""]
-    """Weight of the regulariser in this update."""
-    embeddings: Float[Tensor, "b t d"]
 
 
 def automatic_weight(begun: OpenTraining) -> AutomaticWeight | None:
