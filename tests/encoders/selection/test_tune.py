@@ -146,7 +146,7 @@ def test_the_cost_is_told_and_the_budget_kept(
     own = replace(quick, steps=None, recipe="small")
     with pytest.raises(UserError, match=r"4 settings need 3 minutes; .* fewer --candidates"):
         search(TuneConfig(pretrain=own, candidates=4, budget=0.5))
-    found = search(TuneConfig(pretrain=replace(own, resume=True), candidates=4, budget=10))
+    found = search(TuneConfig(pretrain=replace(own, resume=True), candidates=4, budget=10.0))
     assert found.minutes <= 10
     by_rung = {one.rung: one.steps for one in found.trials}
     assert by_rung[1] == int((0.95 * 600 - 14 - 70) / (4 + 2 * 3 + 9))
@@ -171,11 +171,11 @@ def test_recipes_are_compared_by_what_is_trusted_for_them(
     def trial(recipe: str, loss: float, lidar: float) -> Trial:
         found = Candidate(run=recipe, loss=loss, lidar=lidar, comparable=(recipe,), accuracy=0.5)
         one = Settings(lambd=0.05, lr=1e-3, recipe=recipe)
-        return Trial(rung=1, steps=9, settings=one, outcome=Outcome(candidate=found, seconds=1))
+        return Trial(rung=1, steps=9, settings=one, outcome=Outcome(candidate=found, seconds=1.0))
 
     plan = Plan(pretrain={}, candidates=2)
     made = [trial("glyph", 0.9, 12.0), trial("small", 0.1, 3.0)]
-    found = settle(tmp_path, plan, made, seconds=60, whole=False)
+    found = settle(tmp_path, plan, made, seconds=60.0, whole=False)
     assert (found.best.recipe, found.trusted) == ("glyph", "lidar")
     show(found)
     said_words = capsys.readouterr().out
@@ -186,9 +186,9 @@ def test_recipes_are_compared_by_what_is_trusted_for_them(
 def test_where_all_collapse_it_says_so(tmp_path: Path) -> None:
     found = Candidate(run="a", loss=0.1, collapsed="on a point")
     one = Settings(lambd=0.05, lr=1e-3, recipe="glyph")
-    made = [Trial(rung=1, steps=9, settings=one, outcome=Outcome(candidate=found, seconds=1))]
+    made = [Trial(rung=1, steps=9, settings=one, outcome=Outcome(candidate=found, seconds=1.0))]
     with pytest.raises(UserError, match=r"ended well \(on a point\)"):
-        settle(tmp_path, Plan(pretrain={}, candidates=2), made, seconds=60, whole=True)
+        settle(tmp_path, Plan(pretrain={}, candidates=2), made, seconds=60.0, whole=True)
     assert (tmp_path / "tuned.json").is_file()
     assert not (tmp_path / "best.json").exists()
 
@@ -202,7 +202,7 @@ def test_the_words_of_a_search_reach_its_training(quick: PretrainConfig) -> None
 @pytest.mark.parametrize(
     ("changes", "own", "words"),
     [
-        ({"budget": 0}, {}, "--budget must be positive"),
+        ({"budget": 0.0}, {}, "--budget must be positive"),
         ({"candidates": 1}, {}, "at least 2"),
         ({"recipes": ("glyph",)}, {"recipe": "glyph"}, "not both"),
         ({}, {"minutes": 3.0, "steps": None}, "--budget"),

@@ -7,7 +7,7 @@ from isojepa.encoders.selection import tuned as found
 from isojepa.encoders.selection.tune import TuneConfig as TuneConfig
 from isojepa.encoders.selection.tune import search
 from isojepa.encoders.selection.tuned import Tuned
-from isojepa.pages.encoder import page
+from isojepa.pages.encoder.page import write_encoder_page
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,6 @@ def tune(config: TuneConfig) -> Tuned:
     beside = [out / "runs" / one.outcome.candidate.run for one in last
               if one.outcome.candidate.loss is not None]  # fmt: skip
     own = out / tuned.run
-    log.info("report: %s", page.build(own, tuple(run for run in beside if run != own)))
+    log.info("report: %s", write_encoder_page(own, tuple(run for run in beside if run != own)))
     log.info("next: isojepa pretrain --like %s --data DATA --out RUN", shown(out / found.BEST))
     return tuned
