@@ -59,7 +59,7 @@ def build_weight(
     return weight.to(device)
 
 
-def vitals_of(update: Update[Batch, PretrainTerms], n_global: int, *, samples: bool) -> Vitals:
+def batch_vitals(update: Update[Batch, PretrainTerms], n_global: int, *, samples: bool) -> Vitals:
     """What the monitor looks at; at the samples themselves only where asked."""
     terms, faults = update.terms, Faults()
     if samples:

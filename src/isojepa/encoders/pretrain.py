@@ -31,10 +31,10 @@ from isojepa.embeddings.monitor import Monitor
 from isojepa.encoders import budget
 from isojepa.encoders.compute import (
     PretrainTerms,
+    batch_vitals,
     build_regulariser,
     build_weight,
     lejepa,
-    vitals_of,
 )
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.evaluation.whitening import whitened
@@ -224,7 +224,9 @@ def train(
                 line = recorder.line(update, words.many, plan.batch_size, per_epoch)
                 projections = terms.projections[0].float().cpu().numpy()
                 line["effective_rank"] = effective_rank(projections, centred=False)
-                line |= monitor.look(vitals_of(update, n_global, samples=monitor.looks_at_samples))
+                line |= monitor.look(
+                    batch_vitals(update, n_global, samples=monitor.looks_at_samples)
+                )
                 scores = {}
                 if probe and due(step, plan.probe_every, plan.steps, since=config.log_every):
                     scores = probe_accuracies(probe, encoder, data, seed=config.seed)

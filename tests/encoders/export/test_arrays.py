@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from isojepa.encoders.export.arrays import FILES, ArraysToEmbeddings, example, write_arrays
+from isojepa.encoders.export.arrays import ARRAY_FILES, ArraysToEmbeddings, example, write_arrays
 from isojepa.encoders.export.export import ExportConfig, export
 from isojepa.encoders.modalities.modality import Network
 from isojepa.encoders.modalities.registry import modality
@@ -18,16 +18,16 @@ from isojepa.errors import UserError
 
 WORDS, NUMBER = Column("word", ("a", "b", "c")), Column("number", None)
 SPECS = {
-    "series": series.Spec(
+    "series": series.SeriesSpec(
         model="conv_nano", length=24, channels=["x", "y"], mean=[1.0, -2.0], std=[2.0, 0.5],
         missing=True,
     ),
-    "patches": series.Spec(
+    "patches": series.SeriesSpec(
         model="patch_small", length=24, channels=["x"], mean=[0.0], std=[1.0], missing=False
     ),
-    "rows": tables.Spec(model="mlp_small", table=[NUMBER, WORDS], mean=[3.0], std=[2.0]),
-    "numbers": tables.Spec(model="mlp_small", table=[NUMBER], mean=[3.0], std=[2.0]),
-    "words": tables.Spec(model="mlp_small", table=[WORDS], mean=[], std=[]),
+    "rows": tables.TableSpec(model="mlp_small", table=[NUMBER, WORDS], mean=[3.0], std=[2.0]),
+    "numbers": tables.TableSpec(model="mlp_small", table=[NUMBER], mean=[3.0], std=[2.0]),
+    "words": tables.TableSpec(model="mlp_small", table=[WORDS], mean=[], std=[]),
 }  # fmt: skip
 
 
@@ -38,13 +38,13 @@ def made(name: str) -> Network:
 
 
 @pytest.mark.parametrize("name", SPECS)
-@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize("kind", ARRAY_FILES)
 def test_what_is_written_agrees_and_takes_any_number(kind: str, name: str, tmp_path: Path) -> None:
     if kind == "onnx":
         pytest.importorskip("onnxscript")
     encoder = made(name)
     assert write_arrays(kind, encoder, tmp_path) < 1e-4
-    assert (tmp_path / FILES[kind]).is_file()
+    assert (tmp_path / ARRAY_FILES[kind]).is_file()
     words = (tmp_path / "README.md").read_text()
     assert all(f"| {field} |" in words for field in example(encoder, 1, 9, seed=0))
 

@@ -8,14 +8,14 @@ from isojepa.encoders.selection.halving import (
     ETA,
     LAMBDAS,
     RATES,
-    Settings,
+    Hyperparameters,
     drawn,
     rungs_within,
     runs_of_rungs,
     survivors,
 )
 
-USUAL = Settings(lambd=0.05, lr=2e-3, recipe="glyph")
+USUAL = Hyperparameters(lambd=0.05, lr=2e-3, recipe="glyph")
 
 
 def test_the_usual_settings_are_first_and_the_others_lie_within_bounds() -> None:
@@ -46,7 +46,7 @@ def test_each_recipe_keeps_a_third_and_at_least_one(
     glyph: int, small: int, expected: list[int]
 ) -> None:
     settings = [
-        Settings(lambd=0.01 * (i + 1), lr=1.0, recipe=name)
+        Hyperparameters(lambd=0.01 * (i + 1), lr=1.0, recipe=name)
         for name, n in (("glyph", glyph), ("small", small))
         for i in range(n)
     ]

@@ -11,10 +11,10 @@ from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.pretrain import train_encoder
 from isojepa.encoders.selection import criteria, trials, tune
 from isojepa.encoders.selection.criteria import Candidate
-from isojepa.encoders.selection.halving import Settings
-from isojepa.encoders.selection.trials import Outcome, OutOfTime, Trial, train_one
+from isojepa.encoders.selection.halving import Hyperparameters
+from isojepa.encoders.selection.trials import OutOfTime, Trial, TrialOutcome, train_one
 from isojepa.encoders.selection.tune import TuneConfig, search
-from isojepa.encoders.selection.tuned import Plan, Tuned, settle, show
+from isojepa.encoders.selection.tuned import SearchPlan, Tuned, settle_search, show_search
 from isojepa.errors import UserError
 from isojepa.runs.record import read_run
 from isojepa.runs.settings import only_said, said
@@ -30,7 +30,7 @@ WORDS = [
 def made_small(patch: pytest.MonkeyPatch) -> None:
     """Few updates are enough to see that it works, though running means have not settled."""
     patch.setattr(tune, "TRIED", 4)
-    patch.setattr(tune, "FEWEST", 2)
+    patch.setattr(tune, "SHORTEST", 2)
     patch.setattr(criteria, "POINT", 0.0)
     patch.setattr(criteria, "LINE", 0.0)
 
@@ -92,7 +92,7 @@ def test_pretrain_takes_what_was_found(tuned: Path, pictures: Path, tmp_path: Pa
 def test_what_is_done_is_not_done_again(tuned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = (tuned / "tuned.json").read_bytes()
     monkeypatch.setattr(trials, "train_encoder", None)
-    data = read_result(Plan, tuned / "config.json").pretrain["data"]
+    data = read_result(SearchPlan, tuned / "config.json").pretrain["data"]
     search(TuneConfig(pretrain=PretrainConfig(data=Path(data), out=tuned, resume=True)))
     assert (tuned / "tuned.json").read_bytes() == before
 
@@ -140,7 +140,7 @@ def test_the_cost_is_told_and_the_budget_kept(
         found = Candidate(run=name, loss=config.lr)
         slow = 2 if name.startswith("rung-1") else 1
         seconds = slow * (10.0 + config.steps)
-        return to_json(Outcome(candidate=found, seconds=seconds, training=float(config.steps)))
+        return to_json(TrialOutcome(candidate=found, seconds=seconds, training=float(config.steps)))
 
     monkeypatch.setattr(tune, "train_one", made_up)
     own = replace(quick, steps=None, recipe="small")
@@ -170,14 +170,16 @@ def test_recipes_are_compared_by_what_is_trusted_for_them(
 ) -> None:
     def trial(recipe: str, loss: float, lidar: float) -> Trial:
         found = Candidate(run=recipe, loss=loss, lidar=lidar, comparable=(recipe,), accuracy=0.5)
-        one = Settings(lambd=0.05, lr=1e-3, recipe=recipe)
-        return Trial(rung=1, steps=9, settings=one, outcome=Outcome(candidate=found, seconds=1.0))
+        one = Hyperparameters(lambd=0.05, lr=1e-3, recipe=recipe)
+        return Trial(
+            rung=1, steps=9, settings=one, outcome=TrialOutcome(candidate=found, seconds=1.0)
+        )
 
-    plan = Plan(pretrain={}, candidates=2)
+    plan = SearchPlan(pretrain={}, candidates=2)
     made = [trial("glyph", 0.9, 12.0), trial("small", 0.1, 3.0)]
-    found = settle(tmp_path, plan, made, seconds=60.0, whole=False)
+    found = settle_search(tmp_path, plan, made, seconds=60.0, whole=False)
     assert (found.best.recipe, found.trusted) == ("glyph", "lidar")
-    show(found)
+    show_search(found)
     said_words = capsys.readouterr().out
     assert "not gone by" in said_words
     assert "used up before the last rung" in said_words
@@ -185,10 +187,14 @@ def test_recipes_are_compared_by_what_is_trusted_for_them(
 
 def test_where_all_collapse_it_says_so(tmp_path: Path) -> None:
     found = Candidate(run="a", loss=0.1, collapsed="on a point")
-    one = Settings(lambd=0.05, lr=1e-3, recipe="glyph")
-    made = [Trial(rung=1, steps=9, settings=one, outcome=Outcome(candidate=found, seconds=1.0))]
+    one = Hyperparameters(lambd=0.05, lr=1e-3, recipe="glyph")
+    made = [
+        Trial(rung=1, steps=9, settings=one, outcome=TrialOutcome(candidate=found, seconds=1.0))
+    ]
     with pytest.raises(UserError, match=r"ended well \(on a point\)"):
-        settle(tmp_path, Plan(pretrain={}, candidates=2), made, seconds=60.0, whole=True)
+        settle_search(
+            tmp_path, SearchPlan(pretrain={}, candidates=2), made, seconds=60.0, whole=True
+        )
     assert (tmp_path / "tuned.json").is_file()
     assert not (tmp_path / "best.json").exists()
 

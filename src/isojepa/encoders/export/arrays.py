@@ -26,7 +26,11 @@ from isojepa.encoders.modalities.tables.rows import column_kinds
 from isojepa.errors import UserError
 from isojepa.files import write_atomically
 
-FILES = {"onnx": "encoder.onnx", "torch-export": "encoder.pt2", "safetensors": "model.safetensors"}
+ARRAY_FILES = {
+    "onnx": "encoder.onnx",
+    "torch-export": "encoder.pt2",
+    "safetensors": "model.safetensors",
+}
 USES = {
     "onnx": "session = onnxruntime.InferenceSession('encoder.onnx')\nz = session.run(None, x)[0]",
     "torch-export": "program = torch.export.load('encoder.pt2').module()\nz = program(**x)",
@@ -60,7 +64,7 @@ def write_arrays(kind: Format, encoder: Network, folder: Path) -> float:
     """
     many = modality_of_encoder(encoder).read.WORDS.many
     if kind == "timm":
-        raise UserError(f"--format timm: for images; of {many}: {', '.join(FILES)}")
+        raise UserError(f"--format timm: for images; of {many}: {', '.join(ARRAY_FILES)}")
     examples = example(encoder, 3, 21, seed=0)
     graph = ArraysToEmbeddings(encoder, tuple(examples)).eval()
     sizes: Any = tuple(
@@ -71,7 +75,7 @@ def write_arrays(kind: Format, encoder: Network, folder: Path) -> float:
         export_encoder(folder, encoder)
     else:
         save = save_onnx if kind == "onnx" else save_torch_export
-        save(graph, tuple(examples.values()), sizes, folder / FILES[kind], tuple(examples),
+        save(graph, tuple(examples.values()), sizes, folder / ARRAY_FILES[kind], tuple(examples),
              encoder.spec.model)  # fmt: skip
         write_atomically(folder / "config.json", json.dumps(asdict(encoder.spec), indent=2))
     other = example(encoder, 17, 40, seed=1)
@@ -112,14 +116,14 @@ def _read_back(kind: Format, folder: Path, samples: dict[str, Tensor]) -> np.nda
     if kind == "onnx":
         import onnxruntime
 
-        session = onnxruntime.InferenceSession(str(folder / FILES[kind]))
+        session = onnxruntime.InferenceSession(str(folder / ARRAY_FILES[kind]))
         made: np.ndarray = session.run(None, {k: x.numpy() for k, x in samples.items()})[0]
         return made
     with torch.no_grad():
         if kind == "safetensors":
             again = ArraysToEmbeddings(load_encoder(folder), tuple(samples))
             return again(*samples.values()).numpy()
-        program = torch.export.load(folder / FILES[kind]).module()
+        program = torch.export.load(folder / ARRAY_FILES[kind]).module()
         return program(*samples.values()).numpy()
 
 
@@ -131,7 +135,7 @@ def _card(kind: Format, many: str, samples: dict[str, Tensor], d: int, found: fl
     )
     return f"""# An encoder of {many}, by isojepa
 
-`{FILES[kind]}` turns arrays into `{OUTPUT}` (n, {d}). config.json holds the order of channels or
+`{ARRAY_FILES[kind]}` turns arrays into `{OUTPUT}` (n, {d}). config.json holds the order of channels or
 columns, their categories, and by what they are normalised, which the file does itself.
 
 | input | type | shape |

@@ -11,7 +11,7 @@ import tyro
 from torch import nn
 
 from isojepa.boundaries import shown, writing
-from isojepa.encoders.export.arrays import FILES, write_arrays
+from isojepa.encoders.export.arrays import ARRAY_FILES, write_arrays
 from isojepa.encoders.export.card import Agreement, write_card
 from isojepa.encoders.export.formats import NEEDS, Format, write_format
 from isojepa.encoders.export.pictures import jpegs
@@ -135,7 +135,7 @@ def _nearest_filter(encoder: Encoder, settings: Json, pictures: dict[str, bytes]
 def _check_place(out: Path, *, overwrite: bool) -> None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
-    ours = any((out / name).is_file() for name in ("embed.py", *FILES.values()))
+    ours = any((out / name).is_file() for name in ("embed.py", *ARRAY_FILES.values()))
     if not ours or not (out / "README.md").is_file():
         raise UserError(
             f"--out {shown(out)}: something else is already there; choose another --out"

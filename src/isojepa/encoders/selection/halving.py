@@ -21,7 +21,7 @@ RATES = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Hyperparameters:
     """What is looked for."""
 
     lambd: float | Literal["auto"]
@@ -46,9 +46,9 @@ class Rung:
 
 
 def drawn(
-    n: int, usual: Settings, recipes: Sequence[str], *, lambd: bool, lr: bool, seed: int
-) -> list[Settings]:
-    """Settings to try: the usual ones, and others spread evenly on logarithmic scales.
+    n: int, usual: Hyperparameters, recipes: Sequence[str], *, lambd: bool, lr: bool, seed: int
+) -> list[Hyperparameters]:
+    """Hyperparameters to try: the usual ones, and others spread evenly on logarithmic scales.
 
     Args:
         usual: what would be taken without a search.
@@ -60,7 +60,7 @@ def drawn(
     lambdas = np.exp(low + (high - low) * exponents[:, 0])
     rates = usual.lr * RATES ** (2 * exponents[:, 1] - 1)
     made = [
-        Settings(
+        Hyperparameters(
             lambd=_rounded(lambdas[i]) if lambd and i else usual.lambd,
             lr=_rounded(rates[i]) if lr and i else usual.lr,
             recipe=recipes[i % len(recipes)],
@@ -70,7 +70,7 @@ def drawn(
     return list(dict.fromkeys(made))
 
 
-def runs_of_rungs(settings: Sequence[Settings]) -> list[int]:
+def runs_of_rungs(settings: Sequence[Hyperparameters]) -> list[int]:
     """How many runs each rung has."""
     recipes = [one.recipe for one in settings]
     counts = [recipes.count(name) for name in dict.fromkeys(recipes)]
@@ -101,7 +101,7 @@ def rungs_within(
     return [Rung(runs=n, steps=max(0, int(first * share))) for n, share in zip(runs, shares)]
 
 
-def survivors(ranked: Sequence[Settings]) -> list[Settings]:
+def survivors(ranked: Sequence[Hyperparameters]) -> list[Hyperparameters]:
     """The better third of each recipe, at least one."""
     kept = []
     for recipe in dict.fromkeys(one.recipe for one in ranked):

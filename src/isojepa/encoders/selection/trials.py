@@ -10,7 +10,7 @@ from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.pretrain import train_encoder
 from isojepa.encoders.selection.agreement import select
 from isojepa.encoders.selection.criteria import Candidate, candidate
-from isojepa.encoders.selection.halving import Settings
+from isojepa.encoders.selection.halving import Hyperparameters
 from isojepa.files import Json
 from isojepa.runs.record import read_run
 from isojepa.runs.typed import to_json
@@ -19,7 +19,7 @@ from isojepa.training.recorder import Diverged
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class TrialOutcome:
     """What one run came to."""
 
     candidate: Candidate
@@ -35,8 +35,8 @@ class Trial:
 
     rung: int
     steps: int
-    settings: Settings
-    outcome: Outcome
+    settings: Hyperparameters
+    outcome: TrialOutcome
 
 
 class Stopped(BaseException):
@@ -48,7 +48,7 @@ class OutOfTime(Exception):
 
 
 def train_one(config: PretrainConfig, name: str, deadline: float) -> Json:
-    """A job: one run, and what it says of itself, as an `Outcome`. To collapse is a result too.
+    """A job: one run, and what it says of itself, as an `TrialOutcome`. To collapse is a result too.
 
     Args:
         deadline: in seconds since the epoch.
@@ -72,7 +72,7 @@ def train_one(config: PretrainConfig, name: str, deadline: float) -> Json:
         raise OutOfTime(name) from None
     finally:
         progress.console.quiet = quiet
-    made = Outcome(
+    made = TrialOutcome(
         candidate=found,
         seconds=time.monotonic() - started,
         training=read_run(config.out).seconds or 0.0,

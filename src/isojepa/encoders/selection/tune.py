@@ -17,23 +17,23 @@ from isojepa.boundaries import shown
 from isojepa.encoders.config import PretrainConfig, RecipeName
 from isojepa.encoders.selection.halving import (
     ETA,
+    Hyperparameters,
     Rung,
-    Settings,
     drawn,
     rungs_within,
     runs_of_rungs,
     survivors,
 )
 from isojepa.encoders.selection.trials import (
-    Outcome,
     OutOfTime,
     Stopped,
     Trial,
+    TrialOutcome,
     in_words,
     ranked,
     train_one,
 )
-from isojepa.encoders.selection.tuned import Plan, Tuned, settle
+from isojepa.encoders.selection.tuned import SearchPlan, Tuned, settle_search
 from isojepa.errors import UserError
 from isojepa.jobs import Done, Engine, run_jobs
 from isojepa.progress import set_up_logging
@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 LOG = "log.txt"
 TRIAL, TRIED = "trial", 30
 """The run by which the cost is told, and its updates."""
-FEWEST = 30
+SHORTEST = 30
 """Updates of the shortest runs that are worth comparing."""
 PLANNED = 0.95
 """Of the budget."""
@@ -63,7 +63,7 @@ class TuneConfig:
     budget: float = 60.0
     """Minutes for everything. What they are enough for is said before the search."""
     candidates: int = 9
-    """Settings to try, the usual ones among them."""
+    """Hyperparameters to try, the usual ones among them."""
     recipes: tuple[RecipeName, ...] | None = None
     """Recipes to choose from. Default: the one that the data suggest. Without labels a choice among
     them is a guess: what views should agree in spite of is the question itself."""
@@ -117,22 +117,22 @@ def search(config: TuneConfig) -> Tuned:
             f"--budget {config.budget:g}: used up within the first rung; go on with --resume and "
             "more"
         )
-    return settle(out, plan, trials, seconds=seconds, whole=whole)
+    return settle_search(out, plan, trials, seconds=seconds, whole=whole)
 
 
-def _begun(config: TuneConfig) -> tuple[TuneConfig, Plan]:
+def _begun(config: TuneConfig) -> tuple[TuneConfig, SearchPlan]:
     """The plan that is gone on with, or a new one, and what it holds for."""
     path = config.pretrain.out / CONFIG
     if not config.pretrain.resume:
-        plan = Plan(pretrain=as_json(config.pretrain), candidates=config.candidates)
+        plan = SearchPlan(pretrain=as_json(config.pretrain), candidates=config.candidates)
         write_result(path, plan)
         return config, plan
-    plan = read_result(Plan, path)
+    plan = read_result(SearchPlan, path)
     own = merge_for_resume(config.pretrain, plan.pretrain)
     return replace(config, pretrain=own, candidates=plan.candidates), plan
 
 
-def _measured(config: TuneConfig, plan: Plan) -> Plan:
+def _measured(config: TuneConfig, plan: SearchPlan) -> SearchPlan:
     """With the settings to try, and what an update and a run cost: by a short run."""
     own, out = config.pretrain, config.pretrain.out
     job = {TRIAL: _job(config, TRIAL, None, TRIED, 60 * config.budget)}
@@ -141,7 +141,7 @@ def _measured(config: TuneConfig, plan: Plan) -> Plan:
     if outcome is None:
         raise UserError(f"--budget {config.budget:g}: not enough for {TRIED} updates")
     made = read_run(out / "runs" / TRIAL).config
-    usual = Settings(lambd=made["lambd"], lr=made["lr"], recipe=made["recipe"])
+    usual = Hyperparameters(lambd=made["lambd"], lr=made["lr"], recipe=made["recipe"])
     settings = drawn(
         config.candidates,
         usual,
@@ -162,7 +162,7 @@ def _measured(config: TuneConfig, plan: Plan) -> Plan:
     return plan
 
 
-def _search(config: TuneConfig, plan: Plan) -> tuple[list[Trial], float, bool]:
+def _search(config: TuneConfig, plan: SearchPlan) -> tuple[list[Trial], float, bool]:
     """The trials, the seconds spent, and whether the budget was enough for all of them.
 
     Rung by rung: later ones are shorter than planned where the earlier ones took longer.
@@ -191,15 +191,15 @@ def _search(config: TuneConfig, plan: Plan) -> tuple[list[Trial], float, bool]:
     return trials, spent, True
 
 
-def _tell(config: TuneConfig, plan: Plan, rungs: list[Rung], spent: float) -> None:
+def _tell(config: TuneConfig, plan: SearchPlan, rungs: list[Rung], spent: float) -> None:
     """What it will cost, or that the budget is too small."""
 
     def seconds(steps: list[int]) -> float:
         each = (rung.runs * (plan.overhead + n * plan.update) for rung, n in zip(rungs, steps))
         return spent + sum(each) / config.workers
 
-    if rungs[0].steps < FEWEST and not plan.begun:
-        least = seconds([FEWEST * ETA**i for i in range(len(rungs))])
+    if rungs[0].steps < SHORTEST and not plan.begun:
+        least = seconds([SHORTEST * ETA**i for i in range(len(rungs))])
         raise UserError(
             f"--budget {config.budget:g}: an update takes {1000 * plan.update:.0f} ms and a run "
             f"{plan.overhead:.0f} s beside them, so that {len(plan.settings)} settings need "
@@ -216,7 +216,7 @@ def _tell(config: TuneConfig, plan: Plan, rungs: list[Rung], spent: float) -> No
 
 
 def _rung(
-    config: TuneConfig, number: int, steps: int, alive: list[Settings], left: float
+    config: TuneConfig, number: int, steps: int, alive: list[Hyperparameters], left: float
 ) -> list[Trial]:
     """The runs of a rung that ended in time."""
     named = {f"rung-{number}-run-{i + 1}": one for i, one in enumerate(alive)}
@@ -230,7 +230,9 @@ def _rung(
     return made
 
 
-def _job(config: TuneConfig, name: str, one: Settings | None, steps: int, left: float) -> Any:
+def _job(
+    config: TuneConfig, name: str, one: Hyperparameters | None, steps: int, left: float
+) -> Any:
     """`train_one` of these settings, which goes on with a run that was interrupted."""
     place = config.pretrain.out / "runs" / name
     changes: dict[str, Any] = {} if one is None else to_json(one)
@@ -249,7 +251,7 @@ def _job(config: TuneConfig, name: str, one: Settings | None, steps: int, left: 
     return partial(train_one, own, name, time.time() + left)
 
 
-def _outcome(config: TuneConfig, done: Done) -> Outcome | None:
+def _outcome(config: TuneConfig, done: Done) -> TrialOutcome | None:
     """What a run came to; None if time was up before.
 
     Raises:
@@ -258,7 +260,7 @@ def _outcome(config: TuneConfig, done: Done) -> Outcome | None:
     place = config.pretrain.out / "jobs"
     set_up_logging(config.pretrain.out / LOG)  # a run in this process had its own
     if done.error is None:
-        return from_json(Outcome, done.result, place / f"{done.name}.json")
+        return from_json(TrialOutcome, done.result, place / f"{done.name}.json")
     last = done.error.strip().splitlines()[-1]
     if OutOfTime.__name__ in last:
         return None

@@ -11,7 +11,7 @@ from isojepa.boundaries import shown
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.selection.agreement import select
 from isojepa.encoders.selection.criteria import CRITERIA
-from isojepa.encoders.selection.halving import Settings
+from isojepa.encoders.selection.halving import Hyperparameters
 from isojepa.encoders.selection.trials import Trial
 from isojepa.errors import UserError
 from isojepa.files import Json
@@ -19,16 +19,16 @@ from isojepa.runs.typed import to_json, write_result
 from isojepa.theme.wording import duration, number
 
 BEST, TUNED = "best.json", "tuned.json"
-OF_THE_COMMAND = {"data", "out", "resume", "overwrite", "steps", "asked", "like"}
+NOT_TUNED = {"data", "out", "resume", "overwrite", "steps", "asked", "like"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class SearchPlan:
     """OUT/config.json: what is to be tried."""
 
     pretrain: Json
     candidates: int
-    settings: tuple[Settings, ...] = ()
+    settings: tuple[Hyperparameters, ...] = ()
     """Empty until the first run has told the usual ones, and the cost; likewise the next two."""
     update: float = 0.0
     """Seconds of one."""
@@ -42,7 +42,7 @@ class Plan:
 class Tuned:
     """OUT/tuned.json: what was found."""
 
-    best: Settings
+    best: Hyperparameters
     run: str
     """Folder of the longest run of these settings, below OUT."""
     trusted: str
@@ -55,7 +55,9 @@ class Tuned:
     """The best of each rung's recipes first."""
 
 
-def settle(out: Path, plan: Plan, trials: Sequence[Trial], *, seconds: float, whole: bool) -> Tuned:
+def settle_search(
+    out: Path, plan: SearchPlan, trials: Sequence[Trial], *, seconds: float, whole: bool
+) -> Tuned:
     """Take the best of the last rung, and write it down.
 
     Within a recipe the runs are in order; recipes are compared by what `select` trusts for them.
@@ -88,18 +90,18 @@ def settle(out: Path, plan: Plan, trials: Sequence[Trial], *, seconds: float, wh
     return tuned
 
 
-def as_settings(plan: Plan, best: Settings) -> Json:
+def as_settings(plan: SearchPlan, best: Hyperparameters) -> Json:
     """What was given to `tune` and what it found, by the names of `pretrain`'s settings."""
     default = {field.name: field.default for field in fields(PretrainConfig)}
     given = {
         name: value
         for name, value in plan.pretrain.items()
-        if name not in OF_THE_COMMAND and value != default[name]
+        if name not in NOT_TUNED and value != default[name]
     }
     return given | to_json(best)
 
 
-def show(tuned: Tuned) -> None:
+def show_search(tuned: Tuned) -> None:
     """The runs of each rung, what was chosen and why."""
     screen = Console(markup=False, highlight=False)
     table = Table(box=None, header_style="bold", pad_edge=False)

@@ -22,7 +22,7 @@ def tune(config: TuneConfig) -> Tuned:
     """
     tuned = search(config)
     out = config.pretrain.out
-    found.show(tuned)
+    found.show_search(tuned)
     last = [one for one in tuned.trials if one.rung == tuned.trials[-1].rung]
     beside = [out / "runs" / one.outcome.candidate.run for one in last
               if one.outcome.candidate.loss is not None]  # fmt: skip

@@ -12,9 +12,9 @@ from isojepa.training.trackers import Trackers
 from isojepa.world.learning.config import WorldTrainConfig
 from isojepa.world.learning.train import (
     OpenTraining,
-    world_compute,
     automatic_weight,
     build_world,
+    world_compute,
     world_updates,
 )
 from isojepa.world.learning.windows import prepare_training

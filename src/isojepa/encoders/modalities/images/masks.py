@@ -8,7 +8,7 @@ from torch import Tensor
 
 from isojepa.randomness import Stream, generator
 
-GRID = 8
+PATCHES = 8
 """Patches a side, whatever the view's size; fewer in views of fewer pixels."""
 
 
@@ -18,8 +18,8 @@ def draw_masks(
     """Which patches are missing, as many in each view; those of positions first, ..., first + n - 1
     of the global batch."""
     source = generator(seed, step, Stream.MASKS)
-    order = torch.rand(views, total, GRID**2, generator=source)[:, first : first + n].argsort(-1)
-    return order.argsort(-1) < round(share * GRID**2)
+    order = torch.rand(views, total, PATCHES**2, generator=source)[:, first : first + n].argsort(-1)
+    return order.argsort(-1) < round(share * PATCHES**2)
 
 
 def with_holes(
@@ -27,7 +27,7 @@ def with_holes(
 ) -> Float[Tensor, "v n c h w"]:
     """The views with a value in place of the missing patches."""
     h, w = x.shape[-2:]
-    patches = missing.unflatten(-1, (1, GRID, GRID)).to(x.device)
+    patches = missing.unflatten(-1, (1, PATCHES, PATCHES)).to(x.device)
     for axis, size in ((-2, h), (-1, w)):
-        patches = patches.repeat_interleave(math.ceil(size / GRID), axis).narrow(axis, 0, size)
+        patches = patches.repeat_interleave(math.ceil(size / PATCHES), axis).narrow(axis, 0, size)
     return x.masked_fill(patches, value)
