@@ -135,8 +135,8 @@ def _card(kind: Format, many: str, samples: dict[str, Tensor], d: int, found: fl
     )
     return f"""# An encoder of {many}, by isojepa
 
-`{ARRAY_FILES[kind]}` turns arrays into `{OUTPUT}` (n, {d}). config.json holds the order of channels or
-columns, their categories, and by what they are normalised, which the file does itself.
+`{ARRAY_FILES[kind]}` turns arrays into `{OUTPUT}` (n, {d}). config.json holds the order of channels
+or columns, their categories, and by what they are normalised, which the file does itself.
 
 | input | type | shape |
 |---|---|---|

@@ -48,7 +48,7 @@ class OutOfTime(Exception):
 
 
 def train_one(config: PretrainConfig, name: str, deadline: float) -> Json:
-    """A job: one run, and what it says of itself, as an `TrialOutcome`. To collapse is a result too.
+    """A job: one run, and what it says of itself as a `TrialOutcome`. Collapse is a result too.
 
     Args:
         deadline: in seconds since the epoch.
