@@ -1,8 +1,9 @@
 """Lambda found while training: a dual variable that holds SIGReg where it is wanted.
 
 With min invariance subject to departure <= target, lambda / (1 - lambda) is the multiplier of the
-constraint. It rises while embeddings are further from Gaussian than wanted, and falls while they
-are nearer: then agreement of the views is worth more than what is left of the departure.
+constraint. It rises while embeddings are further from Gaussian than wanted and do not come nearer
+by themselves, and falls while they are nearer: then agreement of the views is worth more than what
+is left of the departure.
 
 The departure is (SIGReg - floor) / (point - floor), where SIGReg of a batch of n on one point is
 `point`: n times a squared distance of laws, over that of a point, so it does not depend on n, and
@@ -31,6 +32,9 @@ SMOOTHING = 0.9
 """Of the departure, per update."""
 FOLDS = 10
 """How often over the run lambda can change by a factor of e at most."""
+LATELY, FALLING = 0.1, 0.98
+"""Lambda does not rise while the departure is below this share of its mean over the last tenth of
+the run: it is on its way, and what lambda gained meanwhile would have to be lost again."""
 
 
 class AutomaticWeight(nn.Module):
@@ -51,6 +55,8 @@ class AutomaticWeight(nn.Module):
     """Now."""
     departure: Tensor
     """Smoothed; NaN before the first update."""
+    lately: Tensor
+    """The same over a tenth of the run."""
     seen: Tensor
     """Updates."""
 
@@ -71,8 +77,10 @@ class AutomaticWeight(nn.Module):
         if n < LEAST_BATCH:
             raise ValueError(f"batches of {n} are too small to tell a departure from noise")
         self.rate, self.hold, self.target = FOLDS / max(1, steps), hold, target
+        self.inertia = 1 - 1 / (1 + LATELY * steps)
         self.register_buffer("lambd", torch.tensor(START))
         self.register_buffer("departure", torch.tensor(float("nan")))
+        self.register_buffer("lately", torch.tensor(float("nan")))
         self.register_buffer("seen", torch.tensor(0))
 
     def forward(self) -> Float[Tensor, ""]:
@@ -83,11 +91,12 @@ class AutomaticWeight(nn.Module):
     def advance(self, sigreg: Float[Tensor, ""]) -> None:
         """Take note of SIGReg's value of an update."""
         now = ((sigreg.float() - self.floor) / (self.point - self.floor)).to(self.lambd.device)
-        smooth = SMOOTHING * self.departure + (1 - SMOOTHING) * now
-        self.departure.copy_(torch.where(self.departure.isnan(), now, smooth))
+        for mean, share in ((self.departure, SMOOTHING), (self.lately, self.inertia)):
+            mean.copy_(torch.where(mean.isnan(), now, share * mean + (1 - share) * now))
         # As a ratio, so that half and twice the target count alike; noise below the floor as 1/e
         excess = (self.departure / self.target).clamp_min(1e-6).log().clamp(-1, 1)
-        pace = self.rate * (self.seen >= self.hold)
+        falls = (excess > 0) & (self.departure < FALLING * self.lately)
+        pace = self.rate * (self.seen >= self.hold) * ~falls
         self.lambd.mul_((pace * excess).exp()).clamp_(LOWEST, HIGHEST)
         self.seen.add_(1)
 
