@@ -32,9 +32,9 @@ SMOOTHING = 0.9
 """Of the departure, per update."""
 FOLDS = 10
 """How often over the run lambda can change by a factor of e at most."""
-LATELY, FALLING = 0.1, 0.98
-"""Lambda does not rise while the departure is below this share of its mean over the last tenth of
-the run: it is on its way, and what lambda gained meanwhile would have to be lost again."""
+LATELY, FEWEST_LATELY, FALLING = 0.1, 30, 0.98
+"""Lambda does not rise while the departure is below 0.98 of its mean over the last tenth of the run
+(30 updates at least): it is on its way, and what lambda gained would have to be lost again."""
 
 
 class AutomaticWeight(nn.Module):
@@ -56,7 +56,7 @@ class AutomaticWeight(nn.Module):
     departure: Tensor
     """Smoothed; NaN before the first update."""
     lately: Tensor
-    """The same over a tenth of the run."""
+    """The same over `LATELY`."""
     seen: Tensor
     """Updates."""
 
@@ -77,7 +77,7 @@ class AutomaticWeight(nn.Module):
         if n < LEAST_BATCH:
             raise ValueError(f"batches of {n} are too small to tell a departure from noise")
         self.rate, self.hold, self.target = FOLDS / max(1, steps), hold, target
-        self.inertia = 1 - 1 / (1 + LATELY * steps)
+        self.inertia = 1 - 1 / (1 + max(FEWEST_LATELY, LATELY * steps))
         self.register_buffer("lambd", torch.tensor(START))
         self.register_buffer("departure", torch.tensor(float("nan")))
         self.register_buffer("lately", torch.tensor(float("nan")))
