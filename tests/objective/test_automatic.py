@@ -63,7 +63,7 @@ def test_it_settles_where_the_departure_is_the_target() -> None:
 def test_it_does_not_rise_while_the_departure_falls(steps: int) -> None:
     """From a point towards the floor, as training begins, and then no further."""
     weight, held, falls = AutomaticWeight(128, steps, hold=6), [], 40
-    for i in range(140):
+    for i in range(400):
         departure = 0.96 ** min(i, falls)
         weight.advance(torch.tensor(weight.floor + departure * (weight.point - weight.floor)))
         held.append(weight().item())

@@ -90,7 +90,8 @@ def require_at_most(config: object, limits: Mapping[str, int | float]) -> None:
             raise UserError(f"--{flag(field.name)} is {value}: give a finite number")
     for name, limit in limits.items():
         value = getattr(config, name)
-        require(value is None or value <= limit, f"--{flag(name)} must be at most {limit:,g}")
+        open_or_word = value is None or isinstance(value, str)
+        require(open_or_word or value <= limit, f"--{flag(name)} must be at most {limit:,g}")
 
 
 def as_paths(config: object, *names: str) -> None:
