@@ -104,6 +104,8 @@ def as_settings(plan: SearchPlan, best: Hyperparameters) -> Json:
 def show_search(tuned: Tuned) -> None:
     """The runs of each rung, what was chosen and why."""
     screen = Console(markup=False, highlight=False)
+    if not screen.is_terminal:
+        screen = Console(markup=False, highlight=False, width=160)
     table = Table(box=None, header_style="bold", pad_edge=False)
     labelled = any(one.outcome.candidate.accuracy is not None for one in tuned.trials)
     heads = ("rung", "updates", "λ", "lr", "recipe", "loss / λ^0.4", "LiDAR")
