@@ -49,10 +49,8 @@ class ArraysToEmbeddings(nn.Module):
         if second is not None:
             return self.encoder(self.encoder.prepare(first, second))
         if self.fields == ("numbers",):
-            none = torch.zeros((len(first), 0), dtype=torch.long, device=first.device)
-            return self.encoder(self.encoder.prepare(first, none))
-        none = torch.zeros((len(first), 0), device=first.device)
-        return self.encoder(self.encoder.prepare(none, first))
+            return self.encoder(self.encoder.prepare(first, first[:, :0].long()))
+        return self.encoder(self.encoder.prepare(first[:, :0].float(), first))
 
 
 def write_arrays(kind: Format, encoder: Network, folder: Path) -> float:

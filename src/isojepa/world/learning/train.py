@@ -18,7 +18,7 @@ from isojepa.embeddings.vitals import spread_of
 from isojepa.errors import UserError
 from isojepa.files import Json
 from isojepa.objective.automatic import LEAST_BATCH, AutomaticWeight
-from isojepa.objective.lewm import LeWMLoss
+from isojepa.objective.lewm import LeWMLoss, LeWMTerms
 from isojepa.randomness import Stream, seed_from
 from isojepa.runs.record import RunRecord
 from isojepa.runs.resume import resumed
@@ -244,7 +244,8 @@ def world_compute(
         frames, actions = (x.to(begun.fabric.device, non_blocking=True) for x in clips[:2])
         predictions = model(frames, actions, plan.rollout_steps)
         lambd = torch.as_tensor(objective.weight())
-        return WorldTerms(*objective(*predictions, step=step), lambd, predictions.z.detach())
+        terms: LeWMTerms = objective(*predictions, step=step)
+        return WorldTerms(*terms, lambd, predictions.z.detach())
 
     return compute
 
