@@ -86,7 +86,8 @@ def encoded(
     z = torch.where(z.abs() > 5, z.sign() * (5 + (z.abs() / 5).log()), z)
     _, categorical = column_kinds(columns)
     parts = [z]
-    for column, index in zip(categorical, rows.categories.unbind(1)):
+    for j, column in enumerate(categorical):  # not unbound: graphs cannot hold none of them
+        index = rows.categories[:, j]
         k = len(column.categories or ())
         hot = torch.nn.functional.one_hot(index + 1, k + 1)[:, 1:].to(z.dtype)
         parts.append((hot - (index >= 0)[:, None] / k) * k**0.5)
