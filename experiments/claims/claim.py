@@ -10,18 +10,22 @@ draws the figure from that file alone:
 """
 
 import csv
+import importlib
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib
 import numpy as np
 import tyro
-from rich.progress import track
 from scipy import stats
+
+from isojepa.jobs import Engine, run_jobs
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -111,6 +115,11 @@ class Config:
     """Two seeds of the smallest size: shows that the script runs, not that the claim holds."""
     seeds: int | None = None
     """Independent repetitions. Default: the claim's own number."""
+    engine: Engine = "here"
+    """What runs them: here, processes, slurm or ray (`isojepa.jobs`); the last two need this folder
+    on PYTHONPATH."""
+    workers: int = 1
+    """Repetitions at a time."""
 
     @property
     def folder(self) -> Path:
@@ -131,7 +140,7 @@ def run(claim: Claim, config: Config) -> Result:
     seeds = config.seeds or (2 if config.quick else claim.seeds)
     config.folder.mkdir(parents=True, exist_ok=True)
     file = config.folder / f"{claim.name}.csv"
-    _measure(claim, file, config.quick, seeds)
+    _measure(claim, file, config, seeds)
     rows = [row for row in read_rows(file) if row["seed"] < seeds]
     result = Result(
         claim.name,
@@ -152,18 +161,36 @@ def run(claim: Claim, config: Config) -> Result:
     return result
 
 
-def _measure(claim: Claim, file: Path, quick: bool, seeds: int) -> None:
+def _measure(claim: Claim, file: Path, config: Config, seeds: int) -> None:
     """Add to the file the seeds that it lacks."""
     rows = read_rows(file) if file.is_file() else []
-    if any(row["quick"] != quick for row in rows):
+    if any(row["quick"] != config.quick for row in rows):
         rows = []  # a quick run's rows are no part of a full one, nor the reverse
-    done = {row["seed"] for row in rows}
-    for seed in track([s for s in range(seeds) if s not in done], claim.name, transient=True):
-        start = time.perf_counter()
-        fresh = [{"seed": seed, "quick": quick, **row} for row in claim.measure(seed, quick)]
-        share = (time.perf_counter() - start) / len(fresh)
-        rows += [{**row, "seconds": round(share, 4)} for row in fresh]
+    done, kind = {row["seed"] for row in rows}, "-quick" if config.quick else ""
+    jobs = {
+        f"{claim.name}{kind}-{seed}": partial(measure_seed, claim.name, seed, config.quick)
+        for seed in range(seeds)
+        if seed not in done
+    }
+    place = config.folder / "jobs"
+    for ended in run_jobs(jobs, place, engine=config.engine, workers=config.workers):
+        if ended.error is not None:
+            raise RuntimeError(ended.error)
+        rows = sorted([*rows, *ended.result], key=lambda row: row["seed"])
         _write_rows(file, rows)
+        (place / f"{ended.name}.json").unlink()
+    with suppress(OSError):
+        place.rmdir()
+
+
+def measure_seed(name: str, seed: int, quick: bool) -> list[Row]:
+    """The rows of one repetition of the claim in NAME.py, with the seconds that each took."""
+    claim: Claim = importlib.import_module(name).CLAIM
+    start = time.perf_counter()
+    fresh = [{"seed": seed, "quick": quick, **row} for row in claim.measure(seed, quick)]
+    share = (time.perf_counter() - start) / len(fresh)
+    rows = [{**row, "seconds": round(share, 4)} for row in fresh]
+    return [{k: x.item() if isinstance(x, np.generic) else x for k, x in r.items()} for r in rows]
 
 
 def read_rows(path: Path) -> list[Row]:

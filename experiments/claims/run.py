@@ -2,6 +2,7 @@
 
     python experiments/claims/run.py --quick    # a minute or two; claims-quick, no page
     python experiments/claims/run.py            # some hour on one core; resumable, writes the page
+    python experiments/claims/run.py --engine processes --workers 8    # repetitions side by side
 
 Seeds already measured are read from their CSV files, so that an interrupted run goes on. The page,
 docs/explanation/claims.md, keeps what stands above its marker; below, it is made from the result

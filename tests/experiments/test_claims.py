@@ -60,6 +60,18 @@ def test_a_claim_ends_in_a_verdict_and_goes_on_where_it_stopped(name: str, tmp_p
     assert again.judgement.verdict == result.judgement.verdict
 
 
+def test_repetitions_in_processes_of_their_own_find_the_same(tmp_path: Path) -> None:
+    found = {}
+    for engine in ("here", "processes"):
+        config = claim.Config(out=tmp_path / engine, quick=True, seeds=2, engine=engine, workers=2)
+        claim.run(run.load("moments"), config)
+        found[engine] = claim.read_rows(config.folder / "moments.csv")
+        for row in found[engine]:
+            del row["seconds"]
+        assert not (config.folder / "jobs").exists()
+    assert found["here"] == found["processes"]
+
+
 def test_every_claim_has_a_line_on_the_page_and_every_result_a_section() -> None:
     text = run.page(claim.RESULTS)
     lines = [line for line in text.splitlines() if line.startswith("| ") and line[2].isdigit()]
