@@ -1,28 +1,41 @@
-"""Throughput of views, side by side: isojepa's matrices, torchvision v2 a sample at a time, kornia.
+"""Data on one core, side by side: views per second, and JPEGs decoded to squares.
 
-All three make the same recipe (random resized crop, flip, colour jitter, grey, blur, solarise) from
-the same uint8 squares, on one device, in turns within one process; the ratio is taken turn by turn.
-torchvision draws one set of parameters per call, so it has to be called once per sample.
+Views: isojepa's compiled code, torchvision v2 and Pillow a sample at a time, kornia. All make the
+same recipe (random resized crop, flip, colour jitter, grey, blur, solarise) from the same uint8
+squares and end in float32 tensors of one shape; each draws its crops from the same law. torchvision
+draws one set of parameters per call, so it has to be called once per sample.
 
-Cost: 1 to 2 minutes on two cores. Run: `python benchmarks/views.py [--quick]`, with the extra
-`bench` installed.
+Decoding: the bytes of a JPEG in memory -> a uint8 square. Every library may use its decoder's own
+reduced sizes, none smaller than the square, and resizes what is left with Pillow, as we do.
+
+In turns within one process, on one thread; ratios are taken turn by turn. Cost: 2 to 4 minutes on
+one quiet core. Run: `python benchmarks/data.py [--quick]`, with the extra `bench` installed.
 """
 
+import io
 import json
+import random
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import cv2
 import kornia.augmentation as K
+import numpy as np
+import simplejpeg
 import torch
 import tyro
+from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
+from torchvision.io import decode_jpeg
 from torchvision.transforms import v2
 
+from isojepa.boundaries import Blob
 from isojepa.encoders import draw_parameters, make_views, photo
+from isojepa.pixels.decoding import read_square
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
@@ -83,7 +96,109 @@ def kornia_views(images: Tensor, size: int) -> Callable[[], Tensor]:
     return lambda: transform(images.float() / 255)
 
 
-def seconds(make: Callable[[], Tensor]) -> float:
+def pillow_views(images: Tensor, size: int) -> Callable[[], Tensor]:
+    """A sample at a time, with Pillow's own operations and torchvision's draws of a crop."""
+    pictures = [Image.fromarray(image.permute(1, 2, 0).cpu().numpy()) for image in images]
+    mean, std = (torch.tensor(x)[:, None, None] for x in (MEAN, STD))
+
+    def one(picture: Image.Image) -> Tensor:
+        top, left, height, width = (
+            v2.RandomResizedCrop(size, (0.3, 1.0)).make_params([picture]).values()
+        )
+        box = (left, top, left + width, top + height)
+        view = picture.resize((size, size), Image.Resampling.BILINEAR, box=box)
+        if random.random() < 0.5:
+            view = ImageOps.mirror(view)
+        if random.random() < 0.8:
+            for change, most in ((ImageEnhance.Brightness, 0.4), (ImageEnhance.Contrast, 0.4),
+                                 (ImageEnhance.Color, 0.2)):  # fmt: skip
+                view = change(view).enhance(random.uniform(1 - most, 1 + most))
+            hue, saturation, value = view.convert("HSV").split()
+            turn = round(255 * random.uniform(-0.1, 0.1))
+            hue = hue.point([(i + turn) % 256 for i in range(256)])
+            view = Image.merge("HSV", (hue, saturation, value)).convert("RGB")
+        if random.random() < 0.2:
+            view = view.convert("L").convert("RGB")
+        if random.random() < 0.5:
+            view = view.filter(ImageFilter.GaussianBlur(random.uniform(0.1, 2.0)))
+        if random.random() < 0.2:
+            view = ImageOps.solarize(view, 128)
+        x = torch.from_numpy(np.array(view)).permute(2, 0, 1).float() / 255
+        return (x - mean) / std
+
+    return lambda: torch.stack([one(picture) for picture in pictures])
+
+
+def photographs(n: int, width: int, height: int) -> list[bytes]:
+    """JPEGs with as much detail as photographs have, from coarse and fine noise."""
+    found = []
+    for i in range(n):
+        rng = np.random.default_rng(i)
+        coarse = Image.fromarray(rng.integers(0, 255, (12, 16, 3), np.uint8)).resize(
+            (width, height)
+        )
+        fine = rng.integers(-12, 12, (height, width, 1), np.int16)
+        buffer = io.BytesIO()
+        Image.fromarray((np.asarray(coarse) + fine).clip(0, 255).astype(np.uint8)).save(
+            buffer, "JPEG", quality=85
+        )
+        found.append(buffer.getvalue())
+    return found
+
+
+def resized(pixels: np.ndarray, side: int) -> np.ndarray:
+    """As we resize: a box filter by whole factors, then Pillow's antialiased bilinear."""
+    image = Image.fromarray(pixels).resize(
+        (side, side), Image.Resampling.BILINEAR, reducing_gap=2.0
+    )
+    return np.asarray(image)
+
+
+def by_isojepa(content: bytes, side: int) -> np.ndarray:
+    return read_square(Blob("x.jpg", content), side, 3).pixels.transpose(1, 2, 0)
+
+
+def by_pillow(content: bytes, side: int) -> np.ndarray:
+    with Image.open(io.BytesIO(content)) as image:
+        image.draft("RGB", (side, side))
+        return resized(np.asarray(image.convert("RGB")), side)
+
+
+def by_simplejpeg(content: bytes, side: int) -> np.ndarray:
+    options = {"min_height": side, "min_width": side, "min_factor": 1.0}
+    return resized(simplejpeg.decode_jpeg(content, **options), side)
+
+
+def by_opencv(content: bytes, side: int) -> np.ndarray:
+    height, width, *_ = simplejpeg.decode_jpeg_header(content)
+    reduce = max([k for k in (1, 2, 4, 8) if min(height, width) // k >= side], default=1)
+    flags = {1: cv2.IMREAD_COLOR_RGB, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4,
+             8: cv2.IMREAD_REDUCED_COLOR_8}  # fmt: skip
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags[reduce])
+    return resized(pixels if reduce == 1 else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), side)
+
+
+def by_torchvision(content: bytes, side: int) -> np.ndarray:
+    """It has no reduced sizes."""
+    pixels = decode_jpeg(torch.frombuffer(bytearray(content), dtype=torch.uint8))
+    return resized(pixels.permute(1, 2, 0).contiguous().numpy(), side)
+
+
+DECODERS = {
+    "isojepa": by_isojepa, "Pillow": by_pillow, "simplejpeg": by_simplejpeg, "OpenCV": by_opencv,
+    "torchvision": by_torchvision,
+}  # fmt: skip
+SIZES = ((320, 240, 120), (640, 480, 280), (2000, 1500, 280))
+"""Width and height of the JPEGs, and the side of the squares."""
+ALIKE = 6.0
+"""Levels of 255 by which squares of different decoders may differ in the mean."""
+
+
+def all_decoded(decode: Callable, contents: list[bytes], side: int) -> Callable[[], object]:
+    return lambda: [decode(content, side) for content in contents]
+
+
+def seconds(make: Callable[[], object]) -> float:
     """Wall time of one call."""
     start = time.perf_counter()
     make()
@@ -92,32 +207,76 @@ def seconds(make: Callable[[], Tensor]) -> float:
     return time.perf_counter() - start
 
 
-def main(config: Config) -> None:
-    """Time every size and print the table and the line of JSON."""
-    turns, n = (3, 16) if config.quick else (7, 64)
-    makers = {"isojepa": isojepa_views, "torchvision": torchvision_views, "kornia": kornia_views}
-    table = Table(title=f"Views per second, median of {turns} turns of {n} images, {config.device}")
-    for column in ("size", *makers, "over torchvision", "over kornia"):
-        table.add_column(column, justify="right")
+Times = list[dict[str, float]]
+
+
+def measured(made: dict[str, Callable[[], object]], turns: int) -> Times:
+    """Seconds of each in each turn; what is first in one turn is last in the next."""
+    for make in made.values():
+        make()
+    order = list(made)
+    found = []
+    for turn in range(turns):
+        names = order if turn % 2 else order[::-1]
+        found.append({name: seconds(made[name]) for name in names})
+    return found
+
+
+def add_row(table: Table, what: str, times: Times, n: int) -> dict[str, float]:
+    """One line of rates a second; returns how many times faster we are than each other."""
+    names = [column.header for column in table.columns[1:]]
+    rates = (n / statistics.median(t[str(name)] for t in times) for name in names)
+    table.add_row(what, *(f"{rate:,.0f}" for rate in rates))
+    others = [str(name) for name in names if name != "isojepa"]
+    return {
+        f"{name} {what}": round(statistics.median(t[name] / t["isojepa"] for t in times), 2)
+        for name in others
+    }
+
+
+def table_of(title: str, names: dict) -> Table:
+    table = Table(title=title)
+    for column in ("", *names):
+        table.add_column(str(column), justify="right")
+    return table
+
+
+def time_views(config: Config, turns: int, n: int) -> dict[str, float]:
+    makers = {"isojepa": isojepa_views, "torchvision": torchvision_views, "kornia": kornia_views,
+              "Pillow": pillow_views}  # fmt: skip
+    table = table_of(f"Views a second, {turns} turns of {n} images, {config.device}", makers)
     ratios: dict[str, float] = {}
     for size, side in ((32, 40), (96, 120), (224, 280)):
         images = torch.randint(0, 256, (n, 3, side, side), dtype=torch.uint8).to(config.device)
         made = {name: maker(images, size) for name, maker in makers.items()}
-        for make in made.values():
-            make()
-        times = [{name: seconds(make) for name, make in made.items()} for _ in range(turns)]
-        rates = {name: n / statistics.median(t[name] for t in times) for name in made}
-        for peer in ("torchvision", "kornia"):
-            ratios[f"{peer} {size} px"] = round(
-                statistics.median(t[peer] / t["isojepa"] for t in times), 2
-            )
-        table.add_row(
-            str(size),
-            *(f"{rate:.0f}" for rate in rates.values()),
-            *(f"{ratios[f'{peer} {size} px']:.1f}" for peer in ("torchvision", "kornia")),
-        )
+        shapes = {name: tuple(make().shape) for name, make in made.items()}
+        assert set(shapes.values()) == {(n, 3, size, size)}, shapes
+        ratios |= add_row(table, f"{size} px", measured(made, turns), n)
     Console().print(table)
-    print(json.dumps({"benchmark": "views", "ratios": ratios}))
+    return ratios
+
+
+def time_decoding(turns: int, n: int) -> dict[str, float]:
+    table = table_of(f"JPEGs a second to squares, {turns} turns of {n}", DECODERS)
+    ratios: dict[str, float] = {}
+    for width, height, side in SIZES:
+        contents = photographs(n, width, height)
+        squares = [decode(contents[0], side).astype(float) for decode in DECODERS.values()]
+        apart = max(float(np.abs(x - squares[0]).mean()) for x in squares)
+        assert apart < ALIKE, f"the decoders' squares differ by {apart:.1f} levels"
+        made = {name: all_decoded(by, contents, side) for name, by in DECODERS.items()}
+        ratios |= add_row(table, f"{width}x{height} to {side}", measured(made, turns), n)
+    Console().print(table)
+    return ratios
+
+
+def main(config: Config) -> None:
+    """Time both, print the tables and the line of JSON."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    turns, n = (2, 8) if config.quick else (9, 64)
+    ratios = time_views(config, turns, n) | time_decoding(turns, n)
+    print(json.dumps({"benchmark": "data", "ratios": ratios}))
 
 
 if __name__ == "__main__":
