@@ -1,11 +1,11 @@
-"""Embeddings and scores shared among processes are those of one."""
+"""Embeddings, scores and diagnoses shared among processes are those of one."""
 
 import json
 import multiprocessing
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from isojepa.embeddings import samples
 from isojepa.encoders import embed, pretrain
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.embed import EmbedConfig
@@ -22,6 +23,8 @@ from isojepa.encoders.evaluation import evaluate
 from isojepa.encoders.evaluation.evaluate import EvaluateConfig
 from isojepa.encoders.evaluation.features import share_of_batches
 from isojepa.errors import UserError
+from isojepa.pages.embeddings import diagnose
+from isojepa.pages.embeddings.diagnose import DiagnoseConfig
 
 
 @pytest.mark.parametrize("n", [0, 1, 7, 8, 9, 100])
@@ -47,7 +50,7 @@ def photos(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _as_one_of(rank: int, world: int, place: str, job: Any) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{place}", rank=rank, world_size=world)
-    for verb in (embed, evaluate):
+    for verb in (embed, evaluate, diagnose):
         verb.start_processes = lambda *_: torch.device("cpu")  # type: ignore[attr-defined]
     job()
     dist.barrier()
@@ -100,6 +103,51 @@ def test_processes_embed_and_score_as_one_does(
     assert [p.exists() for p in listed] in ([True, True], [False, False])
     scores = [json.loads((tmp_path / f"{name}.json").read_text()) for name in ("one", "some")]
     assert scores[0] == scores[1]
+
+
+@pytest.mark.parametrize("world", [2, 3])
+@pytest.mark.parametrize(("n", "d"), [(700, 24), (60, 90), (22, 4)])
+def test_processes_diagnose_as_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world: int, n: int, d: int
+) -> None:
+    monkeypatch.setattr(samples, "BLOCK_ELEMENTS", 50 * d)  # blocks of 50 rows
+    rng = np.random.default_rng(0)
+    x = rng.standard_t(4, (n, d)).astype(np.float32)
+    x[7, 1], x[11], x[-3] = np.nan, x[12], 300
+    np.save(tmp_path / "x.npy", x)
+    options = {"drop_nonfinite": True, "max_samples": 300}
+    whole = diagnose.diagnose_file(DiagnoseConfig(file=tmp_path / "x.npy", **options))
+
+    def job() -> None:
+        config = DiagnoseConfig(
+            file=tmp_path / "x.npy", devices=world, out=tmp_path / "some.html", **options
+        )
+        found = diagnose.diagnose_file(config)
+        if dist.get_rank() == 0:
+            assert_identical(found.measurement, whole.measurement)
+            assert found.verdict == whole.verdict
+
+    in_processes(world, tmp_path / "store", job)
+    pages = [(tmp_path / name).read_text() for name in ("x.npy.diagnosis.html", "some.html")]
+    assert len(pages[0]) == pytest.approx(len(pages[1]), rel=0.01)
+
+
+def assert_identical(one: Any, other: Any) -> None:
+    """Equal bit for bit, through tuples and dataclasses; functions are not compared."""
+    assert type(one) is type(other)
+    if is_dataclass(one):
+        for field in fields(one):
+            assert_identical(getattr(one, field.name), getattr(other, field.name))
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, other)
+    elif isinstance(one, np.ndarray):
+        np.testing.assert_array_equal(one, other, strict=True)
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other)
+        for a, b in zip(one, other):
+            assert_identical(a, b)
+    elif not callable(one):
+        assert one == other or (one != one and other != other)
 
 
 def test_more_processes_than_batches_is_no_mistake(quick: PretrainConfig, tmp_path: Path) -> None:

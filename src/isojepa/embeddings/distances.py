@@ -15,6 +15,7 @@ from isojepa.embeddings.moments import Moments
 from isojepa.embeddings.rows import Progress
 from isojepa.embeddings.samples import Samples
 from isojepa.embeddings.spectrum import Spectrum
+from isojepa.embeddings.turns import in_turns
 
 LEVEL = 0.003
 """Chance that any of n Gaussian rows exceeds the bound of one measure; there are three."""
@@ -58,6 +59,8 @@ def distances(
     shape: Spectrum,
     kept: Bool[np.ndarray, " all"] | None,
     progress: Progress = lambda _: None,
+    *,
+    shared: bool = False,
 ) -> Distances:
     """Read all rows once more and measure how far each of those kept lies from the centre.
 
@@ -71,22 +74,23 @@ def distances(
     safe = np.where(deviation > 0, deviation, np.inf)
     squared, by = np.empty(n, np.float32), np.empty(n, np.float32)
     typical, bound = (k, 1.0, 1.0), _bounds(n, k, shape.d)
-    at = 0
-    for start, block in samples.blocks():
-        size = len(block)
-        block = block if kept is None else block[kept[start : start + size]]
+
+    def far_out(start: int, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        block = block if kept is None else block[kept[start : start + len(block)]]
         centred = (block - moments.mean).astype(np.float32)
         scores = centred @ basis
         np.square(scores, out=scores)
         centred /= safe.astype(np.float32)
         np.square(centred, out=centred)
         measures = (scores.sum(1), scores.max(1), centred.max(1))
-        here = slice(at, at + len(block))
-        squared[here] = measures[0]
-        by[here] = np.max(
-            [(m - t) / (b - t) for m, t, b in zip(measures, typical, bound) if b > t], axis=0
-        )
-        at += len(block)
+        out = [(m - t) / (b - t) for m, t, b in zip(measures, typical, bound) if b > t]
+        return measures[0], np.max(out, axis=0)
+
+    at = 0
+    for size, (of_block, out) in in_turns(samples.blocks(), far_out, shared=shared):
+        here = slice(at, at + len(of_block))
+        squared[here], by[here] = of_block, out
+        at += len(of_block)
         progress(size)
     far = np.flatnonzero(by > 2)
     return Distances(

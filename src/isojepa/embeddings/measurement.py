@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int64, Shaped
 
+from isojepa.distributed import rank
 from isojepa.embeddings.directions import DirectionSearch, worst_directions
 from isojepa.embeddings.distances import Distances, distances
 from isojepa.embeddings.gaussianity import N_NULL, Gaussianity, gaussianity
@@ -85,6 +86,7 @@ def measure(
     test: bool = True,
     seed: int = 0,
     cache: Path | None = None,
+    shared: bool = False,
 ) -> Measurement:
     """Measure samples, however many there are; the memory used depends on d alone.
 
@@ -98,6 +100,8 @@ def measure(
         test: whether to run the calibrated tests, most of the time; directions always are.
         seed: of the rows drawn, the directions and the simulations.
         cache: folder that keeps simulated null distributions from run to run.
+        shared: whether all processes of a job call this with the same samples, to share the passes
+            over the rows; the first alone has the tests and the directions then.
 
     Raises:
         UserError: for rows that are not finite unless dropped, fewer than 20 rows, or more numbers
@@ -112,7 +116,12 @@ def measure(
     check_memory(samples, max_samples)
     with bar(samples.n, "moments") as advance:
         rows = summarise_rows(
-            samples, drop_nonfinite=drop_nonfinite, most=max_samples, seed=seed, progress=advance
+            samples,
+            drop_nonfinite=drop_nonfinite,
+            most=max_samples,
+            seed=seed,
+            shared=shared,
+            progress=advance,
         )
     if rows.moments.n < LEAST_ROWS:
         raise UserError(f"{samples.name}: only {rows.moments.n} rows hold usable numbers")
@@ -125,7 +134,9 @@ def measure(
         return found
     length = common_length(rows.sample) if found.relative_deviation > UNIT_SPREAD else None
     found = replace(found, any_scale=any_scale or length is not None, common_length=length)
-    found = set_outliers_aside(found, seed)
+    found = set_outliers_aside(found, seed, shared=shared)
+    if shared and rank() != 0:
+        return found
     return _with_shape(found, n_null=n_null, test=test, seed=seed, cache=cache)
 
 
@@ -160,14 +171,14 @@ def _with_shape(
     return replace(found, tests=tests, search=search)
 
 
-def set_outliers_aside(measurement: Measurement, seed: int) -> Measurement:
+def set_outliers_aside(measurement: Measurement, seed: int, *, shared: bool = False) -> Measurement:
     """Measure distances, leave the outliers out, and again until there are none left."""
     samples, moments, kept = measurement.samples, measurement.rows.moments, measurement.rows.kept
     outliers: dict[int, float] = {}
     apart: list[np.ndarray] = []
     for _ in range(ROUNDS):
         with bar(samples.n, "distances") as advance:
-            far = distances(samples, moments, measurement.spectrum, kept, advance)
+            far = distances(samples, moments, measurement.spectrum, kept, advance, shared=shared)
         # Heavy tails and repeated rows make moments less certain than n says.
         effective_n = moments.n / (1 + max(far.excess, 0.0))
         effective_n /= measurement.rows.duplicates.multiplicity

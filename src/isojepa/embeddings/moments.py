@@ -80,6 +80,15 @@ class Moments:
         return Moments(n, self.mean + shift, total / (n - 1))
 
 
+class Part(NamedTuple):
+    """What some rows add to the sums."""
+
+    n: int
+    rows: Float[np.ndarray, "... d"]
+    """Their sum, or the rows themselves where these are kept."""
+    product: Float[np.ndarray, "d d"] | None
+
+
 class Sums:
     """Collects rows, at most `n` of them, into moments."""
 
@@ -92,15 +101,34 @@ class Sums:
 
     def add(self, rows: Float[np.ndarray, "b d"]) -> None:
         """Count these rows too."""
-        self._n += len(rows)
-        if self._wide:
-            self._rows.append(rows.astype(np.float64))
-            return
+        self.begin(rows)
+        self.take(self.part(rows))
+
+    @property
+    def shifted(self) -> bool:
+        """Whether the first rows were seen."""
+        return self._shift is not None
+
+    def begin(self, rows: Float[np.ndarray, "b d"]) -> None:
+        """Shift by the mean of the first rows, which these are."""
         if self._shift is None:
             self._shift = rows.mean(0, dtype=np.float64)
+
+    def part(self, rows: Float[np.ndarray, "b d"]) -> "Part":
+        """What `take` adds, of some rows; a function of them once there is a shift."""
+        if self._wide:
+            return Part(len(rows), rows.astype(np.float64), None)
         centred = rows - self._shift  # float64
-        self._total += centred.sum(0)
-        self._product += centred.T @ centred
+        return Part(len(rows), centred.sum(0), centred.T @ centred)
+
+    def take(self, part: "Part") -> None:
+        """Count the rows of a part."""
+        self._n += part.n
+        if part.product is None:
+            self._rows.append(part.rows)
+            return
+        self._total += part.rows
+        self._product += part.product
 
     def moments(self) -> Moments:
         """Of all rows counted, at least 2."""

@@ -7,9 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int64, Shaped, UInt64
 
-from isojepa.embeddings.moments import Moments, Sums
+from isojepa.embeddings.moments import Moments, Part, Sums
 from isojepa.embeddings.plausible import Implausible, Range
 from isojepa.embeddings.samples import Samples, draw_rows
+from isojepa.embeddings.turns import in_turns
 from isojepa.errors import UserError
 
 Progress = Callable[[int], object]
@@ -56,6 +57,7 @@ def summarise_rows(
     drop_nonfinite: bool = False,
     most: int = 4096,
     seed: int = 0,
+    shared: bool = False,
     progress: Progress = lambda _: None,
 ) -> RowSummary:
     """Read all rows once.
@@ -64,16 +66,37 @@ def summarise_rows(
         drop_nonfinite: leave out rows with NaN or infinite numbers instead of refusing them.
         most: rows kept to look at.
         seed: of the choice of these rows.
+        shared: whether all processes call this, to share the blocks.
 
     Raises:
         UserError: for rows that are not finite unless dropped, or fewer than two rows.
     """
     chosen = draw_rows(samples.n, most, seed)
     collected = _Collected(samples, chosen)
-    for start, block in samples.blocks():
-        collected.add(start, block)
+    blocks = samples.blocks()
+    for start, block in blocks:  # each process looks for what decides what is usual
+        collected.take(collected.look(start, block))
         progress(len(block))
+        if collected.settled:
+            break
+    for size, found in in_turns(blocks, collected.look, shared=shared):
+        collected.take(found)
+        progress(size)
     return collected.summary(drop_nonfinite)
+
+
+class Look(NamedTuple):
+    """What is found in one block."""
+
+    here: slice
+    finite: Bool[np.ndarray, " b"]
+    digests: UInt64[np.ndarray, " b"]
+    sample: Float[np.ndarray, "m d"]
+    implausible: list[Implausible]
+    part: Part | None
+    """Of the usable rows; None if there are none."""
+    low: Float[np.ndarray, " d"]
+    high: Float[np.ndarray, " d"]
 
 
 class _Collected:
@@ -90,25 +113,40 @@ class _Collected:
         self.sample: list[np.ndarray] = []
         self.implausible: list[Implausible] = []
 
-    def add(self, start: int, block: Float[np.ndarray, "b d"]) -> None:
+    @property
+    def settled(self) -> bool:
+        """Whether what is found in a block does not depend on the blocks before it any more."""
+        return self.usual is not None and self.sums.shifted
+
+    def look(self, start: int, block: Float[np.ndarray, "b d"]) -> Look:
+        """What is in a block; only the first that has finite rows decides over later ones."""
         here = slice(start, start + len(block))
-        self.finite[here] = np.isfinite(block).all(1)
-        self.digests[here] = row_digests(block)
         chosen = self.chosen[(self.chosen >= here.start) & (self.chosen < here.stop)]
-        self.sample.append(block[chosen - start])
-        if not self.finite[here].all():
-            block = block[self.finite[here]]
+        finite = np.isfinite(block).all(1)
+        seen = here, finite, row_digests(block), block[chosen - start]
+        block = block if finite.all() else block[finite]
+        found: list[Implausible] = []
         if len(block):
             self.usual = Range.of(self.name, block) if self.usual is None else self.usual
-            found = self.usual.beyond(block, np.flatnonzero(self.finite[here]) + start)
+            rows = np.flatnonzero(finite) + start
+            found = self.usual.beyond(block, rows)
             if found:
-                self.implausible += found
-                self.plausible[[row.number for row in found]] = False
-                block = block[self.plausible[here][self.finite[here]]]
-        if len(block):
-            self.low = np.minimum(self.low, block.min(0))
-            self.high = np.maximum(self.high, block.max(0))
-            self.sums.add(block)
+                block = block[~np.isin(rows, [row.number for row in found])]
+        if not len(block):
+            return Look(*seen, found, None, self.low, self.high)
+        self.sums.begin(block)
+        return Look(*seen, found, self.sums.part(block), block.min(0), block.max(0))
+
+    def take(self, found: Look) -> None:
+        """Count what was found in a block."""
+        self.finite[found.here], self.digests[found.here] = found.finite, found.digests
+        self.sample.append(found.sample)
+        self.implausible += found.implausible
+        self.plausible[[row.number for row in found.implausible]] = False
+        if found.part is not None:
+            self.low = np.minimum(self.low, found.low)
+            self.high = np.maximum(self.high, found.high)
+            self.sums.take(found.part)
 
     def summary(self, drop_nonfinite: bool) -> RowSummary:
         nonfinite = self.n - int(self.finite.sum())

@@ -17,6 +17,8 @@ from isojepa.pages.embeddings.diagnosis import (
     diagnose_samples,
 )
 from isojepa.progress import console
+from isojepa.training.launch import start_processes
+from isojepa.training.ranks import on_first, together
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +44,16 @@ class DiagnoseConfig:
     """Rows drawn for tests and directions; moments, distances and duplicates are of all rows."""
     seed: int = 0
     """Of the rows drawn, the directions and the simulated Gaussian samples."""
+    devices: int = 1
+    """Processes to share the rows among, on CPUs; under srun or torchrun, those of all nodes. What
+    is found is the same, bit for bit."""
     out: Path | None = None
     """Page to write; FILE.diagnosis.html beside the file by default."""
 
     def __post_init__(self) -> None:
         check_options(self.max_samples, self.seed)
+        if self.devices < 1:
+            raise UserError("--devices must be at least 1")
 
     @property
     def page(self) -> Path:
@@ -76,20 +83,30 @@ def diagnose_file(config: DiagnoseConfig) -> Diagnosis:
         usable = config.page.parent.is_dir() and not config.page.is_dir()
     if not usable and config.file.exists():
         raise UserError(f"--out {shown(config.page)}: give a file name in a folder that exists")
+    start_processes("cpu", config.devices)
+    diagnosis = together(lambda: _share(config))
+    on_first(lambda: _tell(config, diagnosis))
+    return diagnosis
+
+
+def _share(config: DiagnoseConfig) -> Diagnosis:
     samples = open_samples(
         config.file, key=config.key, columns=config.columns, missing=config.drop_nonfinite
     )
-    diagnosis = diagnose_samples(
+    return diagnose_samples(
         samples,
         any_scale=config.any_scale,
         drop_nonfinite=config.drop_nonfinite,
         max_samples=config.max_samples,
         seed=config.seed,
         command=config.command,
+        shared=config.devices > 1,
     )
+
+
+def _tell(config: DiagnoseConfig, diagnosis: Diagnosis) -> None:
     console.print(diagnosis, highlight=False)
     log.info("page: %s", shown(diagnosis.save(config.page)))
-    return diagnosis
 
 
 def _quoted(word: object) -> str:

@@ -171,8 +171,9 @@ def diagnose_samples(
     max_samples: int,
     seed: int,
     command: str,
+    shared: bool = False,
 ) -> Diagnosis:
-    """The same of samples wherever they are; see `diagnose`."""
+    """The same of samples wherever they are; see `diagnose` and, for `shared`, `measure`."""
     check_options(max_samples, seed)
     measurement = measure(
         samples,
@@ -181,6 +182,7 @@ def diagnose_samples(
         max_samples=max_samples,
         seed=seed,
         cache=null_cache(),
+        shared=shared,
     )
     verdict = judge_samples(measurement)
     return Diagnosis(measurement=measurement, verdict=verdict, seed=seed, command=command)
