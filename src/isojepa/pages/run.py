@@ -13,7 +13,7 @@ from PIL import Image
 from isojepa.boundaries import reading, shown
 from isojepa.encoders.evaluation.results import Scores, read_scores
 from isojepa.errors import UserError
-from isojepa.files import Json
+from isojepa.files import Json, load_arrays
 from isojepa.runs.checkpoints import Best, read_best
 from isojepa.runs.metrics import read_metrics
 from isojepa.runs.record import CONFIG, RunRecord
@@ -127,7 +127,7 @@ def _read_views(path: Path) -> bytes | None:
 def _read_sample(path: Path) -> Sample | None:
     if not path.is_file():
         return None
-    with reading(path, "arrays"), np.load(path, allow_pickle=False) as archive:
+    with reading(path, "arrays"), load_arrays(path) as archive:
         thumbnails, embeddings, projections, paths = (archive[name] for name in AXES)
         labels = archive.get("labels")
         sample = Sample(

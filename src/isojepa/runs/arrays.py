@@ -10,6 +10,7 @@ from jaxtyping import jaxtyped
 
 from isojepa.boundaries import reading, shown
 from isojepa.errors import UserError
+from isojepa.files import load_arrays
 
 Arrays = TypeVar("Arrays")
 
@@ -22,7 +23,7 @@ def read_arrays(kind: type[Arrays], path: Path) -> Arrays:
         UserError: if the file cannot be read, lacks an array without default, or holds one of
             another type or shape.
     """
-    with reading(path, "arrays"), np.load(path, allow_pickle=False) as archive:
+    with reading(path, "arrays"), load_arrays(path) as archive:
         found = dict(archive)
     defaults = getattr(kind, "_field_defaults", {})
     given: dict[str, object] = {}

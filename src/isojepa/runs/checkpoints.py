@@ -18,7 +18,7 @@ from torch import Tensor
 
 from isojepa.boundaries import reading, shown, writing
 from isojepa.errors import UserError
-from isojepa.files import write_atomically
+from isojepa.files import refuse_packed, write_atomically
 from isojepa.runs.typed import Sparse, read_result, write_result
 
 Export = Callable[[Path], None]
@@ -195,6 +195,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         weights = load((path / "model.safetensors").read_bytes())
         if unusable := what_is_wrong(weights):
             raise Damaged(f"{shown(path)} is of no use: {unusable}")
+        refuse_packed(path / "training_state.pt")
         state = torch.load(path / "training_state.pt", map_location="cpu", weights_only=True)
         if not isinstance(state, dict):
             raise Damaged(f"{shown(path)} holds no training state")

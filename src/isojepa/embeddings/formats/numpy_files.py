@@ -11,6 +11,7 @@ from isojepa.boundaries import reading, reading_each, shown
 from isojepa.embeddings.formats.archives import Archive
 from isojepa.embeddings.formats.choosing import Shape
 from isojepa.embeddings.samples import Samples, samples_of
+from isojepa.files import load_arrays, refuse_bomb
 from isojepa.runs.arrays import ArrayHeader, Readable, read_array_header
 
 SPARSE = {"csr", "csc", "bsr"}
@@ -91,7 +92,7 @@ def _sparse_matrix(path: Path, headers: Mapping[str, ArrayHeader]) -> Archive | 
     """A matrix of scipy.sparse.save_npz, made dense a block at a time."""
     if not {"format", "shape", "data"} <= set(headers):
         return None
-    with np.load(path, allow_pickle=False) as parts:
+    with load_arrays(path) as parts:
         kind = parts["format"].item()
     if (kind.decode() if isinstance(kind, bytes) else str(kind)) not in {*SPARSE, "coo", "dia"}:
         return None
@@ -114,6 +115,7 @@ def _sparse_matrix(path: Path, headers: Mapping[str, ArrayHeader]) -> Archive | 
 def _stream(file: Readable, header: ArrayHeader, rows: int) -> Iterator[np.ndarray]:
     n, columns = header.shape[0], int(np.prod(header.shape[1:]))
     if header.fortran_order:
+        refuse_bomb(header.nbytes, "an array in Fortran order")
         content = file.read(header.nbytes)
         yield np.frombuffer(content, header.dtype).reshape(header.shape, order="F")
         return

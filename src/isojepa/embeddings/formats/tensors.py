@@ -19,6 +19,7 @@ from isojepa.embeddings.formats.archives import Archive
 from isojepa.embeddings.formats.choosing import Shape
 from isojepa.embeddings.formats.numpy_files import refuse_cut_zip
 from isojepa.errors import UserError
+from isojepa.files import refuse_packed
 
 KNOWN = {torch.float64, torch.float32, torch.float16}
 """Real types that NumPy has too."""
@@ -101,6 +102,7 @@ def _load_tensors(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
         warnings.simplefilter("ignore")  # it warns of old protocols and of sparse layouts
         refuse_cut_zip(path)
         _check_beginning(path)
+        refuse_packed(path)
         content = torch.load(
             utf8_name(path), map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
         )

@@ -15,7 +15,7 @@ from isojepa.encoders.export.formats import NEEDS, Format
 from isojepa.encoders.export.uses import uses
 from isojepa.encoders.images_record import ImagesRecord
 from isojepa.encoders.modalities.images.encoder import Encoder
-from isojepa.files import write_atomically
+from isojepa.files import load_arrays, write_atomically
 from isojepa.runs.record import RunRecord, read_run
 from isojepa.theme.wording import number, percent
 from isojepa.version import __version__
@@ -120,7 +120,7 @@ def _isotropy(run: Path) -> Iterator[str]:
     path = run / "sample.npz"
     if not path.is_file():
         return
-    with reading(path, "arrays"), np.load(path, allow_pickle=False) as archive:
+    with reading(path, "arrays"), load_arrays(path) as archive:
         arrays = {name: archive[name] for name in ("embeddings", "projections")}
     rows = []
     for name, x in arrays.items():

@@ -8,6 +8,7 @@ from PIL import Image
 
 from isojepa.boundaries import reading, trying
 from isojepa.errors import UserError
+from isojepa.files import load_arrays
 from isojepa.pixels.decoding import opened
 from isojepa.runs.record import read_run
 
@@ -41,7 +42,7 @@ def _names(run: Path) -> list[str]:
     path = run / "sample.npz"
     if not path.is_file():
         return []
-    with reading(path, "arrays"), np.load(path, allow_pickle=False) as archive:
+    with reading(path, "arrays"), load_arrays(path) as archive:
         return archive["paths"].astype(str).tolist()
 
 

@@ -1,8 +1,10 @@
 """Files of columns, CSV or Parquet or NumPy's, for the modalities that are kept in such."""
 
 import hashlib
+import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +17,10 @@ from isojepa.encoders.sources.folder import Listing, indexed, with_label_table
 from isojepa.encoders.sources.notes import warn_once
 from isojepa.encoders.sources.roles import WORDS
 from isojepa.errors import UserError
+from isojepa.files import load_arrays, refuse_bomb
+from isojepa.runs.arrays import ArrayHeader, read_array_header
+
+A = TypeVar("A")
 
 TEXT, PARQUET, ARRAYS = {".csv", ".tsv"}, {".parquet", ".pq"}, {".npy", ".npz"}
 IDS = ("id", "series_id", "sample_id", "case_id", "unique_id", "series", "sample", "case")
@@ -32,12 +38,15 @@ def read_frame(path: Path) -> pa.Table:
     """
     with reading(path, "a table"):
         if path.suffix.lower() in PARQUET:
+            about = pq.read_metadata(path)  # runs of equal cells take no room in the file
+            refuse_bomb(8 * about.num_rows * about.num_columns, "the table")
             frame = pq.read_table(path)
         else:
             frame = pyarrow.csv.read_csv(path, parse_options=_dialect(path))
+        names = frame.column_names  # decoded only now
     if not frame.num_rows or not frame.num_columns:
         raise UserError(f"{shown(path)}: the table holds no rows")
-    twice = {name for name in frame.column_names if frame.column_names.count(name) > 1}
+    twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise UserError(f"{shown(path)}: two columns are named {min(twice)!r}; rename one")
     return frame
@@ -56,9 +65,10 @@ def schema_of(path: Path) -> pa.Schema | None:
             else:
                 with pyarrow.csv.open_csv(path, parse_options=_dialect(path)) as batches:
                     schema = batches.schema
+            names = {name.lower() for name in schema.names}  # decoded only now
     except UserError:
         return None
-    return None if {name.lower() for name in schema.names} & set(PATHS) else schema
+    return None if names & set(PATHS) else schema
 
 
 def arrays_of(path: Path) -> dict[str, np.ndarray]:
@@ -68,14 +78,18 @@ def arrays_of(path: Path) -> dict[str, np.ndarray]:
         UserError: if it cannot be read, or holds pickled objects.
     """
     with reading(path, "arrays"):
-        found = np.load(path, allow_pickle=False)
+        found = load_arrays(path)
         if isinstance(found, np.ndarray):
             return {"x": found}
         with found:
-            return {name.lower(): found[name] for name in found.files}
+            arrays = {name.lower(): found[name] for name in found.files}
+        other = next((name for name, x in arrays.items() if not isinstance(x, np.ndarray)), None)
+        if other is not None:
+            raise ValueError(f"its member {other!r} is no array")
+        return arrays
 
 
-def samples_in(arrays: dict[str, np.ndarray], path: Path) -> np.ndarray:
+def samples_in(arrays: dict[str, A], path: Path) -> A:
     """The array of samples among those of a file."""
     named = [arrays[name] for name in ("x", "values", "data", "series") if name in arrays]
     if not named:
@@ -84,10 +98,25 @@ def samples_in(arrays: dict[str, np.ndarray], path: Path) -> np.ndarray:
     return named[0]
 
 
+def _headers(path: Path) -> dict[str, Any]:
+    """What has the shapes and types of a file's arrays, without reading these."""
+    if not zipfile.is_zipfile(path):
+        return {"x": np.load(path, mmap_mode="r", allow_pickle=False)}
+    with zipfile.ZipFile(path) as archive:
+        named = {name.removesuffix(".npy").lower(): name for name in archive.namelist()}
+        return {name: _header(archive, member) for name, member in named.items()}
+
+
+def _header(archive: zipfile.ZipFile, member: str) -> ArrayHeader:
+    with archive.open(member) as file:
+        return read_array_header(file)
+
+
 def shape_of(path: Path) -> tuple[tuple[int, ...], np.dtype] | None:
     """Shape and type of the samples of an .npy or .npz file; None if there are none."""
     try:
-        array = samples_in(arrays_of(path), path)
+        with reading(path, "arrays"):
+            array = samples_in(_headers(path), path)
     except UserError:
         return None
     return array.shape, array.dtype

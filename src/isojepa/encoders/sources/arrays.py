@@ -12,19 +12,18 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from isojepa import machine
 from isojepa.boundaries import reading, shown
 from isojepa.encoders.sources.array_names import choose_arrays
 from isojepa.encoders.sources.folder import UNLABELLED, Listing, indexed
 from isojepa.encoders.sources.items import Joined
 from isojepa.encoders.sources.named_parts import distinct
 from isojepa.errors import UserError
+from isojepa.files import refuse_bomb
 from isojepa.pixels.items import Array, Item
 from isojepa.pixels.numbers import MOST_CHANNELS
 from isojepa.runs.arrays import ArrayHeader, read_array_header
 
 WHAT = "NumPy arrays"
-SHARE = 2  # a packed array may take a half of what memory there is
 LOCAL_HEADER = struct.Struct("<26xHH")  # of a member of a zip file: lengths of its name and extras
 
 
@@ -179,12 +178,7 @@ def _member(
                 before = sum(LOCAL_HEADER.unpack(whole.read(LOCAL_HEADER.size)))
             start = member.header_offset + LOCAL_HEADER.size + before + begins
             return np.memmap(path, header.dtype, "r", start, header.shape, order)
-        room = machine.memory_bytes() // SHARE
-        if header.nbytes > room:
-            raise ValueError(
-                f"{shown(member.filename)} takes {header.nbytes / 1e9:,.1f} GB unpacked, more than "
-                f"half of the memory: an archive bomb, or save it with np.savez or as .npy"
-            )
+        refuse_bomb(header.nbytes, shown(member.filename))
         content = file.read(header.nbytes)
     if len(content) < header.nbytes:
         raise ValueError(f"{shown(member.filename)} is cut short")

@@ -11,8 +11,11 @@ from typing import NamedTuple
 from isojepa.boundaries import reading
 from isojepa.encoders.sources.table_paths import FileIndex
 from isojepa.errors import UserError
+from isojepa.files import refuse_bomb
 
 DELIMITERS = ("\t", ";", "|", ",", " ")
+LARGEST = 10**9  # bytes of a packed table once it is unpacked
+CELL = 64  # bytes of a cell as text
 SAMPLE = 1000  # rows by which separator, columns and spelling of the paths are chosen
 
 
@@ -90,7 +93,10 @@ def _text(path: Path, where: str) -> str:
     with reading(path, "a table of labels"):
         content = path.read_bytes()
         if content.startswith(b"\x1f\x8b"):
-            content = gzip.decompress(content)
+            with gzip.open(path) as file:
+                content = file.read(LARGEST + 1)
+            if len(content) > LARGEST:
+                raise ValueError("more than a gigabyte of text unpacked: an archive bomb?")
     known = {b"PK\x03\x04": "a spreadsheet or an archive", b"\xd0\xcf\x11\xe0": "a spreadsheet"}
     for start, what in known.items():
         if content.startswith(start):
@@ -107,6 +113,8 @@ def _parquet(path: Path) -> list[LabelRow]:
     import pyarrow.parquet as pq
 
     with reading(path, "a Parquet table"):
+        about = pq.read_metadata(path)
+        refuse_bomb(CELL * about.num_rows * about.num_columns, "the table")
         table = pq.read_table(path)
         columns = [column.to_pylist() for column in table.columns]
     cells = zip(*(["" if x is None else str(x) for x in column] for column in columns), strict=True)

@@ -20,7 +20,7 @@ import torch
 
 from isojepa.boundaries import reading, shown, writing
 from isojepa.errors import UserError
-from isojepa.files import write_atomically
+from isojepa.files import load_arrays, write_atomically
 from isojepa.machine import cores
 from isojepa.progress import bar
 from isojepa.world.collection.collected import (
@@ -221,7 +221,7 @@ def _load(part: Path) -> Steps:
     def damaged(why: str) -> UserError:
         return UserError(f"{shown(part)}: damaged ({why}); delete it and go on with --resume")
 
-    with reading(part, "an episode", damaged), np.load(part, allow_pickle=False) as columns:
+    with reading(part, "an episode", damaged), load_arrays(part) as columns:
         return {name: [np.asarray(x) for x in columns[name]] for name in columns.files}
 
 

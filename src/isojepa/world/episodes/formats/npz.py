@@ -8,6 +8,7 @@ import numpy as np
 
 from isojepa.boundaries import contents, reason, shown
 from isojepa.errors import UserError
+from isojepa.files import refuse_bomb
 from isojepa.runs.arrays import read_array_header
 from isojepa.world.episodes.formats.flat import read_flat
 from isojepa.world.episodes.formats.source import EpisodeSource
@@ -46,6 +47,7 @@ class NpzArray:
 
     def __getitem__(self, rows: slice | tuple[()]) -> np.ndarray:
         if not isinstance(rows, slice) or self._fortran or not self.shape:
+            refuse_bomb(int(np.prod(self.shape, dtype=float)) * self.dtype.itemsize, self._name)
             with self._open() as file:
                 whole = np.lib.format.read_array(file, allow_pickle=False)
             return whole[rows]
