@@ -57,6 +57,7 @@ VERBS = {
     "world probe": ("world.analysis.probing", "ProbeConfig", "probe"),
     "world surprise": ("world.analysis.surprise", "SurpriseConfig", "measure_surprise"),
     "world decode": ("world.analysis.decoder", "DecodeConfig", "decode"),
+    "world export": ("world.model.export", "WorldExportConfig", "export_graphs"),
     "world compare": ("world.comparison.compare", "CompareConfig", "compare"),
     "world report": ("pages.world.page", "WorldReportConfig", "report_world"),
 }

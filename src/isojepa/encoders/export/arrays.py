@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from isojepa.backbones.graphs import OUTPUT, save_onnx, save_torch_export
 from isojepa.boundaries import writing
 from isojepa.encoders.export.formats import Format
-from isojepa.encoders.export.graph import OUTPUT, save_onnx, save_torch_export
 from isojepa.encoders.export.round_trip import LIMIT, difference
 from isojepa.encoders.modalities.modality import Network
 from isojepa.encoders.modalities.registry import modality_of_encoder

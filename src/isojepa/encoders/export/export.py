@@ -68,6 +68,8 @@ def export(config: ExportConfig, backbone: nn.Module | None = None) -> Path:
         UserError: if there is no encoder, the format cannot express it, the folder is taken, or
             what was written differs from the encoder by more than 1e-4.
     """
+    if (config.run / "world_model").is_dir():
+        raise UserError(f"{shown(config.run)}: a world model: `isojepa world export` writes it")
     encoder = load_encoder(config.run, backbone)
     if isinstance(encoder, Encoder) and (
         encoder.spec.channels not in (1, 3) or encoder.spec.ranges is not None

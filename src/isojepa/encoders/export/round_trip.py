@@ -1,9 +1,6 @@
 """The proof: a fresh process embeds JPEGs by an exported folder alone, and agrees with us."""
 
 import io
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,21 +11,13 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from isojepa.backbones.graphs import run_afresh
 from isojepa.boundaries import writing
 from isojepa.encoders.export.formats import FOREIGN, NEEDS, Format
 from isojepa.encoders.modalities.images.encoder import Encoder
 from isojepa.errors import UserError
 
 LIMIT = 1e-4
-ALWAYS = ("isojepa", "lightning_fabric", "sklearn", "scipy", "jaxtyping", "transformers")
-LAUNCH = """
-import runpy, sys
-folder, foreign = sys.argv[1], sys.argv[2].split(",")
-sys.modules.update(dict.fromkeys(foreign))  # importing one of them fails from here on
-sys.path.insert(0, folder)
-sys.argv = [folder + "/embed.py", *sys.argv[3:]]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
 Embeddings = Float[np.ndarray, "n d"]
 
 
@@ -90,14 +79,8 @@ def embed_afresh(kind: Format, folder: Path, pictures: Mapping[str, bytes]) -> E
         with writing(Path(place)):
             for name, content in pictures.items():
                 (Path(place) / name).write_bytes(content)
-        foreign = ",".join((*ALWAYS, *FOREIGN[kind]))
-        words = [sys.executable, "-c", LAUNCH, str(folder.resolve()), foreign, "out.npy", *pictures]
-        clean = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-        done = subprocess.run(
-            words, cwd=place, env=clean, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        last = run_afresh(folder, "embed.py", ["out.npy", *pictures], Path(place), FOREIGN[kind])
+        if last is not None:
             raise UserError(
                 f"--format {kind}: what was written does not run with {NEEDS[kind]} alone: {last}"
             )

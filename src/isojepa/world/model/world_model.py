@@ -133,7 +133,7 @@ class WorldModel(nn.Module):
     ) -> Float[Tensor, "b t d"]:
         """Output i predicts embedding i + 1 from embeddings and actions i - history + 1 to i."""
         b, h = len(z), self.history
-        condition = self._condition(actions)
+        condition = self.condition(actions)
         if z.shape[1] <= h:
             out = self.predictor(z, condition)
         else:  # full windows start from position 0 each
@@ -162,8 +162,8 @@ class WorldModel(nn.Module):
             return torch.cat([self.rollout(*part) for part in zip(*parts)])
         dtype, predictor = z.dtype, self.predictor
         to = predictor.positions.dtype
-        past = predictor.modulations(self._condition(past_actions.to(to)))
-        futures = predictor.modulations(self._condition(candidates.to(to)))
+        past = predictor.modulations(self.condition(past_actions.to(to)))
+        futures = predictor.modulations(self.condition(candidates.to(to)))
         out = open_loop(predictor, self.predictor_projector, z.to(to), past, futures)
         return out.to(dtype)
 
@@ -185,7 +185,8 @@ class WorldModel(nn.Module):
         model.training = False
         return model
 
-    def _condition(self, actions: Float[Tensor, "... a"]) -> Float[Tensor, "... d"]:
+    def condition(self, actions: Float[Tensor, "... a"]) -> Float[Tensor, "... d"]:
+        """What the predictor is told of normalised blocks of actions."""
         if actions.shape[-1] != self.action_dim:
             raise ValueError(
                 f"blocks of {actions.shape[-1]} numbers given, but the model's actions have "

@@ -1,0 +1,1 @@
+"""A program that exported world models bring along: it imports nothing of this package."""
