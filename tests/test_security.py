@@ -80,11 +80,12 @@ def evil_contents(mark: Path) -> dict[str, bytes]:
     }
 
 
+ONE = ("--steps", "1", "--no-evaluate", "--device", "cpu", "--out", "run")
 READERS = {
     "diagnose": ["diagnose"],
-    "series": ["pretrain", "--modality", "series", "--out", "run", "--data"],
-    "tables": ["pretrain", "--modality", "tables", "--out", "run", "--data"],
-    "images": ["pretrain", "--out", "run", "--steps", "1", "--data"],
+    "series": ["pretrain", "--modality", "series", *ONE, "--data"],
+    "tables": ["pretrain", "--modality", "tables", *ONE, "--data"],
+    "images": ["pretrain", *ONE, "--data"],
     "episodes": ["world", "train", "--out", "run", "--data"],
 }
 ENDINGS = {
