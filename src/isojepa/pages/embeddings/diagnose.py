@@ -1,6 +1,7 @@
 """The verb `diagnose`: a file of embeddings in, a verdict and an illustrated page out."""
 
 import logging
+import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,11 @@ from isojepa.pages.embeddings.diagnosis import (
     diagnose_samples,
 )
 from isojepa.progress import console
-from isojepa.training.launch import start_processes
 from isojepa.training.ranks import on_first, together
 
 log = logging.getLogger(__name__)
+LAUNCHERS = ("TORCHELASTIC_RUN_ID", "SLURM_PROCID")
+"""What torchrun and srun set."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +85,18 @@ def diagnose_file(config: DiagnoseConfig) -> Diagnosis:
         usable = config.page.parent.is_dir() and not config.page.is_dir()
     if not usable and config.file.exists():
         raise UserError(f"--out {shown(config.page)}: give a file name in a folder that exists")
-    start_processes("cpu", config.devices)
+    start_processes(config.devices)
     diagnosis = together(lambda: _share(config))
     on_first(lambda: _tell(config, diagnosis))
     return diagnosis
+
+
+def start_processes(devices: int) -> None:
+    """Be one of as many processes as asked for; Lightning is imported where there may be more."""
+    if devices > 1 or not os.environ.keys().isdisjoint(LAUNCHERS):
+        from isojepa.training import launch
+
+        launch.start_processes("cpu", devices)
 
 
 def _share(config: DiagnoseConfig) -> Diagnosis:

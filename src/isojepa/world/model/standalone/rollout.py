@@ -7,6 +7,7 @@ frames and on into the future. OUT.npz holds `embeddings` (t, d) and `predicted`
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,21 +16,21 @@ HERE = Path(__file__).parent
 settings = json.loads((HERE / "config.json").read_text())
 
 
-def load(name):
+def load(name: str) -> Callable[..., np.ndarray]:
     """A graph as a function of arrays."""
     if (HERE / f"{name}.onnx").is_file():
         import onnxruntime
 
         session = onnxruntime.InferenceSession(HERE / f"{name}.onnx")
         names = [given.name for given in session.get_inputs()]
-        return lambda *arrays: session.run(None, dict(zip(names, arrays)))[0]
+        return lambda *arrays: np.asarray(session.run(None, dict(zip(names, arrays)))[0])
     import torch
 
     program = torch.export.load(HERE / f"{name}.pt2").module()
 
-    def run(*arrays):
+    def run(*arrays: np.ndarray) -> np.ndarray:
         with torch.no_grad():
-            return program(*map(torch.from_numpy, arrays)).numpy()
+            return np.asarray(program(*map(torch.from_numpy, arrays)))
 
     return run
 
@@ -37,7 +38,7 @@ def load(name):
 encode, predict = load("encoder"), load("predictor")
 
 
-def rollout(frames, actions):
+def rollout(frames: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Embeddings of the frames (t, d), and of the h blocks after the newest (h, d)."""
     z = list(encode(frames))
     t, history = len(z), settings["history"]
