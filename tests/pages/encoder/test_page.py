@@ -244,10 +244,14 @@ def test_the_page_is_written_whole_or_not_at_all(
     assert not list(folder.glob(".*"))
 
 
-def test_run_takes_its_config(make_run: MakeRun, tmp_path: Path):
+def test_the_command_takes_its_config_and_says_where_the_page_is(
+    make_run: MakeRun, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
     folder = make_run(tmp_path / "run", sample=False)
     out = tmp_path / "elsewhere" / "page.html"
-    assert report(ReportConfig(run=folder, out=out)) == out
+    with caplog.at_level("INFO", "isojepa"):
+        assert report(ReportConfig(run=folder, out=out)) == out
+    assert f"report: {out}" in caplog.text
     assert out.is_file()
 
 

@@ -1,5 +1,6 @@
 """A run folder -> one self-contained HTML page that can be read offline."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +26,7 @@ from isojepa.theme import style, wording
 from isojepa.theme.findings import Verdict
 from isojepa.theme.render import data_uri, render
 
+log = logging.getLogger(__name__)
 MOST_ON_MAP = 1000
 MOST_SKIPPED = 200
 """Skipped files listed on the page; skipped.tsv has them all."""
@@ -43,8 +45,10 @@ class ReportConfig:
 
 
 def report(config: ReportConfig) -> Path:
-    """Write the page and return its path."""
-    return write_encoder_page(config.run, config.compare, config.out)
+    """Write the page, say where it is, and return its path."""
+    path = write_encoder_page(config.run, config.compare, config.out)
+    log.info("report: %s", path)
+    return path
 
 
 def write_encoder_page(run: Path, compare: Sequence[Path] = (), out: Path | None = None) -> Path:
