@@ -107,12 +107,7 @@ def measure(
         UserError: for rows that are not finite unless dropped, fewer than 20 rows, or more numbers
             than the memory takes.
     """
-    samples = z if isinstance(z, Samples) else from_array(z)
-    if samples.n < LEAST_ROWS:
-        raise UserError(
-            f"{samples.name}: {samples.n} rows say little about a distribution; "
-            f"at least {LEAST_ROWS} are needed"
-        )
+    samples = _enough(z if isinstance(z, Samples) else from_array(z))
     check_memory(samples, max_samples)
     with bar(samples.n, "moments") as advance:
         rows = summarise_rows(
@@ -138,6 +133,15 @@ def measure(
     if shared and rank() != 0:
         return found
     return _with_shape(found, n_null=n_null, test=test, seed=seed, cache=cache)
+
+
+def _enough(samples: Samples) -> Samples:
+    if samples.n < LEAST_ROWS:
+        raise UserError(
+            f"{samples.name}: {samples.n} rows say little about a distribution; "
+            f"at least {LEAST_ROWS} are needed"
+        )
+    return samples
 
 
 def _with_shape(

@@ -2,6 +2,7 @@
 named tuple, and the heads of anyone's."""
 
 import math
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar, get_type_hints, runtime_checkable
 
@@ -45,7 +46,12 @@ class Readable(Protocol):
 
 def columns(kind: type[Arrays], table: np.ndarray) -> Arrays:
     """The fields of a structured array as a named tuple, or a dataclass, of views on them."""
-    return kind(*(table[name] for name in get_type_hints(kind)))
+    return kind(*(table[name] for name in _names(kind)))
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(get_type_hints(kind))
 
 
 class ArrayHeader(NamedTuple):

@@ -85,13 +85,13 @@ def diagnose_file(config: DiagnoseConfig) -> Diagnosis:
         usable = config.page.parent.is_dir() and not config.page.is_dir()
     if not usable and config.file.exists():
         raise UserError(f"--out {shown(config.page)}: give a file name in a folder that exists")
-    start_processes(config.devices)
+    join_processes(config.devices)
     diagnosis = together(lambda: _share(config))
     on_first(lambda: _tell(config, diagnosis))
     return diagnosis
 
 
-def start_processes(devices: int) -> None:
+def join_processes(devices: int) -> None:
     """Be one of as many processes as asked for; Lightning is imported where there may be more."""
     if devices > 1 or not os.environ.keys().isdisjoint(LAUNCHERS):
         from isojepa.training import launch

@@ -114,7 +114,7 @@ def plan_to_image(config: PlanConfig) -> GoalImageResult:
         strangeness=strangeness,
         episodes=tuple(approach(control, np.stack(x), goal) for x in outcome.recorded),
     )
-    show(result)
+    print_goal_image(result)
     write_result(out, result)
     if config.films:
         goals = np.repeat(resize(picture, model.frame_size)[None], n, 0)
@@ -170,7 +170,7 @@ def approach(control: Control, frames: UInt8[np.ndarray, "n y x c"], goal: Tenso
     )  # fmt: skip
 
 
-def show(result: GoalImageResult) -> None:
+def print_goal_image(result: GoalImageResult) -> None:
     """Print the result."""
     table = Table(title=f"{result.environment}: towards {Path(result.goal).name}")
     for name in ("", "at the start", "nearest", "at step", "at the end", "learnt steps left"):

@@ -22,6 +22,7 @@ from isojepa.caches.folder import remove, writing_to
 from isojepa.caches.positioned import Positioned
 from isojepa.pixels.deep import depth
 from isojepa.pixels.square import ImageInfo, Square
+from isojepa.runs.arrays import columns
 
 KINDS: dict[Any, str] = {bool: "u1", int: "<i8", int | None: "<i8"}
 """How a record holds a field of `ImageInfo`."""
@@ -50,6 +51,18 @@ class FoundSquares(NamedTuple):
         return (self.rows < 0) & ~self.refused
 
 
+class Known(NamedTuple):
+    """Columns of the records, by name; see `RECORD`."""
+
+    mark: np.ndarray
+    aspect: np.ndarray
+    peak: np.ndarray
+    scale: np.ndarray
+    own: np.ndarray
+    digest: np.ndarray
+    check: np.ndarray
+
+
 class Store:
     """One folder of squares. Opening it reads the records; pixels are read when asked for."""
 
@@ -65,7 +78,7 @@ class Store:
         size = self._rows.size()
         self.records = np.frombuffer(self._rows.read(size - size % RECORD.itemsize, 0), RECORD)
         fit = self._pixels.size() // self.row_bytes
-        self.good = self.records["check"] == _checks(self.records)
+        self.good = columns(Known, self.records).check == _checks(self.records)
         self.truncated = bool(self.good[fit:].any() or fit > len(self.records))
         self.good[fit:] = False
         self._verified = np.zeros(len(self.records), bool)
@@ -92,32 +105,32 @@ class Store:
             marks: of the images' contents.
             bits: by which deep pixels have to be scaled; None for each image by its own depth.
         """
-        table = self.records
-        scaled = table["own"] == 1 if bits is None else table["scale"] == bits
-        rows = np.flatnonzero(self.good & ((table["scale"] == 0) | scaled))
-        rows = rows[np.argsort(table["mark"][rows], kind="stable")]
+        known = columns(Known, self.records)
+        scaled = known.own == 1 if bits is None else known.scale == bits
+        rows = np.flatnonzero(self.good & ((known.scale == 0) | scaled))
+        rows = rows[np.argsort(known.mark[rows], kind="stable")]
         found = np.full(len(marks), -1, np.int64)
         if len(rows):
-            places = np.searchsorted(table["mark"][rows], marks).clip(max=len(rows) - 1)
-            same = table["mark"][rows[places]] == marks
+            places = np.searchsorted(known.mark[rows], marks).clip(max=len(rows) - 1)
+            same = known.mark[rows[places]] == marks
             found[same] = rows[places[same]]
-        known = np.array([mark for mark, by in self.reasons if by == bits], np.uint64)
-        return FoundSquares(found, np.isin(marks, known) & (found < 0))
+        refused = np.array([mark for mark, by in self.reasons if by == bits], np.uint64)
+        return FoundSquares(found, np.isin(marks, refused) & (found < 0))
 
     def squares(self, rows: Int64[np.ndarray, " n"]) -> Iterator[Square]:
         """What is known of the images of rows; their pixels are left out."""
         table, nothing = self.records[rows], np.empty((self.shape[0], 0, 0), np.uint8)
-        columns = [_values(kind, table[name]) for name, kind in FIELDS.items()]
-        for aspect, *values in zip(table["aspect"].tolist(), *columns):
+        info = [_values(kind, table[name]) for name, kind in FIELDS.items()]
+        for aspect, *values in zip(columns(Known, table).aspect.tolist(), *info):
             yield Square(nothing, aspect, ImageInfo(*values))
 
     def aspects(self, rows: Int64[np.ndarray, " n"]) -> np.ndarray:
         """Width over height of the images of rows."""
-        return self.records["aspect"][rows]
+        return columns(Known, self.records).aspect[rows]
 
     def deep(self, rows: Int64[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
         """Whether the images of rows hold integers of more than 8 bits."""
-        return np.asarray(self.records["peak"][rows] != NONE)
+        return np.asarray(columns(Known, self.records).peak[rows] != NONE)
 
     def read(self, row: int, into: UInt8[np.ndarray, "c s s"]) -> bool:
         """Read the pixels of a row; False where they are not what was written.
@@ -127,14 +140,14 @@ class Store:
         if not self._pixels.read_into(into, row * self.row_bytes):
             return False
         if not self._verified[row]:
-            if crc32(into.data) != self.records["digest"][row]:
+            if crc32(into.data) != columns(Known, self.records).digest[row]:
                 return False
             self._verified[row] = True
         return True
 
     def mend(self, row: int, pixels: UInt8[np.ndarray, "c s s"]) -> bool:
         """Write the pixels of a damaged row again; False where others were there."""
-        same = crc32(pixels.data) == self.records["digest"][row]
+        same = crc32(pixels.data) == columns(Known, self.records).digest[row]
         if same:
             with suppress(OSError):
                 self._pixels.write(pixels.tobytes(), row * self.row_bytes)
@@ -170,7 +183,7 @@ class Store:
             Uncacheable: if the disk refuses.
         """
         table = np.array([_record(mark, x, bits) for mark, x in zip(marks, squares)], RECORD)
-        table["check"] = _checks(table)
+        columns(Known, table).check[:] = _checks(table)
         with writing_to(self.folder):
             for row, square in zip(rows, squares):
                 self._pixels.write(square.pixels.tobytes(), row * self.row_bytes)
