@@ -46,7 +46,8 @@ class Readable(Protocol):
 
 def columns(kind: type[Arrays], table: np.ndarray) -> Arrays:
     """The fields of a structured array as a named tuple, or a dataclass, of views on them."""
-    return kind(*(table[name] for name in _names(kind)))
+    names = _names(kind)  # type: ignore[arg-type]  # classes can be hashed
+    return kind(*(table[name] for name in names))
 
 
 @cache
