@@ -342,7 +342,7 @@ def test_signals_save_and_exit_with_their_code(
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 128 + number, said
-    assert "go on with --resume" in said
+    assert "go on with the same command and --resume" in said
     assert "Traceback" not in said
     checkpoint, complaints = newest_intact(quick.out / "checkpoints")
     assert checkpoint.step >= 1

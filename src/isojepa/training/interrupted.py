@@ -12,7 +12,7 @@ class Interrupted(Exception):
     """
 
     def __init__(self, number: int, step: int, run: Path, remedy: str | None = None) -> None:
-        remedy = remedy or f"--resume --out {shown(run)}"
+        remedy = remedy or f"the same command and --resume: the run is in {shown(run)}"
         super().__init__(f"stopped at update {step}; go on with {remedy}")
         self.number, self.step, self.run = number, step, run
 

@@ -100,7 +100,7 @@ def test_a_run_that_was_stopped_equals_one_that_was_not(
 
 def test_a_time_limit_saves_and_stops(tmp_path: Path) -> None:
     config = tiny(tmp_path / "run", max_minutes=1e-6)
-    with pytest.raises(Interrupted, match="go on with --resume"):
+    with pytest.raises(Interrupted, match="go on with the same command and --resume"):
         train_agent(config)
     train_agent(replace(config, resume=True, max_minutes=60.0))
     assert (tmp_path / "run" / "learnt.json").is_file()
