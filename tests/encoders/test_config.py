@@ -92,7 +92,7 @@ def test_json_round_trip_for_resuming() -> None:
 
 def test_every_open_field_is_settled_by_the_plan() -> None:
     may_stay_open = {"labels", "global_scale", "wandb", "mlflow", "preview", "micro_batch"}
-    may_stay_open |= {"save_minutes", "max_minutes", "cache", "length", "minutes"}
+    may_stay_open |= {"save_minutes", "max_minutes", "cache", "length", "minutes", "like"}
     may_stay_open |= {"id_column", "time_column", "label_column"}
     open_fields = {f.name for f in fields(PretrainConfig) if f.default is None}
     assert open_fields - may_stay_open <= set(plan(32).settled())

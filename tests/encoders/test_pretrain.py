@@ -293,20 +293,20 @@ def test_a_checkpoint_that_diverges_at_once_is_set_aside_the_second_time(
 ) -> None:
     whole = pretrain.train_encoder(replace(quick, out=quick.out.with_name("whole")))
     quick = replace(quick, save_every=2)
-    original = image_views.views
+    original = image_views.VIEWING.views
 
     def poisoned(batch: Batch, step: int, **settings: Any) -> Views:
         views = original(batch, step, **settings)
         return views._replace(large=views.large * float("nan")) if step == 4 else views
 
-    monkeypatch.setattr(image_views, "views", poisoned)
+    monkeypatch.setattr(image_views.VIEWING, "views", poisoned)
     with pytest.raises(Diverged, match="update 4 is kept"):  # it may be the update's fault
         pretrain.train_encoder(quick)
     with pytest.raises(Diverged, match="update 2 is kept"):
         pretrain.train_encoder(replace(quick, resume=True))
     names = {path.name for path in (quick.out / "checkpoints").iterdir()} - {"best"}
     assert names == {"step-00000002", "diverges-step-00000004"}
-    monkeypatch.setattr(image_views, "views", original)
+    monkeypatch.setattr(image_views.VIEWING, "views", original)
     pretrain.train_encoder(replace(quick, resume=True))
     assert same(final(whole), final(quick.out))
 

@@ -107,7 +107,7 @@ def test_train_score_embed_and_report_by_command(
     assert json.loads((run / "scores.json").read_text()) == scores
     capsys.readouterr()
     assert cli.main(["export", str(run)]) == 2
-    assert "isojepa.load_encoder" in " ".join(capsys.readouterr().err.split())
+    assert "onnx, torch-export, safetensors" in " ".join(capsys.readouterr().err.split())
 
 
 def test_wrong_words_are_refused_in_one_line(data: Path, kind: str, tmp_path: Path) -> None:

@@ -210,7 +210,7 @@ def test_an_interrupted_comparison_says_how_to_go_on(
     def stop(config: Any) -> None:
         raise compare.Interrupted(2, 1, config.out)
 
-    monkeypatch.setattr(compare.train, "run", stop)
+    monkeypatch.setattr(compare.train, "train_world_model", stop)
     config = CompareConfig(
         data=folder / "rooms.h5", out=tmp_path / "out", device="cpu", pairs=3, offset=12,
         without=("frozen",),

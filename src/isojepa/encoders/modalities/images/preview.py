@@ -73,9 +73,8 @@ def _png(tiles: Tensor, beside: int) -> bytes:
     v, n, c, h, w = tiles.shape
     strips = tiles.permute(1, 3, 0, 4, 2).reshape(n, h, v * w, c)
     strips = nn.functional.pad(strips, (0, 0, 0, 4 * MARGIN), value=1.0)
-    sheet = (
-        strips.unflatten(0, (n // beside, beside)).transpose(1, 2).reshape(n // beside * h, -1, c)
-    )
+    rows = strips.unflatten(0, (n // beside, beside)).transpose(1, 2)
+    sheet = rows.reshape(n // beside * h, -1, c)[:, : -4 * MARGIN]
     pixels = as_colours((sheet * 255).round().byte().cpu().numpy())
     buffer = io.BytesIO()
     Image.fromarray(pixels[..., 0] if c == 1 else pixels).save(buffer, "PNG")
