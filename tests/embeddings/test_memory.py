@@ -50,7 +50,9 @@ def test_what_does_not_fit_is_refused_with_a_remedy_that_does(
     assert 0.7 * gigabytes < bytes_needed(n, d, rows) / 1e9 <= gigabytes
 
 
-@pytest.mark.parametrize(("n", "d"), [(2000, 300), (300, 2000), (400, 399)])
+@pytest.mark.parametrize(
+    ("n", "d"), [pytest.param(2000, 300, marks=pytest.mark.slow), (300, 2000), (400, 399)]
+)
 def test_memory_taken_is_not_above_what_was_asked(n: int, d: int):
     x = np.random.default_rng(0).standard_normal((n, d))
     tracemalloc.start()

@@ -1,6 +1,7 @@
 """A budget becomes updates before the first one, and a resumed run keeps them."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,6 +28,13 @@ def config(home: Path, **said: Any) -> PretrainConfig:
         "evaluate": False, "log_every": 5,
     }  # fmt: skip
     return PretrainConfig(**(settings | said))
+
+
+def write_some(folder: Path) -> None:
+    """Four kinds of digits: some 570 images to train on, in batches of 128."""
+    write_digits(folder)
+    for name in "456789":
+        shutil.rmtree(folder / name)
 
 
 def test_what_is_left_of_the_minutes_is_filled() -> None:
@@ -70,7 +78,7 @@ def test_batches_are_halved_until_there_are_enough_updates() -> None:
 def test_a_slow_machine_gets_smaller_batches_unless_they_were_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_digits(tmp_path / "digits")
+    write_some(tmp_path / "digits")
     monkeypatch.setattr(budget, "fitted", lambda m, s, _spent: budget.Budget(m, s, 4))
     few = {"minutes": 1.0, "labels": None, "log_every": 4}
     train_encoder(config(tmp_path, **few, batch_size=None))
@@ -82,7 +90,7 @@ def test_a_slow_machine_gets_smaller_batches_unless_they_were_asked_for(
 def test_a_run_by_minutes_ends_its_schedule_and_resumes_to_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_digits(tmp_path / "digits")
+    write_some(tmp_path / "digits")
     monkeypatch.setattr(budget, "fitted", lambda m, s, _spent: budget.Budget(m, s, 24))
     train_encoder(config(tmp_path, minutes=1.0))
     made = read_run(tmp_path / "run").config

@@ -19,7 +19,14 @@ ONNX = pytest.param("onnx", marks=pytest.mark.filterwarnings("ignore"))
 
 
 @pytest.mark.parametrize("kind", [ONNX, "torch-export"])
-@pytest.mark.parametrize("changes", [{}, {"history": 1}, {"encoder": "lewm_vit"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({}, marks=pytest.mark.slow),
+        pytest.param({"history": 1}, marks=pytest.mark.slow),
+        {"encoder": "lewm_vit"},
+    ],
+)
 def test_the_folder_alone_rolls_out_as_the_model(
     tmp_path: Path, kind: exporting.GraphFormat, changes: dict
 ) -> None:
