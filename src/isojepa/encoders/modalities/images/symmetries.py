@@ -148,10 +148,7 @@ def share_farther(images: Float[Tensor, "n h w"], changed: Float[Tensor, "n h w"
     that changes nothing has 0.5.
     """
     x, y = _unit(images), _unit(changed)
-    own, other = _distances(x, x), _distances(y, x)
-    np.fill_diagonal(own, np.inf)
-    np.fill_diagonal(other, np.inf)
-    gap = other.min(1) - own.min(1)
+    gap = _to_others(y, x).min(1) - _to_others(x, x).min(1)
     near = np.abs(gap) <= 1e-5  # rounding
     return float(np.mean(np.where(near, 0.5, gap > 0)))
 
@@ -181,9 +178,7 @@ def agreement(shapes: Float[Tensor, "n h w"], bright: Bool[Tensor, " n"]) -> flo
     if min(share, 1 - share) < RARE:
         return 1.0
     unit = _unit(shapes)
-    distances = _distances(unit, unit)
-    np.fill_diagonal(distances, np.inf)
-    same = float((of_each == of_each[distances.argmin(1)]).mean())
+    same = float((of_each == of_each[_to_others(unit, unit).argmin(1)]).mean())
     chance = share**2 + (1 - share) ** 2
     return (same - chance) / (1 - chance)
 
@@ -210,12 +205,19 @@ def structure(images: Float[Tensor, "n h w"]) -> Float[np.ndarray, "n f"]:
 
 def unlikeness(structures: Float[np.ndarray, "n f"], colours: Float[np.ndarray, "n k"]) -> float:
     """Mean difference in colour of each image to the one nearest in structure, relative to any."""
-    distances = _distances(structures, structures)
-    np.fill_diagonal(distances, np.inf)
-    nearest = distances.argmin(1)
+    nearest = _to_others(structures, structures).argmin(1)
     alike = np.linalg.norm(colours - colours[nearest], axis=1).mean()
     everyone = _distances(colours, colours)
     return float(alike / (everyone.sum() / (len(colours) * (len(colours) - 1))))
+
+
+def _to_others(
+    x: Float[np.ndarray, "n f"], y: Float[np.ndarray, "n f"]
+) -> Float[np.ndarray, "n n"]:
+    """Distances of each row to those of all others; infinite to its own."""
+    found = _distances(x, y)
+    np.fill_diagonal(found, np.inf)
+    return found
 
 
 def _distances(
