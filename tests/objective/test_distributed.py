@@ -131,6 +131,7 @@ def do_all(rank: int, out: str) -> None:
             world_size=world,
             timeout=timedelta(seconds=120),
         )
+        dist.barrier()  # a rank that has nothing to do must not leave while another still connects
         torch.save(function(rank, case), f"{place}.{rank}.pt")
         dist.destroy_process_group()
 
