@@ -65,6 +65,9 @@ def reason(error: BaseException) -> str:
         return "permission denied"
     if isinstance(error, MemoryError):
         return f"it does not fit in memory{_words(error, before=': ')}"
+    inner = getattr(error, "reason", None)
+    if isinstance(inner, Exception):  # urllib's own shell around it
+        return reason(inner)
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     if isinstance(error, KeyError):

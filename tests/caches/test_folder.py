@@ -80,7 +80,7 @@ def test_the_least_recently_used_go_first(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("ISOJEPA_CACHE_GB", "0.00014")
     make_room(tmp_path, "images", 30_000, "own", "things")
     assert {e.name for e in entries(tmp_path)} == {"own", "new", "of_another_kind"}
-    with pytest.raises(Uncacheable, match=r"things take 0\.0 GB decoded, and the cache may take"):
+    with pytest.raises(Uncacheable, match=r"things take 0\.0 GB, and the cache may take"):
         make_room(tmp_path, "images", 130_000, "own", "things")
     assert len(entries(tmp_path)) == 3
 

@@ -3,7 +3,7 @@
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from isojepa.training.interrupted import Interrupted
 from isojepa.training.optimise import Update
 from isojepa.training.recorder import Recorder
 from tests.encoders.sources.pictures import encoded, parquet, pixels, shards, table
+from tests.encoders.sources.served import serving
 
 N = 40
 
@@ -107,12 +108,22 @@ def expected(settings: PretrainConfig, tmp_path_factory: pytest.TempPathFactory)
     return pretrain.train_encoder(replace(settings, data=data))
 
 
-@pytest.mark.parametrize("kind", SOURCES)
+@pytest.fixture(scope="module")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of shards, which are fetched in several attempts."""
+    pattern = shards(tmp_path_factory.mktemp("web"), N)
+    with serving(pattern.parent) as server:
+        server.at_most = 5_000
+        yield f"{server.address}/{pattern.name}"
+
+
+@pytest.mark.parametrize("kind", [*SOURCES, "addresses"])
 def test_an_interrupted_run_ends_as_one_on_a_folder_bit_for_bit(
-    kind: str, settings: PretrainConfig, expected: Path, tmp_path: Path
+    kind: str, settings: PretrainConfig, expected: Path, tmp_path: Path, web: str
 ) -> None:
-    data = SOURCES[kind](tmp_path / "data")
-    config = replace(settings, data=data, out=tmp_path / "run")
+    remote = kind == "addresses"  # which are kept in a cache
+    data = Path(web) if remote else SOURCES[kind](tmp_path / "data")
+    config = replace(settings, data=data, out=tmp_path / "run", no_cache=not remote)
     remember = Recorder.remember
 
     def stop_at_3(self: Recorder, update: Update) -> None:  # two batches make an epoch here

@@ -156,12 +156,12 @@ def make_room(folder: Path, kind: str, needed: int, keep: str, what: str) -> Non
     limit, taken = limit_bytes(), sum(entry.size for entry in others)
     if own + needed > limit:
         raise Uncacheable(
-            f"{what} take {(own + needed) / 1e9:.1f} GB decoded, and the cache may take "
+            f"{what} take {(own + needed) / 1e9:.1f} GB, and the cache may take "
             f"{limit / 1e9:g} GB ({LIMIT})"
         )
     if needed > free + taken:
         raise Uncacheable(
-            f"{what} take {needed / 1e9:.1f} GB decoded, and {shown(folder)} has "
+            f"{what} take {needed / 1e9:.1f} GB, and {shown(folder)} has "
             f"{max(0, free) / 1e9:.1f} GB to spare; free some, or name another disk with --cache"
         )
     for entry in others:

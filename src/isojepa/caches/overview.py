@@ -15,6 +15,7 @@ from isojepa.errors import UserError
 
 WHAT = {
     "images": "decoded images",
+    "fetched": "files from addresses",
     "files": "fingerprints of files",
     "headers": "sizes of images",
     "frames": "decoded frames of episodes",

@@ -4,6 +4,7 @@ from functools import cache
 from importlib import import_module
 
 from isojepa.encoders.modalities.modality import UNSAID, Columns, Modality, Network
+from isojepa.encoders.sources.addresses import as_address
 from isojepa.encoders.sources.inputs import Data, as_sources
 from isojepa.machine import quick_imports
 
@@ -30,6 +31,8 @@ def modality(name: str) -> Modality:
 def modality_of(data: Data, columns: Columns = UNSAID) -> Modality:
     """The kind of data that a path, or the first of several, is likely to hold."""
     path = as_sources(data)[0]
+    if as_address(path):  # of which images alone are read
+        return modality(FIRST)
     kinds = (modality(name) for name in MODALITIES)
     return next((kind for kind in kinds if kind.read.recognises(path, columns)), modality(FIRST))
 

@@ -1,14 +1,17 @@
-"""What `--data` names -> one listing: folders, lists, archives, tables; several of any kind."""
+"""What `--data` names -> one listing: folders, lists, archives, tables; several of any kind, from
+disks or addresses."""
 
 import glob
 import itertools
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from isojepa.boundaries import shown
+from isojepa.encoders.sources.addresses import as_address
 from isojepa.encoders.sources.arrays import list_arrays
+from isojepa.encoders.sources.fetched import fetched, file_name
 from isojepa.encoders.sources.folder import Listing, list_folder, with_label_table
 from isojepa.encoders.sources.image_tables import list_tables, saved_parts
 from isojepa.encoders.sources.joined import joined
@@ -32,7 +35,6 @@ READERS: dict[str, Reader] = {
 PARTS = {".tar", ".parquet", ".pq", ".arrow"}
 """Files of which a folder may be full, in place of images."""
 MOST = 100_000  # files that braces may name
-REMOTE = re.compile(r"(https?|s3|gs|hf|az|ftp):/")
 BRACES = re.compile(r"\{([^{}]*)\}")
 RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
@@ -66,15 +68,16 @@ def list_images(
 
 
 def expanded(place: Path) -> Sequence[Path]:
-    """The files of a pattern such as shards-{000..012}.tar or part-*.parquet, and those of a folder
-    full of archives or tables; else the place itself.
+    """The files of a pattern such as shards-{000..012}.tar or part-*.parquet, those of a folder
+    full of archives or tables, and those at addresses, once fetched; else the place itself.
 
     Raises:
         UserError: if no file is meant, or one that braces name is missing.
     """
     pattern = str(place)
-    if REMOTE.match(pattern):
-        raise UserError(f"--data {shown(pattern)}: remote data are not read; download them first")
+    address = as_address(place)
+    if address is not None:
+        return fetched([_readable(one) for one in _braces(address, address)])
     if place.is_dir():
         return saved_parts(place) or parts_below(place) or [place]
     if os.path.lexists(place) or not re.search(r"[*?\[{]", pattern):
@@ -90,6 +93,21 @@ def expanded(place: Path) -> Sequence[Path]:
     if not paths:
         raise UserError(f"--data {shown(pattern)}: no file is called so")
     return paths
+
+
+def _readable(address: str) -> str:
+    """The address itself.
+
+    Raises:
+        UserError: unless it ends as a file of images does, by which it is read.
+    """
+    if READERS.get(PurePosixPath(file_name(address)).suffix.lower()) in {None, list_paths}:
+        known = ", ".join(end for end, reader in READERS.items() if reader is not list_paths)
+        raise UserError(
+            f"--data {shown(address)}: give addresses of files that end in {known}; several as "
+            "part-{000..012}.tar"
+        )
+    return address
 
 
 def parts_below(folder: Path) -> list[Path]:
@@ -133,24 +151,26 @@ def as_sources(data: Data) -> tuple[Path, ...]:
 
 def is_there(path: Path) -> bool:
     """Whether something lies where a place was named."""
-    return path.exists() or bool(re.search(r"[*?\[{]", str(path)))
+    return path.exists() or bool(as_address(path) or re.search(r"[*?\[{]", str(path)))
 
 
 def same(one: Data, other: Data) -> bool:
     """Whether both are the same places."""
-    first, second = ([path.resolve() for path in as_sources(x)] for x in (one, other))
+    first, second = (
+        [as_address(path) or path.resolve() for path in as_sources(x)] for x in (one, other)
+    )
     return first == second
 
 
 def absolute(data: Data) -> Data:
     """The places from the root of the file system on: a relative one means nothing elsewhere."""
-    paths = tuple(path.absolute() for path in as_sources(data))
+    paths = tuple(path if as_address(path) else path.absolute() for path in as_sources(data))
     return paths[0] if len(paths) == 1 else paths
 
 
 def words(data: Data) -> str:
     """The places for a message, as a command line has them."""
-    return " ".join(shown(path) for path in as_sources(data))
+    return " ".join(shown(as_address(path) or path) for path in as_sources(data))
 
 
 def _reader(path: Path) -> Reader | None:

@@ -143,7 +143,7 @@ def begin(folder: Path, place: Path, wanted: Wanted) -> Store:
     lacks = slice(None) if store is None else store.find(wanted.marks, wanted.bits).missing
     count = len(np.unique(wanted.marks[lacks]))
     needed = count * (wanted.channels * wanted.side**2 + RECORD.itemsize)
-    make_room(folder, KIND, needed, place.name, f"{count:,} images of {wanted.what}")
+    make_room(folder, KIND, needed, place.name, f"{count:,} images of {wanted.what}, decoded,")
     if store is not None:
         return store
     store = Store.made(place, wanted.side, wanted.channels)
