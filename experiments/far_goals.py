@@ -36,6 +36,7 @@ from isojepa.world import (
 ARMS: dict[str, dict[str, Any]] = {
     "direct": {"planner": "direct"},
     "search": {"planner": "icem"},
+    "search, not whitened": {"planner": "icem", "distance": "euclidean"},
     "learnt steps, begun at direct": {"planner": "icem", "distance": "reach", "seeded": True},
     "learnt steps": {"planner": "icem", "distance": "reach"},
     "graph": {"planner": "icem", "distance": "geodesic"},

@@ -32,6 +32,7 @@ class Stream(IntEnum):
     DECODER_EPISODES = 15
     WALLED_PAIRS = 20
     BOOTSTRAP = 21  # of intervals over episodes
+    WHITENING = 23  # frames of which embeddings are whitened
     DIRECT = 22  # blocks that a direct policy learns from: (seed, step, .)
     MASKS = 24  # of patches of images: (seed, step, .)
     EPISODE_RESET = 0  # (seed, episode, .)

@@ -5,10 +5,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import mahalanobis
 from torch import Tensor
 
+from isojepa.world.learning.whitening import whitening
 from isojepa.world.planners.costs import (
     ModelRollout,
     Term,
@@ -24,6 +27,7 @@ from isojepa.world.planners.distances import (
     EmbeddingGraph,
     Euclidean,
     SquaredEuclidean,
+    Whitened,
     soft_minimum,
 )
 from isojepa.world.planners.planners import GradientPlanner
@@ -77,6 +81,7 @@ def terms() -> dict[str, Term]:
         "euclidean": path_distance(Euclidean(goal)),
         "soft any": any_step(goal, temperature=0.5),
         "path": path_distance(SquaredEuclidean(goal), discount=1.1),
+        "whitened": path_distance(Whitened(goal, draws(D, D, seed=6))),
         "geodesic": last_step(graph.towards(goal)),
         "geodesic path": path_distance(graph.towards(goal)),
         "reward": reward(lambda p, c: p[..., 0] - c[..., 0]),
@@ -120,6 +125,15 @@ def test_soft_minimum() -> None:
     x = torch.tensor([[3.0, 1.0, 2.0]])
     assert soft_minimum(x, 0.0).item() == 1
     assert 1 < soft_minimum(x, 0.5).item() < 1.6
+
+
+def test_whitened_is_mahalanobis_distance() -> None:
+    known = draws(400, 3, seed=3).double() @ draws(3, 3, seed=4).double()
+    z, goal = draws(1, 1, 1, 3).double(), draws(1, 3, seed=1).double()
+    found = Whitened(goal, whitening(known).double())(z)
+    inverse = np.linalg.inv(np.cov(known.numpy().T))
+    expected = mahalanobis(z.flatten().numpy(), goal.flatten().numpy(), inverse)
+    assert found.item() == pytest.approx(expected, rel=1e-4)
 
 
 def two_rooms(n: int = 2500) -> Tensor:

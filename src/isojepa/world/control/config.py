@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Int64
+from torch import Tensor
 
 from isojepa.devices import Device
 from isojepa.errors import UserError
@@ -36,6 +37,7 @@ from isojepa.world.learning.goal_networks import (
     weights_digest,
 )
 from isojepa.world.learning.trained import open_trained
+from isojepa.world.learning.whitening import fit_whitening, load_whitening
 from isojepa.world.model.latent import LatentModel
 from isojepa.world.planners.distances import EmbeddingGraph
 
@@ -96,8 +98,8 @@ class PlanConfig:
     """Distance to the goal at the last step, the least at any step, the mean along the path, or
     approach: the least at any step plus a tenth of that mean."""
     distance: Metric | None = None
-    """Squared, Euclidean, geodesic: along the graph of the training frames' embeddings, or reach:
-    the steps that isojepa world direct has learnt."""
+    """Squared, Euclidean, whitened: Euclidean where the training frames' embeddings are isotropic,
+    geodesic: along their graph, or reach: the steps that isojepa world direct has learnt."""
     horizon: int | None = None
     """Blocks planned."""
     execute: int | None = None
@@ -165,6 +167,7 @@ class Control(NamedTuple):
     graph: EmbeddingGraph | None
     networks: GoalNetworks | None = None
     waypoints: Waypoints | None = None
+    whitening: Tensor | None = None
 
     def policy(
         self,
@@ -182,14 +185,14 @@ class Control(NamedTuple):
             )
         return planning_policy(
             self.model, self.recipe, low, high,
-            graph=self.graph, networks=self.networks, waypoints=self.waypoints, seed=seed,
-            discrete=discrete,
+            graph=self.graph, networks=self.networks, waypoints=self.waypoints,
+            whitening=self.whitening, seed=seed, discrete=discrete,
         )  # fmt: skip
 
 
 def open_control(config: PlanConfig) -> Control:
     """Read the run and the data, and check that they belong together."""
-    _, model, data, trajectories, split = open_trained(
+    settings, model, data, trajectories, split = open_trained(
         config.run, config.data, device=config.device, new=config.new_episodes
     )
     if model.action_dim == 0:
@@ -218,14 +221,19 @@ def open_control(config: PlanConfig) -> Control:
     waypoints = None
     if recipe.subgoals and networks is not None:
         waypoints = build_waypoints(planning, networks, trajectories, train, seed=config.seed)
+    whitening = load_whitening(config.run) if recipe.distance == "whitened" else None
+    if recipe.distance == "whitened" and whitening is None:  # a run of an earlier version
+        seed = int(settings.get("seed", 0))
+        whitening = fit_whitening(planning, trajectories, train, seed=seed)
     graph = None
     if recipe.distance == "geodesic":
         graph = build_graph(
             planning, trajectories, train, nodes=recipe.graph_nodes, seed=config.seed
         )
     return Control(
-        config, planning, trajectories, known, episodes, recipe, graph, networks, waypoints
-    )
+        config, planning, trajectories, known, episodes, recipe, graph, networks, waypoints,
+        whitening,
+    )  # fmt: skip
 
 
 SEARCHING = (

@@ -1,5 +1,6 @@
 """Model-predictive control: plan in the embedding, act for a while, look, plan anew."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -22,12 +23,15 @@ from isojepa.world.learning.goal_networks import (
     load_goal_networks,
     weights_digest,
 )
+from isojepa.world.learning.whitening import FILE as WHITENING
+from isojepa.world.learning.whitening import load_whitening
 from isojepa.world.model.latent import LatentModel
 from isojepa.world.model.world_model import WorldModel, load_world_model
 from isojepa.world.planners.costs import ModelRollout, Terms, WeightedCost
 from isojepa.world.planners.distances import EmbeddingGraph
 from isojepa.world.planners.problem import EpisodeGenerators, Planner, Problem, shifted
 
+log = logging.getLogger(__name__)
 AT_ONCE = 50  # episodes planned for together
 
 
@@ -178,6 +182,7 @@ def planning_policy(
     graph: EmbeddingGraph | None = None,
     networks: GoalNetworks | None = None,
     waypoints: Waypoints | None = None,
+    whitening: Tensor | None = None,
     seed: int | Sequence[int] = 0,
     discrete: bool = False,
 ) -> PlanningPolicy:
@@ -187,12 +192,15 @@ def planning_policy(
         graph: for the geodesic distance; see `build_graph`.
         networks: for searches that begin at the direct policy, or that count learnt steps.
         waypoints: for sub-goals.
+        whitening: for the whitened distance, see `fit_whitening`; without it, the Euclidean one.
         discrete: whether the largest entry of an action is a choice.
     """
+    if whitening is not None:
+        whitening = whitening.to(model.device)
     policy = PlanningPolicy(
         model,
         recipe.planner,
-        partial(objective, recipe, graph=graph, networks=networks),
+        partial(objective, recipe, graph=graph, networks=networks, whitening=whitening),
         low=low,
         high=high,
         bounded=recipe.bounded,
@@ -231,9 +239,10 @@ def open_policy(
         UserError: if there is no model, or it has other actions than these.
     """
     model, bounds = _opened(run, low, high, device)
-    return planning_policy(
-        model, adapted(recipe, {}, frame_skip=model.frame_skip), *bounds, seed=seed
-    )
+    recipe, matrix = adapted(recipe, {}, frame_skip=model.frame_skip), load_whitening(run)
+    if recipe.distance == "whitened" and matrix is None:
+        log.warning("%s has no %s: planning by the Euclidean distance", run, WHITENING)
+    return planning_policy(model, recipe, *bounds, whitening=matrix, seed=seed)
 
 
 def load_policy(

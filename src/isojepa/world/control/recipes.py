@@ -23,13 +23,19 @@ from isojepa.world.planners.costs import (
     last_step,
     path_distance,
 )
-from isojepa.world.planners.distances import Distance, EmbeddingGraph, Euclidean, SquaredEuclidean
+from isojepa.world.planners.distances import (
+    Distance,
+    EmbeddingGraph,
+    Euclidean,
+    SquaredEuclidean,
+    Whitened,
+)
 from isojepa.world.planners.planners import PLANNERS
 from isojepa.world.planners.problem import Planner
 from isojepa.world.planners.search import ElitePlanner
 
 Aggregate = Literal["last", "any", "path", "approach"]
-Metric = Literal["squared", "euclidean", "geodesic", "reach"]
+Metric = Literal["squared", "euclidean", "whitened", "geodesic", "reach"]
 PlannerName = Literal["cem", "icem", "mppi", "gradient", "random", "direct"]
 RecipeName = Literal["ours", "published"]
 DIRECT = "direct"
@@ -81,7 +87,7 @@ PUBLISHED = ControlRecipe(CEM(), "last", "squared", horizon=5, execute=5, histor
 OURS = ControlRecipe(
     ICEM(candidates=64, elites=8, iterations=4, tolerance=0.3, improvement=0.02),
     "approach",
-    "euclidean",
+    "whitened",
     horizon=5,
     execute=1,
     history=1,
@@ -169,8 +175,13 @@ def objective(
     goal: Tensor,
     graph: EmbeddingGraph | None,
     networks: GoalNetworks | None = None,
+    whitening: Tensor | None = None,
 ) -> Terms:
-    """The weighted terms of the recipe's cost towards goal embeddings (b, d)."""
+    """The weighted terms of the recipe's cost towards goal embeddings (b, d).
+
+    Args:
+        whitening: for that distance; without it, the Euclidean one.
+    """
     distance: Distance
     if recipe.distance == "reach":
         assert networks is not None
@@ -178,6 +189,8 @@ def objective(
     elif recipe.distance == "geodesic":
         assert graph is not None
         distance = graph.towards(goal)
+    elif recipe.distance == "whitened" and whitening is not None:
+        distance = Whitened(goal, whitening)
     else:
         distance = (SquaredEuclidean if recipe.distance == "squared" else Euclidean)(goal)
     terms: Terms = [(weight, make(distance)) for weight, make in AGGREGATES[recipe.cost]]

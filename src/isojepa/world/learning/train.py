@@ -35,6 +35,7 @@ from isojepa.world.learning.config import WorldTrainConfig
 from isojepa.world.learning.measures import measure_held_out
 from isojepa.world.learning.plan import WEIGHTS, WorldPlan
 from isojepa.world.learning.split import write_split
+from isojepa.world.learning.whitening import fit_whitening, save_whitening
 from isojepa.world.learning.windows import (
     Windows,
     describe_episodes,
@@ -100,6 +101,8 @@ def train_world_model(config: WorldTrainConfig) -> Path:
                 recorder.save(step)
     place = config.out / "world_model"
     on_first(lambda: export_world_model(place, world))
+    if world.action_dim:
+        on_first(lambda: save_whitening(place, whitening_of(begun, world)))
     log.info("world model in %s after %.0f s", place, recorder.seconds)
     recorder.finish()
     return config.out
@@ -169,6 +172,14 @@ def world_updates(
         schedule=plan.learning_rate,
         seed=seed,
         start=start,
+    )
+
+
+def whitening_of(begun: OpenTraining, world: WorldModel) -> Float[Tensor, "d d"]:
+    """Of the training frames' embeddings, for planning by distances."""
+    windows = begun.windows
+    return fit_whitening(
+        world.for_planning(), windows.trajectories, windows.train, seed=begun.config.seed
     )
 
 

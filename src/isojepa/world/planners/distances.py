@@ -1,4 +1,4 @@
-"""Distances of embeddings to goals: straight, or along a graph of the data set's embeddings."""
+"""Distances of embeddings to goals: straight, whitened, or along a graph of embeddings."""
 
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
@@ -48,6 +48,21 @@ class Euclidean:
     def select(self, rows: Int[Tensor, "n"]) -> "Euclidean":
         """The same for some of the episodes."""
         return Euclidean(self.goal[rows])
+
+
+@dataclass(frozen=True)
+class Whitened:
+    """Euclidean distance to each episode's goal after a linear map, such as a whitening."""
+
+    goal: Float[Tensor, "b d"]
+    matrix: Float[Tensor, "d d"]
+
+    def __call__(self, z: Float[Tensor, "b s h d"]) -> Float[Tensor, "b s h"]:
+        return _length((z - self.goal[:, None, None]) @ self.matrix.to(z))
+
+    def select(self, rows: Int[Tensor, "n"]) -> "Whitened":
+        """The same for some of the episodes."""
+        return Whitened(self.goal[rows], self.matrix)
 
 
 @dataclass(frozen=True)

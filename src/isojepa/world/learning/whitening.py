@@ -1,0 +1,71 @@
+"""What a trained model's embeddings lack of isotropy, made up for after the fact.
+
+SIGReg hardly sees directions that are missing: along a random direction of d the variance of a
+covariance with eigenvalues s departs from 1 by only sqrt(2 var(s) / d). Of 64 dimensions a world
+model may fill some twenty, and straight distances then count only those. Planning by distances in
+whitened coordinates reaches far goals more often; `docs/explanation/world-models.md` has figures.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from isojepa.boundaries import reading
+from isojepa.files import write_atomically
+from isojepa.randomness import Stream, seed_from
+from isojepa.runs.checkpoints import sealed, unsealed
+from isojepa.world.episodes.trajectories import Trajectories
+from isojepa.world.model.latent import LatentModel
+
+FILE = "whitening.safetensors"
+FRAMES, AT_ONCE = 2000, 128
+FLOOR = 1e-3
+"""Directions of less than this share of the largest variance are not raised to 1: they hold what
+predictions get wrong as much as what frames show."""
+
+
+def whitening(z: Float[Tensor, "n d"]) -> Float[Tensor, "d d"]:
+    """A, for which the covariance of z A is the identity but for directions below the floor."""
+    values, axes = torch.linalg.eigh(torch.cov(z.double().T))
+    least = values[-1].clamp(min=torch.finfo(torch.float32).tiny)
+    return (axes / values.clamp(min=FLOOR * least).sqrt()).float()
+
+
+@torch.no_grad()
+def fit_whitening(
+    model: LatentModel, trajectories: Trajectories, episodes: Int64[np.ndarray, " e"], *, seed: int
+) -> Float[Tensor, "d d"]:
+    """The whitening of the embeddings of frames drawn from some episodes, on the model's device."""
+    first = np.cumsum(trajectories.lengths) - trajectories.lengths
+    rows = np.concatenate([first[e] + np.arange(trajectories.lengths[e]) for e in episodes])
+    drawn = np.random.default_rng(seed_from(seed, Stream.WHITENING)).permutation(rows)[:FRAMES]
+    parts = np.array_split(np.sort(drawn), -(-len(drawn) // AT_ONCE))
+    z = [model.encode(_frames(trajectories, part).to(model.device))[:, 0].float() for part in parts]
+    return whitening(torch.cat(z))
+
+
+def _frames(trajectories: Trajectories, rows: Int64[np.ndarray, " n"]) -> Tensor:
+    """Frames of some rows, channels first, each a clip of one: (n, 1, c, y, x)."""
+    return torch.from_numpy(trajectories.rows(rows).copy()).movedim(-1, -3)[:, None]
+
+
+def save_whitening(folder: Path, matrix: Float[Tensor, "d d"]) -> None:
+    """Write it beside the weights of an exported world model."""
+    write_atomically(folder / FILE, sealed({"matrix": matrix.cpu()}))
+
+
+def load_whitening(path: str | Path) -> Float[Tensor, "d d"] | None:
+    """That of a run or of its `world_model` folder, on the CPU; None if it was trained without.
+
+    Raises:
+        UserError: if the file is damaged.
+    """
+    folder = Path(path)
+    for file in (folder / "world_model" / FILE, folder / FILE):
+        if file.is_file():
+            with reading(file, "a whitening of embeddings"):
+                return unsealed(file)["matrix"]
+    return None
