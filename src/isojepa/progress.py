@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
@@ -25,7 +25,14 @@ from isojepa.boundaries import reason, shown, trying
 T = TypeVar("T")
 console = Console(stderr=True, markup=False)  # brackets in paths and names are no markup
 PLAIN_SECONDS = 10.0  # between two lines where there is no terminal
+Track = Callable[[Iterator, int, str], Iterator]
+"""Wraps an iterator over so many things, which it names, to show progress."""
 BETWEEN = 0.1  # seconds between two times that a bar is drawn
+
+
+def untracked(items: Iterator, _total: int, _what: str) -> Iterator:
+    """The items, with no progress shown."""
+    return items
 
 
 def set_up_logging(file: Path | None = None) -> None:

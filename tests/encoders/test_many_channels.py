@@ -21,9 +21,10 @@ from isojepa.encoders.export import export
 from isojepa.encoders.modalities.images.headers import read_headers
 from isojepa.encoders.modalities.images.ranges import sampled_ranges
 from isojepa.encoders.modalities.images.read import READING
-from isojepa.encoders.modalities.modality import Columns
+from isojepa.encoders.modalities.modality import Given, Place
 from isojepa.encoders.sources.folder import list_folder
 from isojepa.errors import UserError
+from isojepa.progress import untracked
 from isojepa.runs.checkpoints import newest_intact
 from isojepa.training.interrupted import Interrupted
 from isojepa.training.optimise import Update
@@ -165,12 +166,12 @@ def test_grey_heights_in_metres_are_read(tmp_path: Path) -> None:
         tifffile.imwrite(tmp_path / f"{i}.tif", heights)
     told: list[str] = []
     config = PretrainConfig(data=tmp_path, out=tmp_path / "run", model="resnet_nano")
-    source = READING.find(tmp_path, None, (), Columns(), lambda items, *_: items)
-    _, form = READING.choose(config, source, None, gpu=False, backbone=None, tell=told.append)
+    source = READING.find(Place(tmp_path), untracked)
+    _, form = READING.choose(Given(config, source, None, False, None, told.append))
     ((low, high),) = form.ranges
     assert low < -300
     assert high > 7900
     assert any(line.startswith("numbers of one channel") for line in told)
-    data = READING.read(source, form, lambda items, *_: items)
+    data = READING.read(source, form, untracked)
     assert len(data) == 8
     assert data.read([0]).pixels.float().std() > 50

@@ -10,14 +10,7 @@ from isojepa.embeddings.alarm import OnCollapse
 from isojepa.objective.directions import Directions
 from isojepa.objective.regularisers import TESTS, RegulariserName
 from isojepa.runs.config import RunConfig
-from isojepa.runs.settings import (
-    Said,
-    as_paths,
-    remembers,
-    require,
-    require_at_least_one,
-    require_at_most,
-)
+from isojepa.runs.settings import Said, as_paths, remembers, require, require_bounds
 
 RecipeName = Literal["photo", "small", "glyph", "none", "series", "table", "masked"]
 ModalityName = Literal["images", "series", "tables"]
@@ -177,7 +170,7 @@ class PretrainConfig(RunConfig):
     def __post_init__(self, said: Said) -> None:
         super().__post_init__(said)
         as_paths(self, "labels", "preview", "cache", "like")
-        require_at_most(self, AT_MOST)
+        require_bounds(self, AT_LEAST_ONE, AT_MOST)
         require(0 <= self.max_skipped <= 1, "--max-skipped must lie in [0, 1]")
         require(self.holdout is None or 0 <= self.holdout < 1, "--holdout must lie in [0, 1)")
         number = None if self.lambd == "auto" else self.lambd
@@ -202,5 +195,4 @@ class PretrainConfig(RunConfig):
             low, high = self.global_scale
             require(0 < low <= high <= 1, "--global-scale must be 0 < low <= high <= 1")
         require(self.warmup is None or self.warmup >= 0, "--warmup must not be negative")
-        require_at_least_one(self, AT_LEAST_ONE)
         require(self.local_views is None or self.local_views >= 0, "--local-views is negative")

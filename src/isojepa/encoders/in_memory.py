@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -20,12 +19,12 @@ from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.evaluation.features import embed_samples as embed_on
 from isojepa.encoders.jepa import JEPA
 from isojepa.encoders.modalities.batches import training_batches
-from isojepa.encoders.modalities.modality import Batch, Choices, Dataset, Modality, Source
+from isojepa.encoders.modalities.modality import Batch, Choices, Dataset, Given, Modality, Source
 from isojepa.encoders.modalities.registry import modality
 from isojepa.errors import UserError
 from isojepa.objective.automatic import LEAST_BATCH, AutomaticWeight
 from isojepa.objective.lejepa import LeJEPALoss
-from isojepa.progress import bar
+from isojepa.progress import bar, untracked
 from isojepa.randomness import Stream, seed_from
 from isojepa.runs.checkpoints import contiguous
 from isojepa.runs.typed import from_json
@@ -55,12 +54,7 @@ class Fitted:
     def read(self, source: Source) -> Dataset:
         """More samples, as the encoder reads them."""
         form = self.kind.read.form_of(self.jepa.encoder.spec)
-        return self.kind.read.read(source, form, plainly)
-
-
-def plainly(items: Iterator, _total: int, _what: str) -> Iterator:
-    """Shows no progress."""
-    return items
+        return self.kind.read.read(source, form, untracked)
 
 
 def memory_config(**said: Any) -> PretrainConfig:
@@ -80,10 +74,9 @@ def fit(
         progress: show a bar.
     """
     fabric = start_fabric(config.device, 1, config.precision)
-    choices, form = kind.read.choose(
-        config, source, None, gpu=fabric.device.type == "cuda", backbone=None, tell=lambda _: None
-    )
-    data = kind.read.read(source, form, plainly)
+    gpu = fabric.device.type == "cuda"
+    choices, form = kind.read.choose(Given(config, source, None, gpu, None, lambda _: None))
+    data = kind.read.read(source, form, untracked)
     with torch.random.fork_rng():
         torch.manual_seed(seed_from(config.seed, Stream.WEIGHTS))
         spec = kind.network.spec(config, choices, data, data.statistics(range(len(data))))

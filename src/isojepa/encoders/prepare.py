@@ -14,7 +14,7 @@ from isojepa.boundaries import shown
 from isojepa.distributed import rank
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.images_record import ImagesRecord, describe_images, repeated_images
-from isojepa.encoders.modalities.modality import Columns, Dataset, Modality, Network
+from isojepa.encoders.modalities.modality import Columns, Dataset, Given, Modality, Network, Place
 from isojepa.encoders.modalities.registry import FIRST, modality, modality_of
 from isojepa.encoders.own_images import as_recorded, check_unrecorded
 from isojepa.encoders.plan import MOST_STEPS, PretrainPlan, settle, share_held_out
@@ -64,16 +64,15 @@ def prepare(
     record = None if stored is None else read_held_out(config.out)
     asked = config.labels if stored is None or "labels" in said(config) else None
     table = asked if record is not None else config.labels
-    source = kind.read.find(config.data, table, _outputs(config), columns_of(config), track)
+    place = Place(config.data, table, _outputs(config), columns_of(config))
+    source = kind.read.find(place, track)
     was = None if stored is None else ImagesRecord.of(stored, config.out)
     if was is not None and record is not None:
         own = as_recorded(
             source.listing, record, was.classes, config.out, compare=asked is not None
         )
         source = source._replace(listing=own)
-    choices, form = kind.read.choose(
-        config, source, stored, gpu=gpu, backbone=backbone, tell=log.info
-    )
+    choices, form = kind.read.choose(Given(config, source, stored, gpu, backbone, log.info))
     holdout = share_held_out(config, labelled=source.listing.labels is not None)
     data = kind.read.read(source, form, track)
     if stored is not None and record is not None:

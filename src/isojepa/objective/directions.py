@@ -1,12 +1,14 @@
 """Directions of the slices, a function of (seed, step) alone."""
 
+from abc import ABC, abstractmethod
 from math import ceil
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
+from isojepa.distributed import world_size
 from isojepa.normality.multivariate import random_directions
 from isojepa.randomness import generator
 
@@ -45,3 +47,40 @@ def draw_directions(
     else:
         drawn = random_directions(d, slices, seed=seed, step=0 if kind == "fixed" else step)
     return drawn.to(device=z.device, dtype=z.dtype, non_blocking=True)
+
+
+class Sketched(nn.Module, ABC):
+    """A loss along directions that are a function of (seed, step), in float32 at least.
+
+    Without a step, calls in training mode advance a counter, which the state dict keeps.
+    """
+
+    def __init__(self, slices: int, seed: int) -> None:
+        super().__init__()
+        if slices < 1:
+            raise ValueError(f"slices must be at least 1, got {slices}")
+        self.slices, self.seed = slices, seed
+        self.step = 0
+
+    def forward(self, z: Float[Tensor, "... n d"], *, step: int | None = None) -> Float[Tensor, ""]:
+        if z.ndim < 2 or (z.shape[-2] == 0 and world_size() == 1):
+            name = type(self).__name__
+            raise ValueError(f"{name} needs (..., n, d) embeddings, got shape {tuple(z.shape)}")
+        with torch.autocast(z.device.type, enabled=False):
+            z = z if z.dtype == torch.float64 else z.float()
+            return self._value(z, self._advance() if step is None else step)
+
+    @abstractmethod
+    def _value(self, z: Float[Tensor, "... n d"], step: int) -> Float[Tensor, ""]: ...
+
+    @torch.compiler.disable
+    def _advance(self) -> int:
+        step = self.step
+        self.step += self.training
+        return step
+
+    def get_extra_state(self) -> Tensor:
+        return torch.tensor(self.step)
+
+    def set_extra_state(self, state: Any) -> None:
+        self.step = int(state)

@@ -1,16 +1,16 @@
 """SIGReg: a test of isotropic Gaussianity, averaged over random directions, as a loss."""
 
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from isojepa.distributed import sum_over_ranks, world_size
 from isojepa.kernels import cos_sin_sums
 from isojepa.normality.univariate import epps_pulley_floor, epps_pulley_from_sums, trapezoid
 from isojepa.objective.decoupled import Shape, decoupled_floor, decoupled_statistic
-from isojepa.objective.directions import Directions, draw_directions
+from isojepa.objective.directions import Directions, Sketched, draw_directions
 from isojepa.objective.exact import EXACT_FLOOR, exact_sigreg
 
 Scale = Literal["joint", "decoupled"]
@@ -47,7 +47,7 @@ def sliced_epps_pulley(
     return epps_pulley_from_sums(cos_sums, sin_sums, packed[-1], rule)
 
 
-class SIGReg(nn.Module):
+class SIGReg(Sketched):
     """Sketched isotropic Gaussian regularisation (LeJEPA, arXiv 2511.08544).
 
     The mean over random directions of the Epps-Pulley statistic of the projected embeddings:
@@ -99,9 +99,7 @@ class SIGReg(nn.Module):
         scale: Scale = "joint",
         shape: Shape = "epps_pulley",
     ) -> None:
-        super().__init__()
-        if slices < 1:
-            raise ValueError(f"slices must be at least 1, got {slices}")
+        super().__init__(slices, seed)
         _one_of("directions", directions, Directions)
         _one_of("scale", scale, Scale)
         _one_of("shape", shape, Shape)
@@ -114,16 +112,8 @@ class SIGReg(nn.Module):
             self.floor = decoupled_floor(shape, knots, t_max)
         elif directions == "exact":
             self.floor = EXACT_FLOOR
-        self.slices, self.knots, self.t_max, self.seed = slices, knots, t_max, seed
+        self.knots, self.t_max = knots, t_max
         self.directions, self.scale, self.shape = directions, scale, shape
-        self.step = 0
-
-    def forward(self, z: Float[Tensor, "... n d"], *, step: int | None = None) -> Float[Tensor, ""]:
-        if z.ndim < 2 or (z.shape[-2] == 0 and world_size() == 1):
-            raise ValueError(f"SIGReg needs (..., n, d) embeddings, got shape {tuple(z.shape)}")
-        with torch.autocast(z.device.type, enabled=False):
-            z = z if z.dtype == torch.float64 else z.float()
-            return self._value(z, self._advance() if step is None else step)
 
     def _value(self, z: Float[Tensor, "... n d"], step: int) -> Float[Tensor, ""]:
         if self.directions == "exact":
@@ -137,18 +127,6 @@ class SIGReg(nn.Module):
         return sliced_epps_pulley(
             z, directions, knots=self.knots, t_max=self.t_max, same=same
         ).mean()
-
-    @torch.compiler.disable
-    def _advance(self) -> int:
-        step = self.step
-        self.step += self.training
-        return step
-
-    def get_extra_state(self) -> Tensor:
-        return torch.tensor(self.step)
-
-    def set_extra_state(self, state: Any) -> None:
-        self.step = int(state)
 
     def extra_repr(self) -> str:
         said = f"slices={self.slices}, knots={self.knots}, t_max={self.t_max}, seed={self.seed}"

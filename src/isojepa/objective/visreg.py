@@ -4,15 +4,12 @@ Wu, Balestriero and Levine, arXiv 2606.02572, with equal weights of the three te
 the formulas.
 """
 
-from typing import Any
-
-import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from isojepa.distributed import sum_over_ranks
 from isojepa.objective.decoupled import quantiles_by_rank, slice_moments
-from isojepa.objective.directions import draw_directions
+from isojepa.objective.directions import Sketched, draw_directions
 
 EPSILON = 1e-4
 """Added to the standard deviations by which the shape is divided."""
@@ -41,7 +38,7 @@ def variance_sketching(
     return centre + scale + shape
 
 
-class VISReg(nn.Module):
+class VISReg(Sketched):
     """Variance and sketching regularisation: a pull at collapse that does not vanish.
 
     Args:
@@ -58,28 +55,9 @@ class VISReg(nn.Module):
     """Its value at perfect Gaussianity depends on n: the sorted samples scatter."""
 
     def __init__(self, slices: int = 1024, seed: int = 0) -> None:
-        super().__init__()
-        if slices < 1:
-            raise ValueError(f"slices must be at least 1, got {slices}")
-        self.slices, self.seed = slices, seed
-        self.step = 0
+        super().__init__(slices, seed)
 
-    def forward(self, z: Float[Tensor, "... n d"], *, step: int | None = None) -> Float[Tensor, ""]:
-        with torch.autocast(z.device.type, enabled=False):
-            z = z if z.dtype == torch.float64 else z.float()
-            at = self._advance() if step is None else step
-            directions = draw_directions("random", z, self.slices, seed=self.seed, step=at)
-            same = ("visreg", self.slices, self.seed, at, *z.shape[:-2], z.shape[-1])
-            return variance_sketching(z, directions, same=same)
-
-    @torch.compiler.disable
-    def _advance(self) -> int:
-        step = self.step
-        self.step += self.training
-        return step
-
-    def get_extra_state(self) -> Tensor:
-        return torch.tensor(self.step)
-
-    def set_extra_state(self, state: Any) -> None:
-        self.step = int(state)
+    def _value(self, z: Float[Tensor, "... n d"], step: int) -> Float[Tensor, ""]:
+        directions = draw_directions("random", z, self.slices, seed=self.seed, step=step)
+        same = ("visreg", self.slices, self.seed, step, *z.shape[:-2], z.shape[-1])
+        return variance_sketching(z, directions, same=same)

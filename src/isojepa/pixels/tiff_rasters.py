@@ -11,7 +11,6 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from isojepa.boundaries import Blob, reading
 from isojepa.pixels.items import Encoded
@@ -26,10 +25,10 @@ from isojepa.pixels.tiff_tags import (
     SIGNED,
     UNSIGNED,
     first_of,
+    tags_of,
 )
 from isojepa.pixels.unreadable import Unreadable
 
-MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 DESCRIPTION, EXTRA_SAMPLES, NODATA = 270, 338, 42113
 COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 4: 1, 5: 4, 6: 3, 8: 3, 9: 3, 10: 3}
 """Channels that are colours, by photometric interpretation."""
@@ -58,15 +57,8 @@ class TiffKind(NamedTuple):
 def tiff_kind(item: Encoded) -> TiffKind | None:
     """What a TIFF is; None for other files and for those whose tags cannot be read."""
     with suppress(Exception), item.open("rb") as file:  # Pillow will say what is wrong with it
-        start = file.read(8)
-        if start[:4] not in MAGIC:
-            return None
-        if b"+" in start[2:4]:  # BigTIFF
-            start += file.read(8)
-        tags = ImageFileDirectory_v2(start)
-        file.seek(tags.next)
-        tags.load(file)
-        if DNG_VERSION in tags:
+        tags = tags_of(file)
+        if tags is None or DNG_VERSION in tags:
             return None
         samples, form = first_of(tags.get(SAMPLES, 1)), first_of(tags.get(FORMAT, UNSIGNED))
         extras = tags.get(EXTRA_SAMPLES, ())

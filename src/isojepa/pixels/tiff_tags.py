@@ -1,7 +1,7 @@
 """What the tags of a TIFF file say that Pillow's modes do not."""
 
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image
@@ -14,7 +14,21 @@ SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES = (
     254, 256, 257, 258, 259, 262, 277,
 )  # fmt: skip
 PLANAR, STRIPS, TILES, SUB_IFDS, FORMAT, DNG_VERSION = 284, 273, 324, 330, 339, 50706
+MAGIC = {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}
 UNSIGNED, SIGNED, FLOATING = 1, 2, 3  # sample formats
+
+
+def tags_of(file: IO[bytes]) -> ImageFileDirectory_v2 | None:
+    """The tags of a file's first page; None if it is no TIFF."""
+    start = file.read(8)
+    if start[:4] not in MAGIC:
+        return None
+    if b"+" in start[2:4]:  # BigTIFF
+        start += file.read(8)
+    tags = ImageFileDirectory_v2(start)
+    file.seek(tags.next)
+    tags.load(file)
+    return tags
 
 
 def tag(image: Image.Image, number: int) -> Any:
@@ -51,14 +65,9 @@ def refuse_raw_photograph(image: Image.Image) -> None:
 def why_not_tiff(path: Path | Blob) -> str | None:
     """Why Pillow cannot read a TIFF file, by its tags; None where they do not tell."""
     with path.open("rb") as file:
-        start = file.read(8)
-        if start[:4] not in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}:
+        tags = tags_of(file)
+        if tags is None:
             return None
-        if b"+" in start[2:4]:  # BigTIFF
-            start += file.read(8)
-        tags = ImageFileDirectory_v2(start)
-        file.seek(tags.next)
-        tags.load(file)
         bits, samples = first_of(tags.get(BITS, 1)), first_of(tags.get(SAMPLES, 1))
         if DNG_VERSION in tags:
             return "a raw photograph (DNG): develop it to TIFF or PNG"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from isojepa.devices import Device
-from isojepa.runs.settings import Said, as_paths, require, require_at_least_one, require_at_most
+from isojepa.runs.settings import Said, as_paths, require, require_bounds
 
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 
@@ -64,8 +64,8 @@ class RunConfig(ABC):
 
     def __post_init__(self, _said: Said) -> None:
         as_paths(self, "data", "out")
-        require_at_most(self, {"devices": 10**5, "seed": 2**63 - 1})
-        require_at_least_one(self, ("devices", "log_every", "save_every", "keep"))
+        at_least_one = ("devices", "log_every", "save_every", "keep")
+        require_bounds(self, at_least_one, {"devices": 10**5, "seed": 2**63 - 1})
         for minutes in (self.save_minutes, self.max_minutes):
             positive = minutes is None or minutes > 0
             require(positive, "--save-minutes and --max-minutes must be positive")

@@ -74,21 +74,19 @@ def require(condition: bool, message: str) -> None:
         raise UserError(message)
 
 
-def require_at_least_one(config: object, names: Iterable[str]) -> None:
-    """Raise `UserError` for a field that is given and below 1."""
-    for name in names:
-        value = getattr(config, name)
-        require(value is None or value >= 1, f"--{flag(name)} must be at least 1")
-
-
-def require_at_most(config: object, limits: Mapping[str, int | float]) -> None:
-    """Raise `UserError` for a field that is above its limit, or a number that is not finite."""
+def require_bounds(
+    config: object, at_least_one: Iterable[str], at_most: Mapping[str, int | float] | None = None
+) -> None:
+    """Raise `UserError` for a number that is not finite, and a field below 1 or above its limit."""
     for field in _fields(config):
         value = getattr(config, field.name)
         numbers = value if isinstance(value, tuple) else (value,)
         if any(isinstance(x, float) and not math.isfinite(x) for x in numbers):
             raise UserError(f"--{flag(field.name)} is {value}: give a finite number")
-    for name, limit in limits.items():
+    for name in at_least_one:
+        value = getattr(config, name)
+        require(value is None or value >= 1, f"--{flag(name)} must be at least 1")
+    for name, limit in (at_most or {}).items():
         value = getattr(config, name)
         open_or_word = value is None or isinstance(value, str)
         require(open_or_word or value <= limit, f"--{flag(name)} must be at most {limit:,g}")

@@ -1,6 +1,6 @@
 """Every modality keeps the one contract: what it reads, views and embeds fits what is shared."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,11 +15,12 @@ from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.modalities.batches import training_batches
 from isojepa.encoders.modalities.modality import (
     Batch,
-    Columns,
     Dataset,
+    Given,
     Modality,
     Network,
     Networks,
+    Place,
     Reading,
     Viewing,
     Views,
@@ -31,6 +32,7 @@ from isojepa.encoders.modalities.registry import (
     modality_of_encoder,
 )
 from isojepa.encoders.modalities.stored import export_encoder, load_encoder
+from isojepa.progress import untracked
 from isojepa.runs.typed import to_json
 
 
@@ -89,19 +91,13 @@ def example(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         data=data, out=folder / "run", global_views=2, local_views=1, **settings
     )
     kind = modality(request.param)
-    source = kind.read.find(data, None, (), Columns(), plainly)
-    choices, form = kind.read.choose(
-        config, source, None, gpu=False, backbone=None, tell=lambda _: None
-    )
-    dataset = replace(kind.read.read(source, form, plainly), held_out=np.arange(9) == 4)
+    source = kind.read.find(Place(data), untracked)
+    choices, form = kind.read.choose(Given(config, source, None, False, None, lambda _: None))
+    dataset = replace(kind.read.read(source, form, untracked), held_out=np.arange(9) == 4)
     spec = kind.network.spec(config, choices, dataset, dataset.statistics(range(9)))
     recipe = kind.views.recipe(config, choices)
     views = partial(kind.views.views, recipe=recipe, spec=spec, seed=3, device=torch.device("cpu"))
     return Example(kind, dataset, views, kind.network.network(spec, None, pretrained=False), recipe)
-
-
-def plainly(items: Iterator, _total: int, _what: str) -> Iterator:
-    return items
 
 
 @pytest.mark.parametrize("name", MODALITIES)

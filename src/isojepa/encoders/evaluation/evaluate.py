@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,13 +13,12 @@ import torch
 import tyro
 from rich import box
 from rich.table import Table
-from torch import Tensor
 
 from isojepa.boundaries import shown, trying
 from isojepa.caches.folder import caching
 from isojepa.devices import Device
 from isojepa.distributed import rank
-from isojepa.encoders.evaluation.features import embed_samples, embed_together
+from isojepa.encoders.evaluation.features import embed_samples
 from isojepa.encoders.evaluation.kept import kept_scores
 from isojepa.encoders.evaluation.labelled import Labelled
 from isojepa.encoders.evaluation.results import FewShot, Scores, write_scores
@@ -32,7 +31,7 @@ from isojepa.encoders.evaluation.split import (
     with_run_labels,
 )
 from isojepa.encoders.evaluation.whitening import whitened
-from isojepa.encoders.modalities.modality import Columns, Dataset, Network, Source
+from isojepa.encoders.modalities.modality import Columns, Dataset, Network, Place, Source
 from isojepa.encoders.modalities.registry import modality_of_encoder
 from isojepa.encoders.modalities.stored import load_encoder
 from isojepa.encoders.sources.folder import UNLABELLED, why_no_scores
@@ -114,7 +113,7 @@ def find_for(
 ) -> Source:
     """What lies there, as the encoder's kind of data sees it."""
     columns = getattr(encoder.spec, "columns", Columns())
-    return modality_of_encoder(encoder).read.find(data, labels, leave_out, columns, track)
+    return modality_of_encoder(encoder).read.find(Place(data, labels, leave_out, columns), track)
 
 
 def read_found(encoder: Network, source: Source) -> Dataset:
@@ -146,10 +145,8 @@ def _run(config: EvaluateConfig) -> dict[str, Scores]:
     device = start_processes(config.device, config.devices)
     labelled = together(lambda: _labelled(config, device))
     encoder, images, repeated, out = labelled
-    shared = embed_together if config.devices > 1 else embed_samples
-    found = scores_of(
-        encoder, images, max_images=config.max_images, seed=config.seed, embedding=shared
-    )
+    shared, seed = config.devices > 1, config.seed
+    found = scores_of(encoder, images, max_images=config.max_images, seed=seed, shared=shared)
     scores = {name: replace(row, n_repeated=repeated) for name, row in found}
     if scores:
         print_scores(scores)
@@ -187,15 +184,14 @@ def scores_of(
     *,
     max_images: int = 20_000,
     seed: int = 0,
-    embedding: Callable[..., Tensor] = embed_samples,
+    shared: bool = False,
 ) -> Iterator[tuple[str, Scores]]:
     """Yield (name, scores) for the encoder and each baseline, on the images held out.
 
     Args:
         encoder: on the device to use.
         images: labelled, with the held-out ones marked.
-        embedding: `embed`, or `embed_together` to share that among all ranks, of which the first
-            alone then scores.
+        shared: share the embedding among all ranks, of which the first alone then scores.
 
     Raises:
         UserError: if no labels exist on either side of the split.
@@ -211,9 +207,9 @@ def scores_of(
     both = np.concatenate([train, test])
     for name, network in (("encoder", encoder), ("untrained", _untrained(encoder, images))):
         if network is not None:
-            x = embedding(network, images, both, track=track).cpu().numpy()
+            x = embed_samples(network, images, both, shared=shared, track=track).cpu().numpy()
             representations[name] = (x[: len(train)], x[len(train) :])
-    if embedding is embed_together and rank() != 0:
+    if shared and rank() != 0:
         return
     kind = modality_of_encoder(encoder)
     plain = kind.read.raw(images, both)

@@ -1,6 +1,6 @@
 """A frozen encoder over samples: one embedding per sample."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from isojepa.distributed import gather_over_ranks, rank, world_size
 from isojepa.encoders.modalities.modality import Dataset, Network
+from isojepa.progress import Track, untracked
 from isojepa.training.batches import share
 
 
@@ -19,12 +20,14 @@ def embed_samples(
     indices: Sequence[int] | np.ndarray | Tensor,
     *,
     batch_size: int = 256,
-    track: Callable[[Iterator, int, str], Iterator] = lambda items, _total, _what: items,
+    shared: bool = False,
+    track: Track = untracked,
 ) -> Float[Tensor, "n d"]:
     """Embed the one view that each sample is prepared as, in eval mode, on the encoder's device.
 
     Args:
         indices: positions in `data`.
+        shared: each rank embeds its share of the batches, and has all of them in the end.
         track: wraps the iterator over batches to show progress.
 
     Returns:
@@ -34,6 +37,8 @@ def embed_samples(
     training = encoder.training
     encoder.eval()
     chosen = torch.as_tensor(indices)
+    if shared:
+        chosen = chosen[share_of_batches(len(chosen), batch_size, rank(), world_size())]
     parts = []
     batches = chosen.split(batch_size) if len(chosen) else ()
     for part in track(iter(batches), len(batches), "embedding"):
@@ -41,22 +46,8 @@ def embed_samples(
         parts.append(encoder(encoder.prepare(*samples)).float())
     encoder.train(training)
     width = encoder.embedding_dim
-    return torch.cat(parts) if parts else torch.zeros(0, width, device=device)
-
-
-def embed_together(
-    encoder: Network,
-    data: Dataset,
-    indices: Sequence[int] | np.ndarray | Tensor,
-    *,
-    batch_size: int = 256,
-    track: Callable[[Iterator, int, str], Iterator] = lambda items, _total, _what: items,
-) -> Float[Tensor, "n d"]:
-    """`embed`, each rank its share of the batches; all of them on every rank."""
-    chosen = torch.as_tensor(indices)
-    mine = share_of_batches(len(chosen), batch_size, rank(), world_size())
-    x = embed_samples(encoder, data, chosen[mine], batch_size=batch_size, track=track)
-    return gather_over_ranks(x).samples
+    x = torch.cat(parts) if parts else torch.zeros(0, width, device=device)
+    return gather_over_ranks(x).samples if shared else x
 
 
 def share_of_batches(n: int, batch_size: int, rank: int, world: int) -> slice:

@@ -12,8 +12,9 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from isojepa.boundaries import reading, shown
-from isojepa.encoders.modalities.modality import Columns
+from isojepa.encoders.modalities.modality import Columns, Place
 from isojepa.encoders.sources.folder import Listing, indexed, with_label_table
+from isojepa.encoders.sources.inputs import as_sources
 from isojepa.encoders.sources.notes import warn_once
 from isojepa.encoders.sources.roles import WORDS
 from isojepa.errors import UserError
@@ -205,21 +206,16 @@ def _hash_of(content: bytes) -> int:
 
 
 def list_samples(
-    root: Path,
+    place: Place,
     names: list[str],
     classes: Sequence[str | None],
     test: np.ndarray | None,
     prints: Iterable[int],
-    labels: Path | None,
 ) -> Listing:
-    """The listing of samples by their names, classes, split and fingerprints; its notes are told.
-
-    Args:
-        labels: a table of other classes and splits.
-    """
-    marks = np.array([*prints], np.uint64)
+    """The listing of samples: names, classes, split and fingerprints; its notes are told."""
+    (root,), marks = as_sources(place.data), np.array([*prints], np.uint64)
     listing = Listing(root, names, *indexed(list(classes)), test, prints=marks)
-    listing = listing if labels is None else with_label_table(listing, labels)
+    listing = listing if place.labels is None else with_label_table(listing, place.labels)
     for note in listing.notes:
         warn_once(root, note)
     return listing

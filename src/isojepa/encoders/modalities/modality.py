@@ -7,7 +7,7 @@ and the embeddings of these. `docs/howto/modality.md` walks through adding one.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
@@ -20,12 +20,11 @@ from torch import Tensor, nn
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.sources.folder import Listing
 from isojepa.encoders.sources.inputs import Data
+from isojepa.progress import Track
 from isojepa.runs.record import RunRecord
 
 Samples = TypeVar("Samples", bound=tuple, covariant=True)
 """What samples are as tensors: a NamedTuple, the samples on the first axis of each field."""
-Track = Callable[[Iterator, int, str], Iterator]
-"""Wraps an iterator over so many things to show progress."""
 
 
 class Statistics(NamedTuple):
@@ -137,6 +136,31 @@ class Source(NamedTuple):
     """What was read on the way, for `read` to look the listing's names up in."""
 
 
+class Place(NamedTuple):
+    """Where samples are, in the user's words."""
+
+    data: Data
+    labels: Path | None = None
+    """A table of other classes and splits."""
+    leave_out: Sequence[Path] = ()
+    """Files and folders below it that are none of the samples."""
+    columns: Columns = UNSAID
+
+
+class Given(NamedTuple):
+    """What decides the settings that the user left open."""
+
+    config: PretrainConfig
+    source: Source
+    stored: RunRecord | None
+    """The record of the run that is gone on with, whose form stays."""
+    gpu: bool
+    backbone: nn.Module | None
+    """A module to train in place of a named one."""
+    tell: Callable[[str], object]
+    """Gets a line for each setting that is not what the data alone would give."""
+
+
 @runtime_checkable
 class Choices(Protocol):
     """The settings that depend on the kind of data: a NamedTuple, its names those of the fields of
@@ -172,34 +196,12 @@ class Reading(ABC):
         """Whether a path is likely to hold samples of this kind; at a glance."""
 
     @abstractmethod
-    def find(
-        self,
-        data: Data,
-        labels: Path | None,
-        leave_out: Sequence[Path],
-        columns: Columns,
-        track: Track,
-    ) -> Source:
+    def find(self, place: Place, track: Track) -> Source:
         """What lies at the path; raises UserError where nothing does."""
 
     @abstractmethod
-    def choose(
-        self,
-        config: PretrainConfig,
-        source: Source,
-        stored: RunRecord | None,
-        *,
-        gpu: bool,
-        backbone: nn.Module | None,
-        tell: Callable[[str], object],
-    ) -> tuple[Choices, Any]:
-        """Settle what the data and the machine decide: the choices, and the form.
-
-        Args:
-            stored: the record of the run that is gone on with, whose form stays.
-            backbone: a module to train in place of a named one.
-            tell: gets a line for each setting that is not what the data alone would give.
-        """
+    def choose(self, given: Given) -> tuple[Choices, Any]:
+        """Settle what the data and the machine decide: the choices, and the form."""
 
     @abstractmethod
     def form_of(self, spec: Any) -> Any:

@@ -4,7 +4,7 @@ import hashlib
 import os
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,6 +17,7 @@ from isojepa.encoders.sources.remembered import remembered
 from isojepa.machine import cores
 from isojepa.pixels.items import Item
 from isojepa.pixels.unreadable import Unreadable
+from isojepa.progress import Track, untracked
 
 WHOLE = 2**20  # bytes; of larger files, PIECES of PIECE bytes at even distances are read
 PIECES, PIECE = 16, 2**16
@@ -48,10 +49,7 @@ def fingerprint(item: Item) -> int:
     return int.from_bytes(digest.digest(), "big") or 1
 
 
-def with_fingerprints(
-    listing: Listing,
-    track: Callable[[Iterator, int, str], Iterator] = lambda items, _total, _what: items,
-) -> Listing:
+def with_fingerprints(listing: Listing, track: Track = untracked) -> Listing:
     """The listing with the fingerprints of its files.
 
     A file whose place, size and times are those that it had in an earlier run is not read again.

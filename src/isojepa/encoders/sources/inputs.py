@@ -149,6 +149,17 @@ def as_sources(data: Data) -> tuple[Path, ...]:
     return data if isinstance(data, tuple) else (data,)
 
 
+def single(data: Data, what: str) -> Path:
+    """The one place that was named.
+
+    Raises:
+        UserError: if there are several; `what` says what is read.
+    """
+    if len(as_sources(data)) > 1:
+        raise UserError(f"--data: {what}; join them first")
+    return as_sources(data)[0]
+
+
 def is_there(path: Path) -> bool:
     """Whether something lies where a place was named."""
     return path.exists() or bool(as_address(path) or re.search(r"[*?\[{]", str(path)))

@@ -6,15 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from isojepa.runs.config import RunConfig
-from isojepa.runs.settings import (
-    Said,
-    as_paths,
-    remembers,
-    require,
-    require_at_least_one,
-    require_at_most,
-)
-from isojepa.world.agent.objective import HEADS, Head, Teacher
+from isojepa.runs.settings import Said, as_paths, remembers, require, require_bounds
+from isojepa.world.agent.objective import HEADS, Head, Teacher, Weights
 from isojepa.world.model.norms import Norm
 from isojepa.world.model.presets import preset
 
@@ -37,7 +30,7 @@ AT_MOST = {
 
 @remembers
 @dataclass(frozen=True, kw_only=True)
-class LearnConfig(RunConfig):
+class LearnConfig(RunConfig, Weights):
     """Learn to act in an environment: representation, reward, value and policy together, from
     pixels. Only --env and --out are needed."""
 
@@ -71,18 +64,6 @@ class LearnConfig(RunConfig):
     detach: tuple[Head, ...] = ("policy",)
     """Heads whose gradients end at the embedding: reward (with continuation), value, policy.
     Give none after the flag to let all through."""
-    prediction: float = 1.0
-    """Weight of predicting the next embeddings; 0 turns it off."""
-    lambd: float = 0.09
-    """Weight of SIGReg; 0 turns it off."""
-    reward: float = 0.5
-    """Weight of reward and continuation."""
-    value: float = 0.5
-    """Weight of the values."""
-    policy: float = 0.5
-    """Weight of the policy."""
-    entropy: float = 1e-3
-    """Bonus for a policy on numbers that stays random."""
     teacher: Teacher = "value"
     """Whom the policy follows: the values, or the plans."""
 
@@ -132,8 +113,7 @@ class LearnConfig(RunConfig):
     def __post_init__(self, said: Said) -> None:
         super().__post_init__(said)
         as_paths(self, "start_from")
-        require_at_most(self, AT_MOST)
-        require_at_least_one(self, AT_LEAST_ONE)
+        require_bounds(self, AT_LEAST_ONE, AT_MOST)
         for name in NOT_NEGATIVE:
             require(getattr(self, name) >= 0, f"--{name.replace('_', '-')} must not be negative")
         preset(self.preset)

@@ -29,7 +29,7 @@ from isojepa.world.agent.film import write_film
 from isojepa.world.agent.imagination import imagined_frames
 from isojepa.world.agent.learnt import LEARNT
 from isojepa.world.agent.measures import measure_agent
-from isojepa.world.agent.objective import AgentBatch, AgentLoss, AgentTerms, Weights
+from isojepa.world.agent.objective import AgentBatch, AgentLoss, AgentTerms
 from isojepa.world.agent.offline import remember_episodes
 from isojepa.world.agent.plan import (
     LearnPlan,
@@ -188,14 +188,7 @@ def agent_compute(begun: OpenLearning, model: nn.Module) -> Callable[[AgentBatch
     objective = AgentLoss(
         agent=begun.agent,
         sigreg=SIGReg(slices=config.slices, seed=config.seed),
-        weights=Weights(
-            prediction=config.prediction,
-            lambd=config.lambd,
-            reward=config.reward,
-            value=config.value,
-            policy=config.policy,
-            entropy=config.entropy,
-        ),
+        weights=config,
         detach=frozenset(config.detach),
         teacher=config.teacher,
         n=config.rollout,

@@ -57,14 +57,17 @@ class Weights:
     """Of the terms."""
 
     prediction: float = 1.0
-    """Of one step and of the rollout alike; 0 turns the world model off."""
+    """Weight of predicting the next embeddings; 0 turns it off."""
     lambd: float = 0.09
-    """Of SIGReg."""
+    """Weight of SIGReg; 0 turns it off."""
     reward: float = 0.5
-    """Of reward and continuation."""
+    """Weight of reward and continuation."""
     value: float = 0.5
+    """Weight of the values."""
     policy: float = 0.5
+    """Weight of the policy."""
     entropy: float = 1e-3
+    """Bonus for a policy on numbers that stays random."""
 
 
 @dataclass(frozen=True, kw_only=True)

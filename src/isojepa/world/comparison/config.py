@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from isojepa.devices import Device
-from isojepa.runs.settings import require, require_at_least_one
+from isojepa.runs.settings import require, require_bounds
 from isojepa.world.control.config import PlanConfig
 from isojepa.world.control.pairs import Protocol
 from isojepa.world.learning import baselines
@@ -69,7 +69,7 @@ class CompareConfig:
 
     def __post_init__(self) -> None:
         preset(self.preset)
-        require_at_least_one(self, ("steps", "seeds", "pairs", "offset", "budget"))
+        require_bounds(self, ("steps", "seeds", "pairs", "offset", "budget"))
         require(self.seed >= 0, "--seed must not be negative")
         require(not (self.resume and self.overwrite), "give --resume or --overwrite, not both")
 

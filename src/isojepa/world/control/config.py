@@ -12,7 +12,7 @@ from torch import Tensor
 
 from isojepa.devices import Device
 from isojepa.errors import UserError
-from isojepa.runs.settings import require_at_least_one
+from isojepa.runs.settings import require_bounds
 from isojepa.world.control.direct import DirectGoalPolicy, Waypoints
 from isojepa.world.control.pairs import Goals, Protocol
 from isojepa.world.control.planning import PlanningPolicy, planning_policy
@@ -130,7 +130,7 @@ class PlanConfig:
     add their names."""
 
     def __post_init__(self) -> None:
-        require_at_least_one(
+        require_bounds(
             self,
             ("pairs", "offset", "budget", "seeds", "horizon", "execute", "history", "candidates",
              "iterations"),

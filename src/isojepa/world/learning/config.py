@@ -8,14 +8,7 @@ from isojepa.objective.directions import Directions
 from isojepa.objective.regularisers import TESTS
 from isojepa.objective.sigreg import Scale
 from isojepa.runs.config import RunConfig
-from isojepa.runs.settings import (
-    Said,
-    as_paths,
-    remembers,
-    require,
-    require_at_least_one,
-    require_at_most,
-)
+from isojepa.runs.settings import Said, as_paths, remembers, require, require_bounds
 from isojepa.world.model.encoders import Features
 from isojepa.world.model.presets import preset
 
@@ -114,7 +107,7 @@ class WorldTrainConfig(RunConfig):
     def __post_init__(self, said: Said) -> None:
         super().__post_init__(said)
         as_paths(self, "cache", "start_from")
-        require_at_most(self, AT_MOST)
+        require_bounds(self, AT_LEAST_ONE, AT_MOST)
         if self.preset is not None:
             preset(self.preset)
         number = None if self.lambd == "auto" else self.lambd
@@ -147,4 +140,3 @@ class WorldTrainConfig(RunConfig):
             self.regulariser != "exact" or self.scale == "joint",
             "--scale decoupled works along slices: --regulariser cannot be exact",
         )
-        require_at_least_one(self, AT_LEAST_ONE)

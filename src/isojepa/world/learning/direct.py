@@ -26,7 +26,7 @@ from isojepa.runs.checkpoints import contiguous
 from isojepa.runs.config import RunConfig
 from isojepa.runs.record import RunRecord
 from isojepa.runs.resume import resumed
-from isojepa.runs.settings import Said, as_json, as_paths, remembers, require, require_at_least_one
+from isojepa.runs.settings import Said, as_json, as_paths, remembers, require, require_bounds
 from isojepa.runs.typed import to_json
 from isojepa.training.launch import open_run, start_fabric
 from isojepa.training.optimise import cosine_schedule, optimise, parameter_groups
@@ -75,7 +75,7 @@ class DirectConfig(RunConfig):
             object.__setattr__(self, "out", self.run / FOLDER)
         super().__post_init__(said)
         require(self.lr > 0, "--lr must be positive")
-        require_at_least_one(self, ("steps", "batch_size"))
+        require_bounds(self, ("steps", "batch_size"))
 
     def rate(self, step: int) -> float:
         """The learning rate of update `step`, counted from 0."""

@@ -8,11 +8,12 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from isojepa.encoders.modalities.modality import UNSAID, Columns
+from isojepa.encoders.modalities.modality import UNSAID, Columns, Place
 from isojepa.encoders.modalities.registry import modality_of
 from isojepa.encoders.modalities.series.read import READING, SeriesForm
 from isojepa.encoders.modalities.series.samples import SeriesSet
 from isojepa.errors import UserError
+from isojepa.progress import untracked
 
 rng = np.random.default_rng(0)
 VALUES = [rng.normal(size=(size, 2)).round(3) for size in (5, 9, 7, 6)]
@@ -20,9 +21,9 @@ WORDS = ["up", "down", "up", "down"]
 
 
 def read(path: Path, columns: Columns = UNSAID, labels: Path | None = None) -> SeriesSet:
-    source = READING.find(path, labels, (), columns, lambda items, *_: items)
+    source = READING.find(Place(path, labels, (), columns), untracked)
     form = SeriesForm(channels=source.contents.channels)
-    return READING.read(source, form, lambda items, *_: items)
+    return READING.read(source, form, untracked)
 
 
 def long(path: Path, **names: str) -> Path:
@@ -162,12 +163,12 @@ def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_an_encoder_asks_for_its_channels(tmp_path: Path) -> None:
-    source = READING.find(long(tmp_path / "x.csv"), None, (), Columns(), lambda items, *_: items)
-    turned = READING.read(source, SeriesForm(channels=("b",)), lambda items, *_: items)
+    source = READING.find(Place(long(tmp_path / "x.csv")), untracked)
+    turned = READING.read(source, SeriesForm(channels=("b",)), untracked)
     np.testing.assert_allclose(turned.read([0]).values[0, 0], VALUES[0][:, 1], rtol=1e-6)
     assert "'a'" in turned.notes[0]
     with pytest.raises(UserError, match="no channel 'c'"):
-        READING.read(source, SeriesForm(channels=("a", "c")), lambda items, *_: items)
+        READING.read(source, SeriesForm(channels=("a", "c")), untracked)
 
 
 def test_pickled_arrays_are_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from sklearn.compose import make_column_transformer
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from isojepa.encoders.modalities.modality import UNSAID, Batch, Columns, Source
+from isojepa.encoders.modalities.modality import UNSAID, Batch, Columns, Place, Source
 from isojepa.encoders.modalities.registry import modality_of
 from isojepa.encoders.modalities.tables.network import TableSpec
 from isojepa.encoders.modalities.tables.read import READING, FoundRows, TableForm, settled_columns
@@ -17,6 +17,7 @@ from isojepa.encoders.modalities.tables.rows import TableSet, encoded, known, wi
 from isojepa.encoders.modalities.tables.views import VIEWING, TableRecipe
 from isojepa.encoders.sources.folder import Listing
 from isojepa.errors import UserError
+from isojepa.progress import untracked
 
 TEXT = """name,height,colour,weight,when,label
 ann,1.5,red,40,2026-01-01,x
@@ -28,9 +29,9 @@ AS_NAMED = Columns("name", None, None)
 
 
 def read(path: Path, columns: Columns = AS_NAMED) -> TableSet:
-    source = READING.find(path, None, (), columns, lambda items, *_: items)
+    source = READING.find(Place(path, columns=columns), untracked)
     form = TableForm(table=settled_columns(source.contents, lambda _: None))
-    return READING.read(source, form, lambda items, *_: items)
+    return READING.read(source, form, untracked)
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_encoded_as_scikit_learn_scales_and_makes_one_hot() -> None:
     })  # fmt: skip
     listing = Listing(Path("x"), found.names, None, None, None)
     form = TableForm(table=settled_columns(found, lambda _: None))
-    data = READING.read(Source(listing, found), form, lambda items, *_: items)
+    data = READING.read(Source(listing, found), form, untracked)
     x = encoded(data.read(range(50)), data.columns, *data.statistics(range(50)))
     one_hot = OneHotEncoder(sparse_output=False)
     theirs = make_column_transformer((StandardScaler(), ["a", "b"]), (one_hot, ["c"]))
@@ -108,16 +109,16 @@ def test_views_lack_whole_cells_and_say_so(data: TableSet) -> None:
 
 def test_new_categories_and_missing_columns(data: TableSet, tmp_path: Path) -> None:
     (tmp_path / "new.csv").write_text("weight,colour,height\n40,green,1.5\n40,red,1.5\n")
-    source = READING.find(tmp_path / "new.csv", None, (), UNSAID, lambda items, *_: items)
+    source = READING.find(Place(tmp_path / "new.csv"), untracked)
     form = TableForm(table=data.columns)
-    other = READING.read(source, form, lambda items, *_: items)
+    other = READING.read(source, form, untracked)
     assert other.categories[:, 0].tolist() == [-1, 1]
     assert other.numbers[1].tolist() == [1.5, 40]
     assert "new categories" in other.notes[0]
     (tmp_path / "new.csv").write_text("weight,colour\n40,green\n")
-    source = READING.find(tmp_path / "new.csv", None, (), UNSAID, lambda items, *_: items)
+    source = READING.find(Place(tmp_path / "new.csv"), untracked)
     with pytest.raises(UserError, match="no column 'height'"):
-        READING.read(source, form, lambda items, *_: items)
+        READING.read(source, form, untracked)
 
 
 def test_arrays_are_tables_too(tmp_path: Path) -> None:

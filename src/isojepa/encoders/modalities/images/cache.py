@@ -27,6 +27,7 @@ from isojepa.files import write_atomically
 from isojepa.pixels.rasters import Ranges
 from isojepa.pixels.square import Square
 from isojepa.pixels.unreadable import Unreadable
+from isojepa.progress import Track
 
 log = logging.getLogger(__name__)
 VERSION = 1  # of the decoding: raise it when the same file would give other pixels
@@ -73,7 +74,7 @@ def decoders() -> str:
 
 
 def open_filled(
-    folder: Path, wanted: Wanted, decode: Decode, track: Callable[[Iterator, int, str], Iterator]
+    folder: Path, wanted: Wanted, decode: Decode, track: Track
 ) -> tuple[Store, FoundSquares]:
     """A store that has all that can be known of the images: what it lacks is decoded into it.
 
@@ -153,9 +154,7 @@ def begin(folder: Path, place: Path, wanted: Wanted) -> Store:
     return store
 
 
-def _fill(
-    store: Store, wanted: Wanted, decode: Decode, track: Callable[[Iterator, int, str], Iterator]
-) -> None:
+def _fill(store: Store, wanted: Wanted, decode: Decode, track: Track) -> None:
     """Decode what the store lacks, each content once; whose lock is held."""
     missing = np.flatnonzero(store.find(wanted.marks, wanted.bits).missing)
     marks, first = np.unique(wanted.marks[missing], return_index=True)

@@ -1,7 +1,7 @@
 """A listing's images through the cache: what is known of each, and where its squares stand."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from isojepa.encoders.sources.folder import Listing
 from isojepa.encoders.sources.listing import ending
 from isojepa.pixels.square import Square
 from isojepa.pixels.unreadable import Unreadable
+from isojepa.progress import Track
 
 
 class StoredImages(NamedTuple):
@@ -27,9 +28,7 @@ class StoredImages(NamedTuple):
     """What is known of each image, without pixels, or why it cannot be read."""
 
 
-def read_stored(
-    folder: Path, wanted: Wanted, decode: Decode, track: Callable[[Iterator, int, str], Iterator]
-) -> StoredImages:
+def read_stored(folder: Path, wanted: Wanted, decode: Decode, track: Track) -> StoredImages:
     """Have the images of a listing in the cache.
 
     Args:

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from isojepa.pixels.deep import depth
 from isojepa.pixels.rasters import Ranges
 from isojepa.pixels.square import Square, to_square
 from isojepa.pixels.unreadable import Unreadable
+from isojepa.progress import Track, untracked
 
 __all__ = [
     "Headers", "ImageSet", "Squares", "Unreadable",
@@ -145,7 +146,7 @@ def read_images(
     bits: int | None = None,
     ranges: Ranges | None = None,
     memory_bytes: int | None = None,
-    track: Callable[[Iterator, int, str], Iterator] = lambda items, _total, _what: items,
+    track: Track = untracked,
 ) -> ImageSet:
     """Decode every file of the listing once, skipping and naming those that hold no image.
 
@@ -220,11 +221,7 @@ def _decoder(wanted: Wanted, listing: Listing) -> Decode:
 
 
 def _read_cached(
-    listing: Listing,
-    wanted: Wanted,
-    bits: int | None,
-    folder: Path,
-    track: Callable[[Iterator, int, str], Iterator],
+    listing: Listing, wanted: Wanted, bits: int | None, folder: Path, track: Track
 ) -> ImageSet:
     """The images with their squares in the cache, the same in all as without one."""
     decode, survey = _decoder(wanted, listing), Survey(wanted.side, wanted.channels)

@@ -1,6 +1,5 @@
 """Images' reading: the files of a folder, and how one encoder sees them."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,11 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from isojepa.backbones.networks import check_network
-from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.modalities.images import symmetries
 from isojepa.encoders.modalities.images.choices import ImageChoices, choose_sizes, local_size_before
 from isojepa.encoders.modalities.images.encoder import EncoderSpec
@@ -23,13 +21,14 @@ from isojepa.encoders.modalities.images.preview import as_colours
 from isojepa.encoders.modalities.images.ranges import sampled_ranges
 from isojepa.encoders.modalities.images.rendering import render_views
 from isojepa.encoders.modalities.images.symmetries import Symmetries
-from isojepa.encoders.modalities.modality import Columns, Reading, Source, Track, Words
+from isojepa.encoders.modalities.modality import Columns, Given, Place, Reading, Source, Words
 from isojepa.encoders.sources.fingerprints import with_fingerprints
-from isojepa.encoders.sources.inputs import Data, list_images, words
+from isojepa.encoders.sources.inputs import list_images, words
 from isojepa.encoders.sources.notes import warn_once
 from isojepa.errors import UserError
 from isojepa.pixels.rasters import Ranges
-from isojepa.runs.record import CONFIG, RunRecord
+from isojepa.progress import Track, untracked
+from isojepa.runs.record import CONFIG
 from isojepa.runs.typed import from_json
 
 THUMBNAIL = 48
@@ -58,34 +57,19 @@ class ImageReading(Reading):
         """Any folder: it is asked for last, and images are what is left over."""
         return path.is_dir()
 
-    def find(
-        self,
-        data: Data,
-        labels: Path | None,
-        leave_out: Sequence[Path],
-        _columns: Columns,
-        track: Track,
-    ) -> Source:
+    def find(self, place: Place, track: Track) -> Source:
         """The images below a folder, with the fingerprints of their files."""
-        listing = list_images(data, labels, leave_out)
+        listing = list_images(place.data, place.labels, place.leave_out)
         for note in listing.notes:
             warn_once(listing.root, note)
         return Source(with_fingerprints(listing, track))
 
-    def choose(
-        self,
-        config: PretrainConfig,
-        source: Source,
-        stored: RunRecord | None,
-        *,
-        gpu: bool,
-        backbone: nn.Module | None,
-        tell: Callable[[str], object],
-    ) -> tuple[ImageChoices, ImageForm]:
+    def choose(self, given: Given) -> tuple[ImageChoices, ImageForm]:
         """Settle sizes, network and views from the files' headers.
 
         Squares are a quarter larger than the views; a run that is gone on with has its own.
         """
+        config, source, stored, gpu, backbone, tell = given
         headers = _headers(source, config.channels)
         if headers.mixed is not None and config.channels is None:
             raise UserError(
@@ -160,7 +144,7 @@ def ask_images(source: Source, form: ImageForm) -> Symmetries:
     chosen = places[np.unique(np.linspace(0, len(places) - 1, symmetries.SAMPLE).astype(int))]
     held = None if source.contents is None else source.contents[torch.from_numpy(chosen)]
     few = Source(listing.subset(chosen.tolist()), held)
-    sample = READING.read(few, form, lambda items, _total, _what: items)
+    sample = READING.read(few, form, untracked)
     return symmetries.symmetries(sample.read(range(len(sample))).pixels)
 
 

@@ -20,10 +20,11 @@ from isojepa.encoders.modalities.frames import (
     read_frame,
     samples_in,
 )
-from isojepa.encoders.modalities.modality import Columns, Track
+from isojepa.encoders.modalities.modality import Columns
 from isojepa.encoders.modalities.series.samples import FoundSeries
 from isojepa.encoders.sources.layout import read_layout
 from isojepa.errors import UserError
+from isojepa.progress import Track
 
 Texts = list[str | None]
 

@@ -1,7 +1,6 @@
 """Series' reading: what a path holds, and how one encoder sees it."""
 
 import os
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,12 @@ import numpy as np
 import pyarrow as pa
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 
 from isojepa.boundaries import shown
-from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.modalities import frames
 from isojepa.encoders.modalities.drawing import line_pictures
-from isojepa.encoders.modalities.modality import Columns, Reading, Source, Track, Words
+from isojepa.encoders.modalities.modality import Columns, Given, Place, Reading, Source, Words
 from isojepa.encoders.modalities.named import check_recipe
 from isojepa.encoders.modalities.series.files import read_file, read_folder, tables_below
 from isojepa.encoders.modalities.series.network import DEFAULT, PATCH, SeriesChoices, SeriesSpec
@@ -24,9 +22,10 @@ from isojepa.encoders.modalities.series.resampling import whole
 from isojepa.encoders.modalities.series.samples import SeriesSet, series_set
 from isojepa.encoders.modalities.series.views import NAMED
 from isojepa.encoders.sources.image_columns import holds_pictures
-from isojepa.encoders.sources.inputs import Data, as_sources
+from isojepa.encoders.sources.inputs import single
 from isojepa.errors import UserError
-from isojepa.runs.record import CONFIG, RunRecord
+from isojepa.progress import Track
+from isojepa.runs.record import CONFIG
 from isojepa.runs.typed import from_json
 
 LONGEST = 512  # time steps of a view, unless more are asked for
@@ -60,43 +59,25 @@ class SeriesReading(Reading):
         lists = any(pa.types.is_list(f.type) or pa.types.is_large_list(f.type) for f in schema)
         return lists or (one is not None and time is not None)
 
-    def find(
-        self,
-        data: Data,
-        labels: Path | None,
-        leave_out: Sequence[Path],
-        columns: Columns,
-        track: Track,
-    ) -> Source:
+    def find(self, place: Place, track: Track) -> Source:
         """The series of a file or of a folder of files, all in memory."""
-        if len(as_sources(data)) > 1:
-            raise UserError("--data: series are one file or one folder; join them first")
-        (path,) = as_sources(data)
+        path = single(place.data, "series are one file or one folder")
         if not path.exists():
             raise UserError(f"--data {shown(path)}: no such file or folder")
         if path.is_dir():
-            found, words, test = read_folder(path, leave_out, columns, track)
+            found, words, test = read_folder(path, place.leave_out, place.columns, track)
             if not found.names:
                 raise UserError(
                     f"--data {shown(path)}: the folder holds no series (.csv, .parquet)"
                 )
         else:
-            found, words, test = read_file(path, columns)
+            found, words, test = read_file(path, place.columns)
         prints = map(frames.numbers_fingerprint, found.values)
-        return Source(frames.list_samples(path, found.names, words, test, prints, labels), found)
+        return Source(frames.list_samples(place, found.names, words, test, prints), found)
 
-    def choose(
-        self,
-        config: PretrainConfig,
-        source: Source,
-        stored: RunRecord | None,
-        *,
-        gpu: bool,
-        backbone: nn.Module | None,
-        tell: Callable[[str], object],
-    ) -> tuple[SeriesChoices, SeriesForm]:
+    def choose(self, given: Given) -> tuple[SeriesChoices, SeriesForm]:
         """Settle the length of views and the network from the lengths of the series."""
-        del gpu, backbone
+        config, source, stored, *_, tell = given
         lengths = [len(x) for x in source.contents.values]
         median = int(np.median(lengths))
         length = config.length or min(LONGEST, max(2 * PATCH, PATCH * round(median / PATCH)))

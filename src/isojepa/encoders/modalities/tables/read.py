@@ -1,6 +1,6 @@
 """Tables' reading: a file of rows, and how one encoder sees it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,21 +9,21 @@ import numpy as np
 import pyarrow as pa
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 
 from isojepa.boundaries import shown
-from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.modalities import frames
 from isojepa.encoders.modalities.drawing import cell_pictures
-from isojepa.encoders.modalities.modality import Columns, Reading, Source, Track, Words
+from isojepa.encoders.modalities.modality import Columns, Given, Place, Reading, Source, Words
 from isojepa.encoders.modalities.named import check_recipe
 from isojepa.encoders.modalities.tables.network import DEFAULT, TableChoices, TableSpec
 from isojepa.encoders.modalities.tables.rows import Column, Rows, TableSet, column_kinds, encoded
 from isojepa.encoders.modalities.tables.views import NAMED
-from isojepa.encoders.sources.inputs import Data, as_sources
+from isojepa.encoders.sources.inputs import single
 from isojepa.encoders.sources.notes import warn_once
 from isojepa.errors import UserError
-from isojepa.runs.record import CONFIG, RunRecord
+from isojepa.progress import Track
+from isojepa.runs.record import CONFIG
 from isojepa.runs.typed import from_json
 
 MOST_CATEGORIES = 100
@@ -63,18 +63,9 @@ class TableReading(Reading):
             pa.types.is_nested(f.type) or pa.types.is_binary(f.type) for f in schema
         )
 
-    def find(
-        self,
-        data: Data,
-        labels: Path | None,
-        _leave_out: Sequence[Path],
-        columns: Columns,
-        _track: Track,
-    ) -> Source:
+    def find(self, place: Place, _track: Track) -> Source:
         """The rows of a file, all in memory."""
-        if len(as_sources(data)) > 1:
-            raise UserError("--data: a table is one file; join them first")
-        (path,) = as_sources(data)
+        path = single(place.data, "a table is one file")
         if not path.is_file():
             raise UserError(
                 f"--data {shown(path)}: {'a folder' if path.is_dir() else 'no such file'}"
@@ -82,23 +73,14 @@ class TableReading(Reading):
         if path.suffix.lower() in frames.ARRAYS:
             found, words, test = _of_arrays(frames.arrays_of(path), path)
         else:
-            found, words, test = _of_frame(frames.read_frame(path), columns, path)
+            found, words, test = _of_frame(frames.read_frame(path), place.columns, path)
         cells = (np.asarray(column, object) for column in found.columns.values())
         prints = map(frames.cells_fingerprint, zip(*cells))
-        return Source(frames.list_samples(path, found.names, words, test, prints, labels), found)
+        return Source(frames.list_samples(place, found.names, words, test, prints), found)
 
-    def choose(
-        self,
-        config: PretrainConfig,
-        source: Source,
-        stored: RunRecord | None,
-        *,
-        gpu: bool,
-        backbone: nn.Module | None,
-        tell: Callable[[str], object],
-    ) -> tuple[TableChoices, TableForm]:
+    def choose(self, given: Given) -> tuple[TableChoices, TableForm]:
         """Settle the columns and the network."""
-        del gpu, backbone
+        config, source, stored, *_, tell = given
         recipe = config.recipe or "table"
         check_recipe(recipe, NAMED, "tables")
         choices = TableChoices(
