@@ -1,5 +1,6 @@
 """How what was left open of a run follows from the number of samples, whatever they are."""
 
+from dataclasses import asdict
 from typing import Any, Literal, NamedTuple
 
 from isojepa.encoders.config import PretrainConfig
@@ -35,7 +36,7 @@ class PretrainPlan(NamedTuple):
         """All of them, by the names of the configuration's fields."""
         own = self._asdict()
         del own["choices"]
-        return own | self.choices._asdict()
+        return own | asdict(self.choices)
 
 
 def settle(

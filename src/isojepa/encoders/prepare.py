@@ -166,7 +166,7 @@ def build_encoder(prepared: Prepared, train: Tensor, backbone: nn.Module | None)
     config, plan, data, kind = prepared
     statistics = data.statistics(train.tolist())
     torch.manual_seed(seed_from(config.seed, Stream.WEIGHTS))
-    choices = plan.choices if backbone is None else plan.choices._replace(model="custom")
+    choices = plan.choices if backbone is None else replace(plan.choices, model="custom")
     spec = kind.network.spec(config, choices, data, statistics)
     published = config.pretrained and not config.resume
     return kind.network.network(spec, backbone, pretrained=published)

@@ -1,7 +1,5 @@
 """An update of an encoder's training made again: `isojepa replay`."""
 
-from pathlib import Path
-
 import numpy as np
 import torch
 
@@ -10,11 +8,9 @@ from isojepa.encoders.compute import build_weight
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.prepare import build_encoder, prepare
 from isojepa.encoders.pretrain import build_jepa, encoder_compute, encoder_updates
-from isojepa.runs.resume import resumed
 from isojepa.training.batches import batch_places
-from isojepa.training.launch import start_fabric
 from isojepa.training.optimise import adamw
-from isojepa.training.replay import ReplayConfig, ReplayResult, asked_step, replayed
+from isojepa.training.replay import ReplayConfig, ReplayResult, asked_step, opened, replayed
 
 __all__ = ["ReplayConfig", "replay_update"]
 
@@ -25,12 +21,7 @@ def replay_update(config: ReplayConfig) -> ReplayResult:
     Raises:
         UserError: if the run, its data or its checkpoints cannot be read.
     """
-    said = frozenset({"out", "resume", "device"})
-    asked = PretrainConfig(
-        said=said, data=Path(), out=config.run, resume=True, device=config.device
-    )
-    settings, stored = resumed(asked)
-    fabric = start_fabric(settings.device, 1, settings.precision)
+    settings, stored, fabric = opened(config, PretrainConfig)
     with caching(settings.cache, off=settings.no_cache):
         prepared = prepare(settings, stored, gpu=fabric.device.type == "cuda")
     settings, plan, data, *_ = prepared

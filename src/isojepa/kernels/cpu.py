@@ -5,12 +5,12 @@ C interface and takes pointers to contiguous arrays.
 """
 
 import ctypes
-import importlib.util
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from isojepa.kernels.compiled import load_compiled
 from isojepa.kernels.threads import parallel
 
 VERSION = 1
@@ -56,16 +56,6 @@ def _call(function: str, x: Tensor, knots: int, step: float, *others: Tensor) ->
     call(x.data_ptr(), batches, n, m, knots, step, *pointers, threads, parallel())
 
 
-def _load() -> ctypes.CDLL:
-    spec = importlib.util.find_spec("isojepa.kernels._cos_sin")
-    if spec is None or spec.origin is None:
-        raise ImportError("no compiler when isojepa was installed")
-    library = ctypes.CDLL(spec.origin)
-    if library.isojepa_cos_sin_version() != VERSION:
-        raise ImportError(f"{spec.origin} is of another version: install isojepa again")
-    return library
-
-
 def _declare(library: ctypes.CDLL, function: str, pointers: int) -> dict:
     declared = {}
     for dtype, name in _NAME.items():
@@ -76,5 +66,5 @@ def _declare(library: ctypes.CDLL, function: str, pointers: int) -> dict:
     return declared
 
 
-_library = _load()
+_library = load_compiled("isojepa.kernels._cos_sin", VERSION)
 _FUNCTIONS = {**_declare(_library, "sums", 2), **_declare(_library, "gradient", 3)}

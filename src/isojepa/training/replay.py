@@ -11,9 +11,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 import tyro
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
@@ -22,12 +24,16 @@ from isojepa.devices import Device
 from isojepa.errors import UserError
 from isojepa.progress import bar
 from isojepa.runs.checkpoints import Checkpoint, list_checkpoints, load_checkpoint
-from isojepa.runs.record import DIVERGED, read_divergence
+from isojepa.runs.config import RunConfig
+from isojepa.runs.record import DIVERGED, RunRecord, read_divergence
+from isojepa.runs.resume import resumed
 from isojepa.runs.typed import write_result
+from isojepa.training.launch import start_fabric
 from isojepa.training.optimise import Terms, Update
 from isojepa.training.recorder import Stateful
 
 log = logging.getLogger(__name__)
+Config = TypeVar("Config", bound=RunConfig)
 SHOWN = 5
 REPLAY = "replay.json"
 
@@ -66,6 +72,14 @@ class ReplayResult:
     """The batch: names of files, or episodes and their first steps."""
     weight_norms: dict[str, float]
     """Of the parameters before the update, the largest first; of those that are not finite, -1."""
+
+
+def opened(config: ReplayConfig, kind: type[Config]) -> tuple[Config, RunRecord | None, Fabric]:
+    """The run's settings and record, and where to compute."""
+    said = frozenset({"out", "resume", "device"})
+    asked = kind(said=said, data=Path(), out=config.run, resume=True, device=config.device)
+    settings, stored = resumed(asked)
+    return settings, stored, start_fabric(settings.device, 1, settings.precision)
 
 
 def asked_step(config: ReplayConfig, steps: int) -> int:

@@ -8,9 +8,9 @@ and the embeddings of these. `docs/howto/modality.md` walks through adding one.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -34,34 +34,28 @@ class Statistics(NamedTuple):
     std: list[float]
 
 
-@runtime_checkable
-class Dataset(Protocol[Samples]):
-    """The samples of one source, in an order that stays: a frozen dataclass."""
+@dataclass(frozen=True, kw_only=True)
+class Dataset(ABC, Generic[Samples]):
+    """The samples of one source, in an order that stays."""
 
-    __dataclass_fields__: ClassVar[dict[str, Any]]
+    listing: Listing
+    """Names, labels and fingerprints of the samples."""
+    held_out: Bool[np.ndarray, " n"]
+    """True for the samples that are kept out of training."""
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    """(name, reason) of what holds no usable sample."""
+    notes: list[str] = field(default_factory=list)
+    """What may surprise about the source as a whole, a line each."""
 
-    def __len__(self) -> int: ...
-
-    @property
-    def listing(self) -> Listing:
-        """Names, labels and fingerprints of the samples."""
+    def __len__(self) -> int:
+        return len(self.listing.names)
 
     @property
     def labels(self) -> Int64[np.ndarray, " n"] | None:
         """Class of each sample, -1 where it has none; None without any. For scores only."""
+        return self.listing.labels
 
-    @property
-    def held_out(self) -> Bool[np.ndarray, " n"]:
-        """True for the samples that are kept out of training."""
-
-    @property
-    def skipped(self) -> list[tuple[str, str]]:
-        """(name, reason) of what holds no usable sample."""
-
-    @property
-    def notes(self) -> list[str]:
-        """What may surprise about the source as a whole, a line each."""
-
+    @abstractmethod
     def read(self, indices: Sequence[int] | Tensor) -> Samples:
         """The samples at the given positions, on the CPU, before any view is made.
 
@@ -69,6 +63,7 @@ class Dataset(Protocol[Samples]):
             UserError: if a sample cannot be read any more.
         """
 
+    @abstractmethod
     def statistics(self, indices: Sequence[int]) -> Statistics:
         """What the samples at these positions are normalised by."""
 
@@ -161,27 +156,17 @@ class Given(NamedTuple):
     """Gets a line for each setting that is not what the data alone would give."""
 
 
-@runtime_checkable
-class Choices(Protocol):
-    """The settings that depend on the kind of data: a NamedTuple, its names those of the fields of
-    `PretrainConfig` that may be left open. Those below are in each; others are the modality's own.
-    """
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """The settings that depend on the kind of data, named as the fields of `PretrainConfig` that
+    may be left open. These are in each; a modality may add its own."""
 
-    @property
-    def model(self) -> str: ...
-    @property
-    def recipe(self) -> str: ...
-    @property
-    def global_views(self) -> int: ...
-    @property
-    def local_views(self) -> int: ...
-    @property
-    def projector_hidden(self) -> int: ...
-    @property
-    def lr(self) -> float: ...
-    def _asdict(self) -> dict[str, Any]: ...
-    @property
-    def _replace(self) -> Callable[..., Any]: ...
+    model: str
+    recipe: str
+    global_views: int
+    local_views: int
+    projector_hidden: int
+    lr: float
 
 
 class Reading(ABC):

@@ -1,14 +1,14 @@
 """What a user may say about a comparison, and how each contender is trained and plans."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from isojepa.devices import Device
+from isojepa.files import Json
 from isojepa.runs.settings import require, require_bounds
 from isojepa.world.control.config import PlanConfig
 from isojepa.world.control.pairs import Protocol
-from isojepa.world.learning import baselines
 from isojepa.world.learning.config import WorldTrainConfig
 from isojepa.world.model.presets import preset
 
@@ -53,7 +53,7 @@ class CompareConfig:
     budget: int = 50
     """Environment steps allowed."""
 
-    frozen_encoder: str = baselines.DINO
+    frozen_encoder: str = "vit_small_patch14_dinov2.lvd142m"
     """timm name of the network whose frozen features are planned with, as in DINO-WM."""
     frozen_pretrained: bool = True
     """Its published weights, downloaded by timm; otherwise random ones."""
@@ -76,21 +76,29 @@ class CompareConfig:
 
 def contenders_of(config: CompareConfig, seed: int) -> dict[str, WorldTrainConfig]:
     """How each contender is trained, by name, in the order of training."""
-    common = WorldTrainConfig(
-        data=config.data,
-        out=config.out,
-        camera=config.camera,
-        preset=config.preset,
-        steps=config.steps,
-        seed=seed,
-        device=config.device,
-    )
-    each = {OURS: replace(common, out=config.out / OURS)} | baselines.baseline_configs(
-        common, frozen_encoder=config.frozen_encoder, pretrained=config.frozen_pretrained
-    )
+    changes: dict[str, Json] = {
+        OURS: {},
+        "no-regulariser": {"regulariser": "none"},
+        "vicreg": {"regulariser": "vicreg"},
+        FROZEN: {
+            "encoder": config.frozen_encoder,
+            "pretrained": config.frozen_pretrained,
+            "frozen": "grid",
+        },
+        CLONING: {},
+    }
     return {
-        name: replace(one, out=one.out / f"seed-{seed}")
-        for name, one in each.items()
+        name: WorldTrainConfig(
+            data=config.data,
+            out=config.out / name / f"seed-{seed}",
+            camera=config.camera,
+            preset=config.preset,
+            steps=config.steps,
+            seed=seed,
+            device=config.device,
+            **changed,
+        )
+        for name, changed in changes.items()
         if name not in config.without
     }
 

@@ -1,13 +1,10 @@
 """An update of a world model's training made again: `isojepa world replay`."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from isojepa.runs.resume import resumed
 from isojepa.training.batches import batch_places
-from isojepa.training.launch import start_fabric
 from isojepa.training.optimise import adamw
-from isojepa.training.replay import ReplayConfig, ReplayResult, asked_step, replayed
+from isojepa.training.replay import ReplayConfig, ReplayResult, asked_step, opened, replayed
 from isojepa.training.trackers import Trackers
 from isojepa.world.learning.config import WorldTrainConfig
 from isojepa.world.learning.train import (
@@ -31,12 +28,7 @@ def replay_world_update(config: WorldReplayConfig) -> ReplayResult:
     Raises:
         UserError: if the run, its episodes or its checkpoints cannot be read.
     """
-    said = frozenset({"out", "resume", "device"})
-    asked = WorldTrainConfig(
-        said=said, data=Path(), out=config.run, resume=True, device=config.device
-    )
-    settings, stored = resumed(asked)
-    fabric = start_fabric(settings.device, 1, settings.precision)
+    settings, stored, fabric = opened(config, WorldTrainConfig)
     spec, plan, windows = prepare_training(
         settings, gpu=fabric.device.type == "cuda", stored=stored
     )

@@ -3,39 +3,36 @@
 import logging
 import re
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal
 
 from torch import nn
 
 from isojepa.backbones.micro import SMALL_IMAGE
-from isojepa.encoders.config import PretrainConfig, RecipeName
+from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.modalities.images.images import Headers
 from isojepa.encoders.modalities.images.recipes import RECIPES, ViewRecipe
 from isojepa.encoders.modalities.images.sizes import Reader, reader
 from isojepa.encoders.modalities.images.symmetries import Colours, Polarity, Symmetries
+from isojepa.encoders.modalities.modality import Choices
 from isojepa.encoders.modalities.named import check_recipe
 from isojepa.errors import UserError
 
 log = logging.getLogger(__name__)
 
 
-class ImageChoices(NamedTuple):
-    """The settings that images decide; named as the configuration's fields."""
+@dataclass(frozen=True, kw_only=True)
+class ImageChoices(Choices):
+    """The settings that images decide."""
 
-    model: str
     image_size: int
     channels: int
-    projector_hidden: int
-    recipe: RecipeName
     mirror: Literal["yes", "no"] | None
     """None in runs from before it was a setting: as the recipe has it."""
     colours: Colours | None
     polarity: Polarity | None
-    global_views: int
-    local_views: int
     local_size: int
     """Side of the local views, in pixels; without effect where there are none."""
-    lr: float
 
 
 def choose_sizes(

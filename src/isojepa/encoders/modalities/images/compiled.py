@@ -4,7 +4,6 @@ Importing this module raises ImportError where there was no compiler then.
 """
 
 import ctypes
-import importlib.util
 
 import torch
 from jaxtyping import Float, UInt8
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from isojepa.encoders.modalities.images.colour import chroma
 from isojepa.encoders.modalities.images.parameters import ViewParameters
+from isojepa.kernels.compiled import load_compiled
 from isojepa.kernels.threads import parallel
 
 VERSION = 1
@@ -53,17 +53,7 @@ def _packed(parameters: ViewParameters, size: int, *, colour: bool) -> Float[Ten
     return torch.cat([numbers, colours], -1).contiguous()
 
 
-def _load() -> ctypes.CDLL:
-    spec = importlib.util.find_spec("isojepa.encoders.modalities.images._render")
-    if spec is None or spec.origin is None:
-        raise ImportError("no compiler when isojepa was installed")
-    library = ctypes.CDLL(spec.origin)
-    if library.isojepa_render_version() != VERSION:
-        raise ImportError(f"{spec.origin} is of another version: install isojepa again")
-    return library
-
-
 _P, _L, _I = ctypes.c_void_p, ctypes.c_long, ctypes.c_int
-_render = _load().isojepa_render
+_render = load_compiled("isojepa.encoders.modalities.images._render", VERSION).isojepa_render
 _render.argtypes = (_P, _L, _I, _I, _P, _L, _I, _P, _P, _P, _I, _P)
 _render.restype = None

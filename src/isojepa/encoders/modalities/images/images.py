@@ -3,14 +3,14 @@
 import logging
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from isojepa import machine
@@ -24,7 +24,7 @@ from isojepa.encoders.modalities.images.filling import Filling, fill_behind
 from isojepa.encoders.modalities.images.from_cache import marks_of, read_stored
 from isojepa.encoders.modalities.images.headers import Headers, read_headers
 from isojepa.encoders.modalities.images.survey import Survey
-from isojepa.encoders.modalities.modality import Statistics
+from isojepa.encoders.modalities.modality import Dataset, Statistics
 from isojepa.encoders.sources.folder import Listing
 from isojepa.errors import UserError
 from isojepa.pixels.decoding import read_square
@@ -51,35 +51,22 @@ class Squares(NamedTuple):
     """Width over height of the original images; on the CPU, where views are drawn."""
 
 
-@dataclass(frozen=True)
-class ImageSet:
-    """Images of one folder as squares, in memory or decoded when asked for: a `Dataset`."""
+@dataclass(frozen=True, kw_only=True)
+class ImageSet(Dataset[Squares]):
+    """Images of one folder as squares, in memory or decoded when asked for."""
 
-    listing: Listing
     side: int
     channels: int
     aspects: Float[Tensor, " n"]
-    pixels: UInt8[Tensor, "n c s s"] | None
+    pixels: UInt8[Tensor, "n c s s"] | None = None
     """All squares in memory; None where they are in the cache, or are decoded at each use."""
-    held_out: Bool[np.ndarray, " n"]
-    skipped: list[tuple[str, str]]
-    """(name, reason) of the files that hold no usable image."""
     bits: int | None = None
     """Depth from which integers of more than 8 bits were scaled to 8; None where there are none."""
-    notes: list[str] = field(default_factory=list)
-    """What may surprise about the folder as a whole, a line each."""
     cached: Cached | Filling | None = None
     """All squares in the cache, or on their way there; None where they are in memory, or are
     decoded at each use."""
     ranges: Ranges | None = None
     """Of each channel, what becomes black and white, where the images are numbers; else None."""
-
-    def __len__(self) -> int:
-        return len(self.listing.names)
-
-    @property
-    def labels(self) -> Int64[np.ndarray, " n"] | None:
-        return self.listing.labels
 
     def read(self, indices: Sequence[int] | Tensor) -> Squares:
         """The squares at the given positions.
@@ -205,8 +192,17 @@ def _read_behind(
     if begun is None:
         return None
     aspects = torch.from_numpy(begun.filling.aspects)
-    form = wanted.side, wanted.channels, aspects, None, np.zeros(len(aspects), bool), begun.skipped
-    images = ImageSet(begun.listing, *form, bits, cached=begun.filling, ranges=wanted.ranges)
+    images = ImageSet(
+        listing=begun.listing,
+        side=wanted.side,
+        channels=wanted.channels,
+        aspects=aspects,
+        held_out=np.zeros(len(aspects), bool),
+        skipped=begun.skipped,
+        bits=bits,
+        cached=begun.filling,
+        ranges=wanted.ranges,
+    )
     return images
 
 
@@ -244,9 +240,18 @@ def _image_set(
     bits: int | None,
     ranges: Ranges | None,
 ) -> ImageSet:
-    form = survey.side, survey.channels, torch.tensor(aspects, dtype=torch.float32), pixels
-    held_out, notes = np.zeros(len(aspects), bool), survey.notes(bits)
-    return ImageSet(listing, *form, held_out, skipped, bits, notes, ranges=ranges)
+    return ImageSet(
+        listing=listing,
+        side=survey.side,
+        channels=survey.channels,
+        aspects=torch.tensor(aspects, dtype=torch.float32),
+        pixels=pixels,
+        held_out=np.zeros(len(aspects), bool),
+        skipped=skipped,
+        bits=bits,
+        notes=survey.notes(bits),
+        ranges=ranges,
+    )
 
 
 def _settled(

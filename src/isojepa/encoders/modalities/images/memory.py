@@ -34,5 +34,4 @@ def image_set(
         aspects=torch.full((n,), width / height),
         pixels=pixels.contiguous(),
         held_out=np.zeros(n, bool),
-        skipped=[],
     )

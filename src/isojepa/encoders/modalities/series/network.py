@@ -2,14 +2,21 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from isojepa.encoders.config import PretrainConfig
-from isojepa.encoders.modalities.modality import UNSAID, Columns, Network, Networks, Statistics
+from isojepa.encoders.modalities.modality import (
+    UNSAID,
+    Choices,
+    Columns,
+    Network,
+    Networks,
+    Statistics,
+)
 from isojepa.encoders.modalities.named import build_named, check_named, width_of
 from isojepa.encoders.modalities.series.resampling import whole
 from isojepa.encoders.modalities.series.samples import SeriesSet
@@ -18,16 +25,11 @@ PATCH = 8  # time steps; views are multiples of it
 DEFAULT = "conv_small"
 
 
-class SeriesChoices(NamedTuple):
-    """The settings that series decide; named as the configuration's fields."""
+@dataclass(frozen=True, kw_only=True)
+class SeriesChoices(Choices):
+    """The settings that series decide."""
 
-    model: str
     length: int
-    projector_hidden: int
-    recipe: str
-    global_views: int
-    local_views: int
-    lr: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,15 +1,15 @@
 """Series in memory: one array of all time steps, and where each series begins."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
-from isojepa.encoders.modalities.modality import Statistics
+from isojepa.encoders.modalities.modality import Dataset, Statistics
 from isojepa.encoders.sources.folder import Listing
 
 
@@ -22,25 +22,14 @@ class Sequences(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeriesSet:
-    """Series of the same channels: a `Dataset`."""
+class SeriesSet(Dataset[Sequences]):
+    """Series of the same channels."""
 
-    listing: Listing
     channels: tuple[str, ...]
     flat: Float[Tensor, "total c"]
     """All time steps of all series, one after the other; NaN where missing."""
     starts: Int64[Tensor, " n"]
     lengths: Int64[Tensor, " n"]
-    held_out: Bool[np.ndarray, " n"]
-    skipped: list[tuple[str, str]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    @property
-    def labels(self) -> Int64[np.ndarray, " n"] | None:
-        return self.listing.labels
 
     @property
     def missing(self) -> bool:

@@ -1,29 +1,25 @@
 """Tables' networks: a residual perceptron, or anyone's module."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from isojepa.encoders.config import PretrainConfig
-from isojepa.encoders.modalities.modality import UNSAID, Columns, Network, Networks, Statistics
+from isojepa.encoders.modalities.modality import (
+    UNSAID,
+    Choices,
+    Columns,
+    Network,
+    Networks,
+    Statistics,
+)
 from isojepa.encoders.modalities.named import build_named, check_named, width_of
 from isojepa.encoders.modalities.tables.rows import Column, Rows, TableSet, encoded, known, widths
 
 DEFAULT = "mlp_small"
-
-
-class TableChoices(NamedTuple):
-    """The settings that tables decide; named as the configuration's fields."""
-
-    model: str
-    projector_hidden: int
-    recipe: str
-    global_views: int
-    local_views: int
-    lr: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +52,7 @@ class TableNetworks(Networks):
         check_named(config, MODELS, "tables", pretrained=pretrained)
 
     def spec(
-        self, config: PretrainConfig, choices: TableChoices, data: TableSet, statistics: Statistics
+        self, config: PretrainConfig, choices: Choices, data: TableSet, statistics: Statistics
     ) -> TableSpec:
         """What to build for these rows."""
         return TableSpec(

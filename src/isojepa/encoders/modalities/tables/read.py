@@ -14,9 +14,17 @@ from torch import Tensor
 from isojepa.boundaries import shown
 from isojepa.encoders.modalities import frames
 from isojepa.encoders.modalities.drawing import cell_pictures
-from isojepa.encoders.modalities.modality import Columns, Given, Place, Reading, Source, Words
+from isojepa.encoders.modalities.modality import (
+    Choices,
+    Columns,
+    Given,
+    Place,
+    Reading,
+    Source,
+    Words,
+)
 from isojepa.encoders.modalities.named import check_recipe
-from isojepa.encoders.modalities.tables.network import DEFAULT, TableChoices, TableSpec
+from isojepa.encoders.modalities.tables.network import DEFAULT, TableSpec
 from isojepa.encoders.modalities.tables.rows import Column, Rows, TableSet, column_kinds, encoded
 from isojepa.encoders.modalities.tables.views import NAMED
 from isojepa.encoders.sources.inputs import single
@@ -78,12 +86,12 @@ class TableReading(Reading):
         prints = map(frames.cells_fingerprint, zip(*cells))
         return Source(frames.list_samples(place, found.names, words, test, prints), found)
 
-    def choose(self, given: Given) -> tuple[TableChoices, TableForm]:
+    def choose(self, given: Given) -> tuple[Choices, TableForm]:
         """Settle the columns and the network."""
         config, source, stored, *_, tell = given
         recipe = config.recipe or "table"
         check_recipe(recipe, NAMED, "tables")
-        choices = TableChoices(
+        choices = Choices(
             model=config.model or DEFAULT,
             projector_hidden=config.projector_hidden or 256,
             recipe=recipe,

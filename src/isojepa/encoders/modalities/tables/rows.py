@@ -1,16 +1,14 @@
 """Rows in memory: numbers with NaN where one is missing, categories by number, -1 where missing."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from isojepa.encoders.modalities.modality import Statistics
-from isojepa.encoders.sources.folder import Listing
+from isojepa.encoders.modalities.modality import Dataset, Statistics
 
 
 class Column(NamedTuple):
@@ -29,24 +27,13 @@ class Rows(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TableSet:
-    """Rows of the same columns: a `Dataset`."""
+class TableSet(Dataset[Rows]):
+    """Rows of the same columns."""
 
-    listing: Listing
     columns: tuple[Column, ...]
     """In the order of the source."""
     numbers: Float[Tensor, "n p"]
     categories: Int64[Tensor, "n q"]
-    held_out: Bool[np.ndarray, " n"]
-    skipped: list[tuple[str, str]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    @property
-    def labels(self) -> Int64[np.ndarray, " n"] | None:
-        return self.listing.labels
 
     def read(self, indices: Sequence[int] | Tensor) -> Rows:
         """The rows at the given positions."""

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from isojepa.encoders.config import PretrainConfig
 from isojepa.encoders.modalities.drawing import cell_pictures, png_sheet
-from isojepa.encoders.modalities.modality import Batch, Viewing, Views
-from isojepa.encoders.modalities.tables.network import TableChoices, TableSpec
+from isojepa.encoders.modalities.modality import Batch, Choices, Viewing, Views
+from isojepa.encoders.modalities.tables.network import TableSpec
 from isojepa.encoders.modalities.tables.rows import Rows, TableSet, encoded, known, widths
 from isojepa.files import write_atomically
 from isojepa.randomness import Stream, generator
@@ -37,7 +37,7 @@ NAMED: dict[str, dict[str, Any]] = {
 class TableViewing(Viewing):
     """Cells left out, and noise."""
 
-    def recipe(self, _config: PretrainConfig, choices: TableChoices) -> TableRecipe:
+    def recipe(self, _config: PretrainConfig, choices: Choices) -> TableRecipe:
         """The recipe that was chosen."""
         return TableRecipe(
             n_views=choices.global_views + choices.local_views, **NAMED[choices.recipe]
