@@ -94,7 +94,7 @@ def fine_tuned(jepa: JEPA, data: images.Images, seed: int, steps: int) -> float:
     reader = torch.nn.Linear(encoder.embedding_dim, 10)
     optimiser = torch.optim.AdamW([*encoder.parameters(), *reader.parameters()], lr=1e-3)
     for _ in range(steps):
-        chosen = torch.randint(LABELLED, (64,))
+        chosen = torch.randint(len(labels), (64,))
         found = reader(encoder(images.whole(data.train[chosen])))
         loss = torch.nn.functional.cross_entropy(found, labels[chosen])
         optimiser.zero_grad()
@@ -108,7 +108,7 @@ def fine_tuned(jepa: JEPA, data: images.Images, seed: int, steps: int) -> float:
 
 def measure(seed: int, quick: bool) -> Iterator[Row]:
     rng = np.random.default_rng([seed, 13])
-    for world in images.SETS[:1] if quick else images.SETS:
+    for world in images.sets(quick):
         data = images.read(world)
         for name in (USUAL,) if quick else LAMBDAS:
             jepa = images.build(data.side, seed)

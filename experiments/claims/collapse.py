@@ -26,7 +26,6 @@ from torch import nn
 from claim import COLOURS, Claim, Judgement, Row, column, main, over_seeds, where
 from isojepa import LeJEPALoss
 
-WORLDS = ("toy", *images.SETS)
 WEIGHTS = (0.0, 0.05)
 CLASSES, CHANCE = 10, 0.1
 
@@ -79,7 +78,7 @@ def real(name: str, lambd: float, seed: int, steps: int) -> tuple[list[float], l
 
 
 def measure(seed: int, quick: bool) -> Iterator[Row]:
-    for world in WORLDS[:2] if quick else WORLDS:
+    for world in ("toy", *images.sets(quick)):
         for lambd in WEIGHTS:
             steps = (8 if world != "toy" else 40) if quick else (150 if world != "toy" else 1000)
             curve, (train, test) = (

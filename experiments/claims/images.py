@@ -32,6 +32,8 @@ from isojepa.encoders import (
 )
 
 SETS = ("digits", "mnist")
+FEW = ", few"
+"""Ends the name of a set of which only 300 images are taken, 100 of them held out."""
 Row = dict[str, object]
 """Settings of a run, and what came of it."""
 
@@ -50,8 +52,16 @@ class Images:
         return self.train.shape[-1]
 
 
+def sets(quick: bool) -> tuple[str, ...]:
+    """What a claim is tried on: both sets, or a few images of the first."""
+    return (SETS[0] + FEW,) if quick else SETS
+
+
 @cache
 def read(name: str) -> Images:
+    if name.endswith(FEW):
+        x = read(name.removesuffix(FEW))
+        return Images(x.train[:200], x.train_labels[:200], x.test[:100], x.test_labels[:100])
     if name == "digits":
         pixels, labels = load_digits(return_X_y=True)
         pixels, held_out = pixels.reshape(-1, 8, 8) / 16 * 255, 600

@@ -79,7 +79,7 @@ def score(
 
 
 def measure(seed: int, quick: bool) -> Iterator[Row]:
-    worlds, steps = (images.SETS[:1], 3) if quick else (images.SETS, STEPS)
+    worlds, steps = (images.sets(quick), 3 if quick else STEPS)
     for world in worlds:
         for family, models in list(FAMILIES.items())[: 3 if quick else None]:
             for model in models[: 1 if quick else None]:

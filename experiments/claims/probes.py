@@ -33,6 +33,8 @@ CONDITIONS = (1, 5, 10, 50)
 SAMPLES = (50, 200, 1000)
 RIDGES = (1e-4, 1e-2, 1e0, 1e2)
 DIMENSIONS = (8, 16, 32)
+THEORY = ("ridge", "least squares", "logistic")
+"""Readers of embeddings that are drawn; the others' rows name a set of images."""
 
 
 def eigenvalues(d: int, condition: float) -> np.ndarray:
@@ -50,7 +52,7 @@ def measure(seed: int, quick: bool) -> Iterator[Row]:
                 yield from _linear(rng, d, n, condition, repeats)
     for condition in (1, 20):
         yield _logistic(rng, condition, 50 if quick else 200)
-    for world in images.SETS[:1] if quick else images.SETS:
+    for world in images.sets(quick):
         yield from _real(rng, world, seed, quick)
 
 
@@ -122,6 +124,10 @@ def _real(rng: np.random.Generator, world: str, seed: int, quick: bool) -> Itera
         }  # fmt: skip
 
 
+def real_sets(rows: list[Row]) -> list[str]:
+    return [x for x in dict.fromkeys(r["reader"] for r in rows) if x not in THEORY]
+
+
 def judge(rows: list[Row]) -> Judgement:
     linear = [row for row in rows if row["reader"] in ("ridge", "least squares")]
     d, n = max(row["d"] for row in linear), max(row["n"] for row in linear)
@@ -147,7 +153,7 @@ def judge(rows: list[Row]) -> Judgement:
                    column(where(rows, reader=world, condition=1, seed=s), name)[0])
             for s in seeds
         ]
-        for world in images.SETS if where(rows, reader=world)
+        for world in real_sets(rows)
         for word, name, change in (
             ("bias of ridge 10, condition 50 over 1", "bias", np.divide),
             ("variance of least squares, the same", "variance", np.divide),
@@ -195,7 +201,7 @@ def draw(rows: list[Row], picture: Figure) -> None:
     right.boxplot(spread, tick_labels=["1", "20"])
     title = "variance of the logistic\ndirection, n = 100"
     right.set(xlabel="condition number", title=title, ylim=(0, None))
-    for colour, world in zip(COLOURS, images.SETS):
+    for colour, world in zip(COLOURS, real_sets(rows)):
         parts = [where(rows, reader=world, condition=c) for c in CONDITIONS]
         if all(parts):
             y = [100 * column(part, "accuracy") for part in parts]

@@ -81,7 +81,7 @@ def score(world: str, lambd: float, rate: float, views: int, seed: int, steps: i
 def measure(seed: int, quick: bool) -> Iterator[Row]:
     grid = product(LAMBDAS[::2], RATES[1:], VIEWS[:1]) if quick else product(LAMBDAS, RATES, VIEWS)
     for lambd, rate, views in grid:
-        for world in images.SETS[:1] if quick else images.SETS:
+        for world in images.sets(quick):
             yield score(world, lambd, rate, views, seed, 3 if quick else 150)
 
 

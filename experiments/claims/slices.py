@@ -69,7 +69,7 @@ def nearest_mean(jepa: JEPA, data: images.Images) -> float:
 
 def learnt(world: str, run: str, seed: int, steps: int) -> Row:
     data, (slices, directions) = images.read(world), RUNS[run]
-    model = ENCODERS[world]
+    model = ENCODERS[world.removesuffix(images.FEW)]
     jepa = perceptron(data.side, seed) if model == "perceptron" else images.build(data.side, seed)
     objective = LeJEPALoss(lambd=0.05, slices=slices, seed=seed, directions=directions)
     images.train(jepa, data, objective, seed, steps)
@@ -92,7 +92,7 @@ def measure(seed: int, quick: bool) -> Iterator[Row]:
             means = along.reshape(-1, m).mean(1)
             error = float((means - true).square().mean().sqrt()) / true
             yield {"part": "sampling", "law": law, "slices": m, "value": error}
-    for world in ENCODERS:
+    for world in images.sets(quick):
         for run in list(RUNS)[:1] if quick else RUNS:
             yield learnt(world, run, seed, 4 if quick else 150)
 
@@ -103,10 +103,13 @@ def judge(rows: list[Row]) -> Judgement:
     def end(world: str, run: str) -> np.ndarray:
         return column(where(rows, part="training", world=world, run=run), "value")
 
-    runs = list(dict.fromkeys(row["run"] for row in where(rows, part="training")))
+    runs, worlds = (
+        list(dict.fromkeys(row[name] for row in where(rows, part="training")))
+        for name in ("run", "world")
+    )
     numbers = tuple(
         over_seeds(f"{world}: T of the end, {run}", end(world, run))
-        for world in ENCODERS
+        for world in worlds
         for run in runs
     )
     if len(runs) < len(RUNS):
@@ -147,17 +150,16 @@ def draw(rows: list[Row], picture: Figure) -> None:
     panels[0].minorticks_off()
     panels[0].legend(fontsize=8)
     runs = [r for r in RUNS if where(rows, part="training", run=r)]
+    worlds = list(dict.fromkeys(row["world"] for row in where(rows, part="training")))
     for axes, name, title in (
         (panels[1], "value", "T of held-out projections"),
         (panels[2], "accuracy", "nearest-mean accuracy"),
     ):
         for i, (colour, run) in enumerate(zip(COLOURS, runs)):
-            values = [
-                column(where(rows, part="training", world=w, run=run), name) for w in ENCODERS
-            ]
-            axes.bar(np.arange(2) + 0.2 * (i - 1.5), [v.mean() for v in values], 0.18,
+            values = [column(where(rows, part="training", world=w, run=run), name) for w in worlds]
+            axes.bar(np.arange(len(worlds)) + 0.2 * (i - 1.5), [v.mean() for v in values], 0.18,
                      yerr=[v.std() for v in values], color=colour, label=run)  # fmt: skip
-        axes.set_xticks(range(2), [f"{w}\n{m}" for w, m in ENCODERS.items()])
+        axes.set_xticks(range(len(worlds)), [f"{w}\n{ENCODERS.get(w, '')}" for w in worlds])
         axes.set(title=title)
         axes.grid(axis="x")
     panels[1].axhline(1.06, color="black", ls=":", lw=1)

@@ -174,7 +174,7 @@ def score(
 
 
 def measure(seed: int, quick: bool) -> Iterator[Row]:
-    worlds, steps = (images.SETS[:1], 3) if quick else (images.SETS, STEPS)
+    worlds, steps = (images.sets(quick), 3 if quick else STEPS)
     for world, method in product(worlds, METHODS):
         for knob, rate in product(KNOBS[method], RATES):
             if not quick or (knob, rate) == (KNOBS[method][1], RATES[0]):
