@@ -78,9 +78,10 @@ def main(config: Config) -> None:
     model, networks = models(config)
     actions = model.action_dim // model.frame_skip
     low, high = -np.ones(actions, np.float32), np.ones(actions, np.float32)
+    whitened = torch.eye(model.embedding_dim)  # costs what any matrix does
     policies: dict[str, VectorPolicy] = {
         "direct": DirectGoalPolicy(model, networks, low=low, high=high),
-        "search, ours": planning_policy(model, OURS, low, high),
+        "search, ours": planning_policy(model, OURS, low, high, whitening=whitened),
         "search, published": planning_policy(model, PUBLISHED, low, high),
     }
     clock: Callable[[], float] = time.process_time if config.clock == "cpu" else time.perf_counter
