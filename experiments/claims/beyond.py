@@ -176,7 +176,7 @@ def judge(rows: list[Row]) -> Judgement:
 def draw(rows: list[Row], picture: Figure) -> None:
     worlds = list(dict.fromkeys(row["world"] for row in rows))
     readers = (*READERS[:-1], "fine-tuned")
-    variants = list(dict.fromkeys(row["variant"] for row in rows))
+    variants = [v for v in (*LAMBDAS, "whitened", "stretched") if where(rows, variant=v)]
     widths = [len(readers) if world != "TwoRoom" else 1.4 for world in worlds]
     panels = picture.subplots(1, len(worlds), squeeze=False, width_ratios=widths)[0]
     for axes, world in zip(panels, worlds):
@@ -204,7 +204,7 @@ CLAIM = Claim(
     measure=measure,
     judge=judge,
     draw=draw,
-    seeds=5,
+    seeds=3,
     size=(12.5, 3.6),
 )
 if __name__ == "__main__":

@@ -196,7 +196,7 @@ def draw(rows: list[Row], picture: Figure) -> None:
             axes.plot(CONDITIONS, [m.mean() for m in means], "o", color=colour, label=f"n = {n}")
             axes.plot(CONDITIONS, predicted, color=colour, lw=1)
         axes.set(xscale="log", yscale="log", xlabel="condition number", title=f"{title}, d = {d}")
-        axes.legend(title="line: formula")
+    left.legend(title="line: formula")
     spread = [column(where(rows, reader="logistic", condition=c), "variance") for c in (1, 20)]
     right.boxplot(spread, tick_labels=["1", "20"])
     title = "variance of the logistic\ndirection, n = 100"
