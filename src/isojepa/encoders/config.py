@@ -71,6 +71,9 @@ class PretrainConfig(RunConfig):
     channels: int | None = None
     """1 for grey, 3 for RGB, or as many as the images have. Default: 1 if all images are grey, 3 if
     they are in colour, else what they have."""
+    pages: Literal["first", "each"] = "first"
+    """Of TIFF files of several pages: first, or each, as an image of its own (stacks, time series,
+    documents); the pages of a file are held out together."""
     projector_hidden: int | None = None
     """Width of the projector's two hidden layers. Default: 2048, or 512 for images up to 64 px."""
     projection_dim: int = 64

@@ -64,7 +64,7 @@ def prepare(
     record = None if stored is None else read_held_out(config.out)
     asked = config.labels if stored is None or "labels" in said(config) else None
     table = asked if record is not None else config.labels
-    place = Place(config.data, table, _outputs(config), columns_of(config))
+    place = Place(config.data, table, _outputs(config), columns_of(config), config.pages)
     source = kind.read.find(place, track)
     was = None if stored is None else ImagesRecord.of(stored, config.out)
     if was is not None and record is not None:

@@ -8,7 +8,7 @@ import importlib.util
 import logging
 from contextlib import suppress
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -90,26 +90,34 @@ def read_tiff(item: Encoded) -> Raster:
     import tifffile
 
     logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)  # what it says becomes the reason
-    with reading(item, "a TIFF image", lambda why: Unreadable(_words(why))):
+    with reading(item, "a TIFF image", lambda why: Unreadable(in_words(why))):
         source = item if not isinstance(item, Blob) else item.open("rb")
         with tifffile.TiffFile(source) as file:
             series = file.series[0]
-            _refuse_size(series.shape)
+            refuse_size(series.shape)
             whole = _is_whole(series.axes)
             page = series.keyframe
             values, axes = (series if whole else page).asarray(), (series if whole else page).axes
             several = len(file.pages) > (len(series.pages) if whole else 1)
-            missing = page.tags.get(NODATA)
-        values = _channels_last(values, axes)
-        if values.dtype.kind not in "uif":
-            raise ValueError(f"pixels of {values.dtype}")
-        values = np.asarray(values, values.dtype.newbyteorder("="))
-        if missing is not None:
-            none = float(str(missing.value).strip("\0 "))
-            holes = values == none
-            if holes.any():
-                values = np.where(holes, np.nan, values.astype(np.float32))
+            values = with_holes(channels_last(values, axes), page)
     return Raster(values, several)
+
+
+def with_holes(values: np.ndarray, page: Any) -> np.ndarray:
+    """Numbers in the machine's order of bytes, NaN where the page's tag says that there are none.
+
+    Raises:
+        ValueError: for what are no numbers.
+    """
+    if values.dtype.kind not in "uif":
+        raise ValueError(f"pixels of {values.dtype}")
+    values = np.asarray(values, values.dtype.newbyteorder("="))
+    missing = page.tags.get(NODATA)
+    if missing is not None:
+        holes = values == float(str(missing.value).strip("\0 "))
+        if holes.any():
+            values = np.where(holes, np.nan, values.astype(np.float32))
+    return values
 
 
 def _is_whole(axes: str) -> bool:
@@ -117,7 +125,7 @@ def _is_whole(axes: str) -> bool:
     return set(axes) <= set("CSYX") and not {"C", "S"} <= set(axes)
 
 
-def _channels_last(values: np.ndarray, axes: str) -> np.ndarray:
+def channels_last(values: np.ndarray, axes: str) -> np.ndarray:
     """(h, w, c), of an array with named axes; of further ones the first entry."""
     for axis in [a for a in axes if a not in "CSYX"]:
         values, axes = values.take(0, axes.index(axis)), axes.replace(axis, "", 1)
@@ -127,12 +135,14 @@ def _channels_last(values: np.ndarray, axes: str) -> np.ndarray:
     return np.moveaxis(values, axes.index(channel), -1)
 
 
-def _refuse_size(shape: tuple[int, ...]) -> None:
+def refuse_size(shape: tuple[int, ...]) -> None:
+    """Raise `Unreadable` for what is taken for a decompression bomb."""
     if np.prod([float(x) for x in shape]) > MOST_VALUES:
         raise Unreadable(f"{' x '.join(map(str, shape))} values are beyond the limit")
 
 
-def _words(why: str) -> str:
+def in_words(why: str) -> str:
+    """Why a file cannot be read, with what would help."""
     if "imagecodecs" in why:
         return f"{why}: `pip install imagecodecs`"
     return f"damaged or truncated: {why}"

@@ -113,7 +113,9 @@ def find_for(
 ) -> Source:
     """What lies there, as the encoder's kind of data sees it."""
     columns = getattr(encoder.spec, "columns", Columns())
-    return modality_of_encoder(encoder).read.find(Place(data, labels, leave_out, columns), track)
+    pages = getattr(encoder.spec, "pages", "first")
+    place = Place(data, labels, leave_out, columns, pages)
+    return modality_of_encoder(encoder).read.find(place, track)
 
 
 def read_found(encoder: Network, source: Source) -> Dataset:

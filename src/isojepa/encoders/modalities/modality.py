@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -140,6 +140,8 @@ class Place(NamedTuple):
     leave_out: Sequence[Path] = ()
     """Files and folders below it that are none of the samples."""
     columns: Columns = UNSAID
+    pages: Literal["first", "each"] = "first"
+    """Which pages of TIFF files are images."""
 
 
 class Given(NamedTuple):

@@ -15,7 +15,7 @@ from isojepa.encoders.sources.folder import Listing
 from isojepa.encoders.sources.items import home_of
 from isojepa.encoders.sources.remembered import remembered
 from isojepa.machine import cores
-from isojepa.pixels.items import Item
+from isojepa.pixels.items import Array, Item
 from isojepa.pixels.unreadable import Unreadable
 from isojepa.progress import Track, untracked
 
@@ -31,14 +31,14 @@ def fingerprint(item: Item) -> int:
 
     A picture has the same one wherever it lies: in a folder, an archive or a table. Up to 1 MiB the
     whole file counts, beyond that sixteen pieces of 64 KiB from its beginning to its end: of
-    compressed pictures, any other picture differs in all of them.
+    compressed pictures, any other picture differs in all of them; arrays count whole.
     """
     try:
         with item.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(0)
             digest = hashlib.blake2b(str(size).encode(), digest_size=8)
-            if size <= WHOLE:
+            if size <= WHOLE or isinstance(item, Array):
                 digest.update(file.read())
             else:
                 for piece in range(PIECES):

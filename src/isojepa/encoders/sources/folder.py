@@ -46,6 +46,8 @@ class Listing(NamedTuple):
     """What opens the images; None where they are the files below `root`."""
     places: Int64[np.ndarray, " n"] | None = None
     """Of the images in the source; None where they are all of it, in its order."""
+    files: Int64[np.ndarray, " n"] | None = None
+    """Number of the file of which an image is a page; None where each is one of its own."""
 
     def item(self, i: int) -> Item:
         """What image `i` is decoded from.
@@ -72,6 +74,7 @@ class Listing(NamedTuple):
             prints=None if self.prints is None else self.prints[keep],
             places=np.array(keep, np.int64) if self.places is None else self.places[keep],
             changed=None if self.changed is None else self.changed[keep],
+            files=None if self.files is None else self.files[keep],
         )
 
 
@@ -166,6 +169,10 @@ def hold_out(
             none, and an unlabelled test split is all.
     """
     n = len(listing.names)
+    if listing.files is not None:  # pages of one file are much alike: on one side, all of them
+        _, first, file = np.unique(listing.files, return_index=True, return_inverse=True)
+        whole = listing.subset(first.tolist())._replace(files=None)
+        return hold_out(whole, fraction, seed, pooled=pooled)[file]
     if listing.test is not None:
         labels = listing.labels
         has_labels = labels is None or (labels[listing.test] != UNLABELLED).any()

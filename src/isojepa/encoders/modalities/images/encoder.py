@@ -47,6 +47,8 @@ class EncoderSpec:
     were seen in training: the range of the images at hand is taken."""
     ranges: Ranges | None = None
     """Where images are numbers in units of their own: of each channel, what becomes 0 and 255."""
+    pages: Literal["first", "each"] = "first"
+    """Which pages of a TIFF file are images."""
     options: dict[str, object] = field(default_factory=dict)
     """Further arguments of the timm network's constructor, from a hub's page or a folder."""
     stem: Stem = "auto"

@@ -35,6 +35,7 @@ class ImageNetworks(Networks):
             side=data.side,
             bits=data.bits,
             ranges=data.ranges,
+            pages=config.pages,
             stem=stem,
         )
 

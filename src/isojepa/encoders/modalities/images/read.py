@@ -25,6 +25,7 @@ from isojepa.encoders.modalities.modality import Columns, Given, Place, Reading,
 from isojepa.encoders.sources.fingerprints import with_fingerprints
 from isojepa.encoders.sources.inputs import list_images, words
 from isojepa.encoders.sources.notes import warn_once
+from isojepa.encoders.sources.stacks import with_pages
 from isojepa.errors import UserError
 from isojepa.pixels.rasters import Ranges
 from isojepa.progress import Track, untracked
@@ -60,6 +61,8 @@ class ImageReading(Reading):
     def find(self, place: Place, track: Track) -> Source:
         """The images below a folder, with the fingerprints of their files."""
         listing = list_images(place.data, place.labels, place.leave_out)
+        if place.pages == "each":
+            listing = with_pages(listing, track)
         for note in listing.notes:
             warn_once(listing.root, note)
         return Source(with_fingerprints(listing, track))

@@ -114,9 +114,11 @@ class Survey:
 
     def _of_structure(self) -> Iterator[str]:
         if self.several.files:
+            is_tiff = self.several.example.lower().endswith((".tif", ".tiff"))
+            more = " (--pages each in training reads all)" if is_tiff else ""
             yield (
                 f"{self._of(self.several, 'holds', 'hold')} several pages or frames: the first "
-                "of each is read"
+                f"of each is read{more}"
             )
         for bands, kind in sorted(self.bands.items()):
             read = "one is read as grey" if bands == 2 else "ones are read as colours"
