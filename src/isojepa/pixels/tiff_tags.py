@@ -1,7 +1,8 @@
 """What the tags of a TIFF file say that Pillow's modes do not."""
 
+from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -18,7 +19,7 @@ MAGIC = {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}
 UNSIGNED, SIGNED, FLOATING = 1, 2, 3  # sample formats
 
 
-def tags_of(file: IO[bytes]) -> ImageFileDirectory_v2 | None:
+def tags_of(file: BufferedReader | BytesIO) -> ImageFileDirectory_v2 | None:
     """The tags of a file's first page; None if it is no TIFF."""
     start = file.read(8)
     if start[:4] not in MAGIC:

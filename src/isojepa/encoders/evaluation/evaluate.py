@@ -31,7 +31,7 @@ from isojepa.encoders.evaluation.split import (
     with_run_labels,
 )
 from isojepa.encoders.evaluation.whitening import whitened
-from isojepa.encoders.modalities.modality import Columns, Dataset, Network, Place, Source
+from isojepa.encoders.modalities.modality import Dataset, Network, Place, Source
 from isojepa.encoders.modalities.registry import modality_of_encoder
 from isojepa.encoders.modalities.stored import load_encoder
 from isojepa.encoders.sources.folder import UNLABELLED, why_no_scores
@@ -112,9 +112,10 @@ def find_for(
     encoder: Network, data: Data, labels: Path | None, leave_out: tuple[Path, ...]
 ) -> Source:
     """What lies there, as the encoder's kind of data sees it."""
-    columns = getattr(encoder.spec, "columns", Columns())
-    pages = getattr(encoder.spec, "pages", "first")
-    place = Place(data, labels, leave_out, columns, pages)
+    place = Place(data, labels, leave_out)
+    columns = getattr(encoder.spec, "columns", place.columns)
+    pages = getattr(encoder.spec, "pages", place.pages)
+    place = place._replace(columns=columns, pages=pages)
     return modality_of_encoder(encoder).read.find(place, track)
 
 

@@ -61,9 +61,7 @@ class Pages:
         return stack
 
 
-def with_pages(
-    listing: Listing, track: Track = untracked
-) -> Listing:
+def with_pages(listing: Listing, track: Track = untracked) -> Listing:
     """The listing with every page of its TIFF files as an image, held out file by file.
 
     Args:
