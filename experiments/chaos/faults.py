@@ -220,6 +220,39 @@ def data_under_the_job(trying: Trying) -> Trial:
     return trial
 
 
+def fill_the_cache(trying: Trying) -> Trial:
+    """SIGKILL, or a full disk, as decoded images are written into an empty cache."""
+    cache = trying.scene.home / f"{trying.out.name}-cache"
+    shutil.rmtree(cache, ignore_errors=True)
+    at, killed = 1 + int(trying.share() * CACHE_WRITES), bool(trying.seed % 2)
+
+    def tamper() -> None:
+        from isojepa.caches.positioned import Positioned
+
+        write, made = Positioned.write, 0
+
+        def counted(self: Positioned, *rest: object) -> object:
+            nonlocal made
+            made += 1
+            if made < at:
+                return write(self, *rest)  # type: ignore[arg-type]
+            if killed:
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        Positioned.write = counted  # type: ignore[assignment, method-assign]
+
+    ended = trying.scene.train(trying.out, "--cache", str(cache), tamper=tamper)
+    trying.expect(ended.code == (-signal.SIGKILL if killed else 0), f"exit code {ended.code}")
+    what = f"{'killed' if killed else 'full'} at write {at} of some {CACHE_WRITES}"
+    trial = trying.result(what, ended, trying.train_on())
+    shutil.rmtree(cache, ignore_errors=True)
+    return trial
+
+
+CACHE_WRITES = 180  # two for each of 96 pictures but those that are copies
+
+
 def run_under_the_job(trying: Trying) -> Trial:
     """Files of the run are deleted or overwritten while it trains."""
     names = (
@@ -317,6 +350,7 @@ FAULTS = (
     *(Fault(f"{name}-{scene}", says, inject, scene)
       for scene in ("photos", "dots") for name, says, inject in BOTH),
     Fault("data", "an image deleted or replaced as images are read", data_under_the_job, "photos"),
+    Fault("cache", "SIGKILL or a full disk as decoded images are kept", fill_the_cache, "photos"),
     Fault("export", "SIGKILL as `isojepa export` writes", kill_the_export, "photos", costly=True),
     Fault("odd-images", "200 odd images among 2,000", two_hundred_odd_images, "photos"),
     Fault("two-processes", "SIGKILL of one of two", kill_one_of_two, "photos", costly=True),

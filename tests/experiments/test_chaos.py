@@ -55,4 +55,4 @@ def test_the_page_is_made_from_the_results() -> None:
     page = (FOLDER.parents[1] / "docs" / "reference" / "reliability.md").read_text()
     assert done.returncode == 0, done.stderr
     assert page.endswith(done.stdout), "run experiments/chaos/run.py --page-only"
-    assert len(done.stdout.splitlines()) == 2 + 20, "a row per fault"
+    assert len(done.stdout.splitlines()) == 2 + 21, "a row per fault"

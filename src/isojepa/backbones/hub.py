@@ -8,7 +8,7 @@ SECONDS = 5.0
 
 
 @contextmanager
-def quick_to_fail() -> Iterator[None]:
+def quick_to_fail(*, fetching: bool = True) -> Iterator[None]:
     """Use what the hub's client has in its cache, and nothing else, where the hub does not answer.
 
     The client itself tries each file again for half a minute. It raises as if it had been told to
@@ -27,7 +27,8 @@ def quick_to_fail() -> Iterator[None]:
         yield
     except Exception as error:
         if settings.HF_HUB_OFFLINE and type(error).__module__.startswith("huggingface_hub"):
-            raise ConnectionError(f"{why}, and the files have not been fetched before") from error
+            lacking = ", and the files have not been fetched before" if fetching else ""
+            raise ConnectionError(f"{why}{lacking}") from error
         raise
     finally:
         settings.HF_HUB_OFFLINE = asked

@@ -162,7 +162,7 @@ def _home(path: Path) -> Path | None:
 
 
 def _say(config: ExportConfig, out: Path, agreement: Agreement) -> None:
-    log.info("written: %s", shown(out))
+    log.info("written: %s, whose README.md has the lines that use it", shown(out))
     if not agreement.pictures:
         log.info(
             "read back, it agrees on made-up samples: largest difference %.1e (limit %g) of the "

@@ -23,7 +23,7 @@ def push(folder: Path, repository: str, *, public: bool) -> str:
         UserError: without the hub's client, a network, or the right to write there.
     """
     remedy = "the folder is kept; see `hf auth login` for the right to write"
-    with reaching(f"--push {repository}: the hub", remedy), quick_to_fail():
+    with reaching(f"--push {repository}: the hub", remedy), quick_to_fail(fetching=False):
         from huggingface_hub import HfApi
 
         hub = HfApi(library_name="isojepa")
