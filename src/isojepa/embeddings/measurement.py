@@ -77,7 +77,7 @@ class Measurement:
 
 
 def measure(
-    z: Samples | Shaped[np.ndarray, "n *d"],
+    z: Samples | Shaped[np.ndarray, " n *d"],
     *,
     any_scale: bool = False,
     drop_nonfinite: bool = False,

@@ -50,7 +50,7 @@ class Samples:
         return self.columns[index] if self.columns else f"column {index}"
 
 
-def from_array(x: Shaped[np.ndarray, "n *d"], name: str = "array") -> Samples:
+def from_array(x: Shaped[np.ndarray, " n *d"], name: str = "array") -> Samples:
     """Samples in memory, (n, d) or (n,)."""
 
     def read(rows: int) -> Iterator[np.ndarray]:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -17,22 +16,12 @@ from isojepa.runs.metrics import read_metrics
 from isojepa.world.learning import train
 from isojepa.world.learning.config import WorldTrainConfig
 from isojepa.world.model.world_model import WorldModel
-from tests.world.episode_files import write_dots
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_dots(tmp_path_factory.mktemp("data") / "dots.h5", episodes=6).path
 
 
 @pytest.fixture
-def config(data: Path, tmp_path: Path) -> WorldTrainConfig:
+def config(config: WorldTrainConfig) -> WorldTrainConfig:
     """Ten looks, one an update."""
-    return WorldTrainConfig(
-        data=data, out=tmp_path / "run", cache=tmp_path / "cache", preset="lewm-micro",
-        frame_size=32, embedding_dim=8, frame_skip=2, slices=32, batch_size=16, steps=10,
-        log_every=1, evaluate_every=10, device="cpu", tensorboard=False,
-    )  # fmt: skip
+    return replace(config, steps=10, log_every=1, save_every=None, evaluate_every=10)
 
 
 @torch.no_grad()

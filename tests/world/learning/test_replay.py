@@ -1,7 +1,7 @@
 """An update of a world model made again gives the same numbers, and names what is not finite."""
 
 import math
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,17 +13,11 @@ from isojepa.training.recorder import Diverged
 from isojepa.world.learning import train
 from isojepa.world.learning.config import WorldTrainConfig
 from isojepa.world.learning.replay import WorldReplayConfig, replay_world_update
-from tests.world.episode_files import write_dots
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> WorldTrainConfig:
-    data = write_dots(tmp_path / "dots.h5", episodes=6).path
-    return WorldTrainConfig(
-        data=data, out=tmp_path / "run", cache=tmp_path / "cache", preset="lewm-micro",
-        frame_size=32, embedding_dim=8, frame_skip=2, slices=32, batch_size=16, steps=6,
-        log_every=1, save_every=3, device="cpu", tensorboard=False,
-    )  # fmt: skip
+def config(config: WorldTrainConfig) -> WorldTrainConfig:
+    return replace(config, log_every=1)
 
 
 def test_an_update_is_made_again_to_the_same_numbers(config: WorldTrainConfig) -> None:

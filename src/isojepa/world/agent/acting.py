@@ -20,7 +20,7 @@ class Choice(NamedTuple):
     """What the agent wants in b states."""
 
     action: Float[Tensor, "b a"]
-    value: Float[Tensor, "b"]
+    value: Float[Tensor, " b"]
     """What it expects to earn: minus the plan's cost, or the value."""
 
 
@@ -45,7 +45,7 @@ class ImaginedReturn:
         earned = rewards[..., 0] + (weights[..., :-1] * rewards[..., 1:]).sum(-1)
         return -(earned + weights[..., -1] * agent.best_value(imagined[:, :, -1]))
 
-    def select(self, rows: Int[Tensor, "n"]) -> "ImaginedReturn":
+    def select(self, rows: Int[Tensor, " n"]) -> "ImaginedReturn":
         """The same for some of the episodes."""
         return replace(self, z=self.z[rows])
 

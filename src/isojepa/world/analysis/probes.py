@@ -130,7 +130,7 @@ def correlation(
     return whole, (float(low), float(high))
 
 
-def _pearson(sums: Float64[np.ndarray, "six *k"]) -> Float64[np.ndarray, "*k"]:
+def _pearson(sums: Float64[np.ndarray, " six *k"]) -> Float64[np.ndarray, "*k"]:
     n, t, g, tt, gg, tg = sums
     variances = np.maximum(tt - t * t / n, 0) * np.maximum(gg - g * g / n, 0)
     covariance = tg - t * g / n

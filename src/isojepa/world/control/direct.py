@@ -74,7 +74,7 @@ class StepsTo:
     def __call__(self, z: Float[Tensor, "b s h d"]) -> Float[Tensor, "b s h"]:
         return self.reach.between(self.reach.embed(z), self.goal[:, None, None])
 
-    def select(self, rows: Int[Tensor, "n"]) -> "StepsTo":
+    def select(self, rows: Int[Tensor, " n"]) -> "StepsTo":
         """The same for some of the episodes."""
         return StepsTo(self.reach, self.goal[rows])
 
@@ -113,7 +113,7 @@ class Waypoints:
 def gains_enough(
     model: LatentModel, networks: GoalNetworks, share: float, z: Float[Tensor, "b d"],
     goal: Float[Tensor, "b d"], plan: Float[Tensor, "b h a"],
-) -> Bool[Tensor, "b"]:  # fmt: skip
+) -> Bool[Tensor, " b"]:  # fmt: skip
     """Whether a plan brings the goal nearer by a share of the steps that so many blocks could.
 
     By the model's predictions and the learnt steps.

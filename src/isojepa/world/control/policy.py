@@ -23,7 +23,7 @@ class Policy(Protocol):
 
     def act(
         self, frame: UInt8[np.ndarray, "y x c"], goal: UInt8[np.ndarray, "y x c"] | None = None
-    ) -> Float[np.ndarray, "a"]:
+    ) -> Float[np.ndarray, " a"]:
         """The next action, in the environment's units; to be called once per environment step.
 
         Args:
@@ -98,7 +98,7 @@ class VectorPolicy(ABC):
         """See `Policy`."""
         self._goal, self._begun, self._reset = None, False, True
 
-    def act(self, frame: np.ndarray, goal: np.ndarray | None = None) -> Float[np.ndarray, "a"]:
+    def act(self, frame: np.ndarray, goal: np.ndarray | None = None) -> Float[np.ndarray, " a"]:
         """See `Policy`; frames are looked at every k-th time."""
         if not self._reset:
             raise UserError("a policy was asked to act before policy.reset(): call it first")

@@ -92,10 +92,10 @@ class Moves(NamedTuple):
     """The block that was done, normalised."""
     later: Float[Tensor, "n d"]
     """A later frame of the same episode, and how many steps later it is."""
-    steps: Float[Tensor, "n"]
+    steps: Float[Tensor, " n"]
     soon: Float[Tensor, "n d"]
     """One at most a block later, likewise."""
-    soon_steps: Float[Tensor, "n"]
+    soon_steps: Float[Tensor, " n"]
     other: Float[Tensor, "n d"]
     """Any frame."""
 

@@ -39,7 +39,7 @@ class Term(Generic[By]):
     ) -> Float[Tensor, "b s"]:
         return self.measure(self.by, predicted, candidates)
 
-    def select(self, rows: Int[Tensor, "n"]) -> "Term[By]":
+    def select(self, rows: Int[Tensor, " n"]) -> "Term[By]":
         """The same for some of the episodes."""
         return replace(self, by=selected(self.by, rows))
 
@@ -63,7 +63,7 @@ class WeightedCost:
             total = total + weight * term(predicted, candidates)
         return total
 
-    def select(self, rows: Int[Tensor, "n"]) -> "WeightedCost":
+    def select(self, rows: Int[Tensor, " n"]) -> "WeightedCost":
         """The same cost for some of the episodes."""
         rollout = cast(Rollout, cast(Selectable, self.rollout).select(rows))
         return WeightedCost(rollout, [(weight, term.select(rows)) for weight, term in self.terms])
@@ -86,7 +86,7 @@ class ModelRollout:
             candidates = self.executed(candidates)
         return self.model.rollout(self.z, self.past_actions, candidates)
 
-    def select(self, rows: Int[Tensor, "n"]) -> "ModelRollout":
+    def select(self, rows: Int[Tensor, " n"]) -> "ModelRollout":
         """The same for some of the episodes."""
         return replace(self, z=self.z[rows], past_actions=self.past_actions[rows])
 
@@ -175,5 +175,5 @@ def _distance(to: Tensor | Distance) -> Distance:
     return SquaredEuclidean(to) if isinstance(to, Tensor) else to
 
 
-def _discounts(discount: float, x: Float[Tensor, "b s h"]) -> Float[Tensor, "h"]:
+def _discounts(discount: float, x: Float[Tensor, "b s h"]) -> Float[Tensor, " h"]:
     return discount ** torch.arange(x.shape[-1], device=x.device, dtype=x.dtype)

@@ -17,7 +17,7 @@ class Distance(Protocol):
 
     def __call__(self, z: Float[Tensor, "b s h d"]) -> Float[Tensor, "b s h"]: ...
 
-    def select(self, rows: Int[Tensor, "n"]) -> "Distance":
+    def select(self, rows: Int[Tensor, " n"]) -> "Distance":
         """The same for some of the episodes."""
         ...
 
@@ -31,7 +31,7 @@ class SquaredEuclidean:
     def __call__(self, z: Float[Tensor, "b s h d"]) -> Float[Tensor, "b s h"]:
         return (z - self.goal[:, None, None]).square().sum(-1)
 
-    def select(self, rows: Int[Tensor, "n"]) -> "SquaredEuclidean":
+    def select(self, rows: Int[Tensor, " n"]) -> "SquaredEuclidean":
         """The same for some of the episodes."""
         return SquaredEuclidean(self.goal[rows])
 
@@ -45,7 +45,7 @@ class Euclidean:
     def __call__(self, z: Float[Tensor, "b s h d"]) -> Float[Tensor, "b s h"]:
         return _length(z - self.goal[:, None, None])
 
-    def select(self, rows: Int[Tensor, "n"]) -> "Euclidean":
+    def select(self, rows: Int[Tensor, " n"]) -> "Euclidean":
         """The same for some of the episodes."""
         return Euclidean(self.goal[rows])
 
@@ -60,7 +60,7 @@ class Whitened:
     def __call__(self, z: Float[Tensor, "b s h d"]) -> Float[Tensor, "b s h"]:
         return _length((z - self.goal[:, None, None]) @ self.matrix.to(z))
 
-    def select(self, rows: Int[Tensor, "n"]) -> "Whitened":
+    def select(self, rows: Int[Tensor, " n"]) -> "Whitened":
         """The same for some of the episodes."""
         return Whitened(self.goal[rows], self.matrix)
 
@@ -152,7 +152,7 @@ class Geodesic:
         all_ways = torch.cat([ways, straight.unsqueeze(-1)], -1)
         return soft_minimum(all_ways, 0.1 * self.graph.reach).reshape(z.shape[:-1])
 
-    def select(self, rows: Int[Tensor, "n"]) -> "Geodesic":
+    def select(self, rows: Int[Tensor, " n"]) -> "Geodesic":
         """The same for some of the episodes."""
         return replace(self, goal=self.goal[rows], lengths=self.lengths[rows])
 

@@ -33,7 +33,7 @@ class EpisodeGenerators:
         """One for each seed, on the CPU."""
         return EpisodeGenerators([torch.Generator().manual_seed(seed) for seed in seeds])
 
-    def select(self, rows: Int[Tensor, "n"]) -> "EpisodeGenerators":
+    def select(self, rows: Int[Tensor, " n"]) -> "EpisodeGenerators":
         """The same sources of some of the episodes; their states stay shared."""
         return EpisodeGenerators([self.generators[i] for i in rows.tolist()])
 
@@ -47,9 +47,9 @@ class Problem(NamedTuple):
 
     start: Float[Tensor, "b h a"]
     """Where the search begins: zeros, the mean of actions, or the last plan, `shifted`."""
-    low: Float[Tensor, "a"]
+    low: Float[Tensor, " a"]
     """Least value of each dimension; -inf for none. Every candidate honours it."""
-    high: Float[Tensor, "a"]
+    high: Float[Tensor, " a"]
     """Greatest value of each dimension; inf for none."""
 
     @property
@@ -66,11 +66,11 @@ class Plan(NamedTuple):
     """What a planner returns for b episodes."""
 
     actions: Float[Tensor, "b h a"]
-    cost: Float[Tensor, "b"]
+    cost: Float[Tensor, " b"]
     """The cost of these actions."""
-    iterations: Int[Tensor, "b"]
+    iterations: Int[Tensor, " b"]
     """Iterations until the episode's elites agreed, or the most allowed."""
-    evaluations: Int[Tensor, "b"]
+    evaluations: Int[Tensor, " b"]
     """Action sequences whose cost was asked for."""
 
 
@@ -94,12 +94,12 @@ class Planner(Protocol):
 class Selectable(Protocol):
     """What depends on the episode."""
 
-    def select(self, rows: Int[Tensor, "n"]) -> "Selectable":
+    def select(self, rows: Int[Tensor, " n"]) -> "Selectable":
         """The same for some of the episodes."""
         ...
 
 
-def selected(x: T, rows: Int[Tensor, "n"]) -> T:
+def selected(x: T, rows: Int[Tensor, " n"]) -> T:
     """The same for some of the episodes; what does not depend on the episode stays as it is."""
     return x.select(rows) if isinstance(x, Selectable) else x  # type: ignore[return-value]
 

@@ -32,11 +32,11 @@ class State(NamedTuple):
     """Elites that stay candidates, not evaluated again."""
     kept_cost: Float[Tensor, "b k"]
     best: Float[Tensor, "b h a"]
-    best_cost: Float[Tensor, "b"]
-    level: Float[Tensor, "b"]
+    best_cost: Float[Tensor, " b"]
+    level: Float[Tensor, " b"]
     """Mean cost of the elites."""
-    iterations: Int[Tensor, "b"]
-    evaluations: Int[Tensor, "b"]
+    iterations: Int[Tensor, " b"]
+    evaluations: Int[Tensor, " b"]
 
     @staticmethod
     def around(mean: Float[Tensor, "b h a"], std: float) -> "State":
@@ -137,7 +137,7 @@ class ElitePlanner(ABC):
         state = self.fit(state.met(elites, costs, candidates.shape[1]), elites, costs)
         return state._replace(std=state.std.clamp(min=self.min_std))
 
-    def _finished(self, before: State, after: State) -> Bool[Tensor, "b"]:
+    def _finished(self, before: State, after: State) -> Bool[Tensor, " b"]:
         spread, gain = after.std.mean((1, 2)), before.level - after.level
         over = (after.iterations >= self.iterations) | (spread < self.tolerance * self.std)
         if self.improvement:  # at 0 what made things worse does not end the search either
@@ -153,7 +153,7 @@ class ElitePlanner(ABC):
         return Plan(actions, value, state.iterations, state.evaluations + 1)
 
 
-def for_episodes(cost: Cost, rows: Int[Tensor, "n"], b: int) -> Cost:
+def for_episodes(cost: Cost, rows: Int[Tensor, " n"], b: int) -> Cost:
     """The cost of some episodes; one without `select` is asked about all, and the rest ignored."""
     if isinstance(cost, Selectable):
         return cost.select(rows)
