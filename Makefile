@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Folders of scripts, each checked by itself, since files of one name lie in several: half a minute each.
+SCRIPTS := benchmarks experiments $(filter-out %/claims,$(patsubst %/,%,$(sort $(dir $(wildcard experiments/*/*.py)))))
 # Each command installs what it needs and no more: one mark per set of extras.
 DEMO := $(VENV)/.demo
 WORLD := $(VENV)/.world
@@ -10,7 +12,7 @@ UV := $(shell command -v uv 2>/dev/null)
 INSTALL := $(if $(UV),$(UV) pip install -q --python $(BIN)/python,$(BIN)/python -m pip install --disable-pip-version-check -q)
 PARTS := pyproject.toml constraints.txt setup.py $(wildcard src/isojepa/kernels/cos_sin*.*)
 
-.PHONY: demo world-demo world-learn-demo test test-all lint format docs bench bench-gpu claims chaos dist clean
+.PHONY: demo world-demo world-learn-demo test test-all lint lint-scripts format docs bench bench-gpu claims chaos dist clean
 
 demo: $(DEMO)
 	$(BIN)/isojepa demo
@@ -32,6 +34,11 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+lint-scripts: $(READY)
+	for place in $(SCRIPTS); do \
+	    echo $$place && (cd $$place && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml *.py) || exit 1; \
+	done
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -17,7 +17,7 @@ import json
 import random
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -173,6 +173,7 @@ def by_opencv(content: bytes, side: int) -> np.ndarray:
     flags = {1: cv2.IMREAD_COLOR_RGB, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4,
              8: cv2.IMREAD_REDUCED_COLOR_8}  # fmt: skip
     pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags[reduce])
+    assert pixels is not None
     return resized(pixels if reduce == 1 else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), side)
 
 
@@ -208,7 +209,7 @@ def seconds(make: Callable[[], object]) -> float:
 Times = list[dict[str, float]]
 
 
-def measured(made: dict[str, Callable[[], object]], turns: int) -> Times:
+def measured(made: Mapping[str, Callable[[], object]], turns: int) -> Times:
     """Seconds of each in each turn; what is first in one turn is last in the next."""
     for make in made.values():
         make()

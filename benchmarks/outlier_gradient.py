@@ -91,7 +91,7 @@ def draw(positions: Tensor, found: dict[str, Tensor], config: Config, out: Path)
         ylabel="|dT/dx| at the outlier",
         title=f"Pull on one outlier among {config.n - 1} standard normal samples",
     )
-    axes.title.set_weight("bold")
+    axes.title.set_fontweight("bold")
     axes.grid(axis="y", color="#eceef1")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -76,7 +76,7 @@ def platform_lewm() -> Any:
     from transformers import ViTConfig, ViTModel
 
     torch.manual_seed(0)
-    sizes = {"hidden_size": 192, "num_hidden_layers": 12, "num_attention_heads": 3}
+    sizes: dict[str, Any] = {"hidden_size": 192, "num_hidden_layers": 12, "num_attention_heads": 3}
     vit = ViTConfig(**sizes, intermediate_size=768, image_size=SIDE, patch_size=14)
     predictor = Predictor(
         num_frames=3, depth=6, heads=16, mlp_dim=2048, input_dim=192, hidden_dim=192,

@@ -26,7 +26,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -170,9 +170,9 @@ def lightly_rate(case: Case, photos: Path, updates: int) -> float:
 
 def timm_features(jepa: JEPA, images: Tensor) -> Tensor:
     """As wide as our encoder's embedding, by timm's own forward pass."""
-    backbone = jepa.encoder.backbone
-    features = backbone(images)
-    return features.repeat(1, jepa.encoder.embedding_dim // features.shape[1])
+    encoder: Any = jepa.encoder
+    features = encoder.backbone(images)
+    return features.repeat(1, encoder.embedding_dim // features.shape[1])
 
 
 def seconds(work: Callable[[], object], times: int) -> float:
@@ -239,7 +239,8 @@ def one_side(config: Config, photos: Path, updates: int) -> dict[str, float]:
         rate = lightly_rate(case, photos, updates + 4)
     else:
         jepa, _, views = ready(case)
-        embed = jepa.encoder if config.side == "encoder" else jepa.encoder.backbone
+        encoder: Any = jepa.encoder
+        embed = encoder if config.side == "encoder" else encoder.backbone
         with kept_memory():
             rate = BATCH / seconds(lambda: encoder_pass(jepa, views, embed), updates)
     return {"rate": rate, "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}

@@ -21,7 +21,6 @@ import importlib
 import itertools
 import json
 import platform
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -338,4 +337,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Config)))
+    main(tyro.cli(Config))

@@ -246,7 +246,8 @@ def serve(
 
 def our_jobs(spec: WorldModelSpec, batch: int, path: Path, config: Config) -> tuple[Jobs, int]:
     """Our update with and without its data, and the data alone; and the number of parameters."""
-    model = WorldModel(spec).to(config.device, memory_format=torch.channels_last).train()
+    model = WorldModel(spec).to(config.device).train()
+    model = model.to(memory_format=torch.channels_last)
     step = our_step(model, config.device)
     trajectories = open_trajectories(path, cache=path.parent / "cache")
     episodes = np.arange(EPISODES)

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -40,7 +40,8 @@ from isojepa.encoders import (
 from isojepa.randomness import generator
 
 SIDE, JUDGED, EVERY = 8, 512, 10
-KINDS = ("random", "fixed", "orthogonal")
+Directions = Literal["random", "fixed", "orthogonal", "exact"]
+KINDS: tuple[Directions, ...] = ("random", "fixed", "orthogonal")
 COLOURS = {"random": "#3d74b8", "fixed": "#d0743c", "orthogonal": "#4c9a6a", "exact": "#333333"}
 
 
@@ -122,7 +123,9 @@ class Judge:
         return gaussian, float(right.float().mean())
 
 
-def train(kind: str, slices: int, seed: int, digits: Digits, config: Config) -> dict[str, Any]:
+def train(
+    kind: Directions, slices: int, seed: int, digits: Digits, config: Config
+) -> dict[str, Any]:
     """One run; its two curves, and the seconds it took, judging left out."""
     torch.manual_seed(seed)
     spec = EncoderSpec(

@@ -94,6 +94,7 @@ LAWS: dict[str, Draw] = {
 def demo_embeddings(demo: Path) -> Iterator[tuple[str, np.ndarray]]:
     """Of all digits by the encoder before and after training, and of some by its projector."""
     trained = load_encoder(demo / "run")
+    assert isinstance(trained, Encoder)
     torch.manual_seed(0)
     untrained = Encoder(trained.spec).eval()
     files = sorted((demo / "digits").rglob("*.png"))

@@ -112,7 +112,10 @@ def train(start: str, objective: str, seed: int, config: Config) -> Iterator[Poi
     squares = (nn.functional.interpolate(digits, size=16, mode="bilinear") * 255).byte()
     recipe = glyph(16, n_global=2)
     model, loss = network(config, seed), LeJEPALoss(lambd=config.lambd, **OPTIONS[objective])
-    loss.sigreg.seed = seed
+    sigreg, head = loss.sigreg, model.projector[-1]
+    assert isinstance(sigreg, SIGReg)
+    assert isinstance(head, nn.Linear)
+    sigreg.seed = seed
 
     def project(step: int) -> Tensor:
         chosen = torch.randint(len(squares), (config.batch,), generator=generator(seed, step))
@@ -124,7 +127,7 @@ def train(start: str, objective: str, seed: int, config: Config) -> Iterator[Poi
     with torch.no_grad():
         projections = project(0)
         if start == "line":
-            projections = projections - model.projector[-1].bias
+            projections = projections - head.bias
     STARTS[start](model, projections, config)
     optimiser: torch.optim.Optimizer
     if start.endswith("gradient descent"):

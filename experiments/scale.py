@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.distributed as dist
 import tyro
-from torch.multiprocessing import spawn
+from torch.multiprocessing.spawn import spawn
 
 from isojepa import LeJEPALoss
 
@@ -161,7 +161,7 @@ def _count(
         gathered, collectives = gathered + x.numel() * x.element_size(), collectives + 1
         return all_gather(to, x, *rest, **more)
 
-    dist.all_reduce, dist.all_gather = reduce, gather
+    dist.all_reduce, dist.all_gather = reduce, gather  # type: ignore[assignment]
     z = torch.randn(shape, requires_grad=True)
     LeJEPALoss(n_global=2, **settings)(z, step=0).loss.backward()
     made = json.dumps([reduced, gathered, collectives])

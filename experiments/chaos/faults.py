@@ -148,7 +148,7 @@ def _stop_at(update: int) -> Tamper:
                 os.kill(os.getpid(), signal.SIGKILL)
             remember(self, made)  # type: ignore[arg-type]
 
-        Recorder.remember = last  # type: ignore[method-assign]
+        Recorder.remember = last  # type: ignore[method-assign, assignment]
 
     return tamper
 
@@ -170,7 +170,7 @@ def not_a_number(trying: Trying) -> Trial:
                     weights[0].fill_(value)
             return result
 
-        torch.optim.AdamW.step = poisoned  # type: ignore[method-assign]
+        torch.optim.AdamW.step = poisoned  # type: ignore[method-assign, assignment]
 
     ended = trying.scene.train(trying.out, tamper=tamper)
     trying.expect(ended.code == 2 and ended.in_one_line, f"exit code {ended.code}")

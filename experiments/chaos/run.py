@@ -67,7 +67,7 @@ def main(config: ChaosConfig) -> int:
     torch.set_num_threads(1)
     for verb in ("pretrain", "embed", "export", "world train", "world surprise"):
         cli.verbs(verb.split())
-    workflow.write_report = _no_report
+    workflow.write_report = _no_report  # type: ignore[assignment]
     mounts = own_mounts()
     print("half the full disks are small ones" if mounts else "full disks are injected", flush=True)
     with tempfile.TemporaryDirectory() as folder:

@@ -90,7 +90,9 @@ def undisturbed(scene: Scene, *, learn: bool = False) -> Undisturbed:
     for name in names.read_text().split() if learn else ():
         with suppress(ImportError):
             import_module(name)
-    return Undisturbed(scene, out, digest(out, scene.product), ended.seconds, counter.value)
+    whole = digest(out, scene.product)
+    assert whole is not None
+    return Undisturbed(scene, out, whole, ended.seconds, counter.value)
 
 
 def digest(out: Path, product: str) -> str | None:
@@ -107,8 +109,10 @@ def digest(out: Path, product: str) -> str | None:
     kept = {name: value for name, value in last.state.items() if name != "seconds"}
     for name, value in _leaves({"weights": last.weights, "state": kept}):
         found.update(name.encode())
-        whole = isinstance(value, torch.Tensor)
-        found.update(value.contiguous().numpy().tobytes() if whole else repr(value).encode())
+        if isinstance(value, torch.Tensor):
+            found.update(value.contiguous().numpy().tobytes())
+        else:
+            found.update(repr(value).encode())
     with safe_open(exported, "np") as file:
         for name in sorted(file.keys()):
             found.update(name.encode() + file.get_tensor(name).tobytes())

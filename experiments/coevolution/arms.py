@@ -5,11 +5,11 @@ Same encoder, heads, environment steps and updates in all arms; `LearnConfig` sa
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from isojepa.world import LearnConfig
 
-ALL = ("reward", "value", "policy")
+ALL: tuple[Literal["reward", "value", "policy"], ...] = ("reward", "value", "policy")
 Changes = dict[str, Any]
 
 

@@ -39,7 +39,8 @@ def random_walk(cell: Cell, agent: Agent, rows: int) -> Walk:
         spec.env, frame_size=spec.world.frame_size, options=parse_options(task.option)
     )
     random = np.random.default_rng([cell.seed, 77])
-    frames, state, dots, rewards, episode = [], [], [], [], []
+    frames: list[np.ndarray] = []
+    state, dots, rewards, episode = [], [], [], []
     seen, count = [env.reset(int(random.integers(2**31)))], 0
     while len(frames) < rows:
         action = random.uniform(-1, 1, env.actions.a).astype(np.float32)

@@ -63,7 +63,8 @@ class HeldFrames(gym.Env[np.ndarray, Any]):
         self.action_space = (
             gym.spaces.Discrete(actions.a) if actions.discrete else gym.spaces.Box(-one, one)
         )
-        self.episode, self.taken, self.success = 0, 0, None
+        self.episode, self.taken = 0, 0
+        self.success: bool | None = None
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, Any]:  # noqa: ARG002
         """The agent's own training seeds in turn, or the one given."""
@@ -75,7 +76,9 @@ class HeldFrames(gym.Env[np.ndarray, Any]):
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, Any]:
         """Hold the action."""
         a, total = self.inner.actions, 0.0
-        unit = np.eye(a.a, dtype=np.float32)[int(action)] if a.discrete else np.float32(action)
+        unit = np.asarray(action, np.float32)
+        if a.discrete:
+            unit = np.eye(a.a, dtype=np.float32)[int(action)]
         for _ in range(self.config.frame_skip):
             seen = self.inner.step(unit)
             total, self.taken = total + seen.reward, self.taken + 1
@@ -91,17 +94,20 @@ def build(config: Peer, env: HeldFrames) -> Any:
     """The peer's learner."""
     from stable_baselines3 import DQN, PPO, SAC
 
-    common = {"policy": "CnnPolicy", "env": env, "seed": config.seed, "device": "cpu"}
+    common: dict[str, Any] = {"env": env, "seed": config.seed, "device": "cpu"}
+    common["policy"] = "CnnPolicy"
     if config.algorithm == "ppo":
         return PPO(**common)
     first = config.random_steps // config.frame_skip
-    memory = {"buffer_size": 100_000, "learning_starts": first}
+    memory: dict[str, Any] = {"buffer_size": 100_000, "learning_starts": first}
     return DQN(**common, **memory) if config.algorithm == "dqn" else SAC(**common, **memory)
 
 
 def evaluate(learner: Any, config: Peer, evaluation: int) -> tuple[float, float | None]:
     """Mean return and success without exploration, on the agent's evaluation seeds."""
-    env, returns, successes = HeldFrames(config), [], []
+    env = HeldFrames(config)
+    returns: list[float] = []
+    successes: list[bool | None] = []
     for i in range(config.test_episodes):
         frames, _ = env.reset(seed=seed_from(config.seed, evaluation, i, Stream.AGENT_TEST))
         total, over = 0.0, False

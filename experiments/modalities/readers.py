@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.linear_model import LogisticRegressionCV, RidgeClassifierCV
@@ -19,7 +20,7 @@ def linear() -> object:
     return make_pipeline(StandardScaler(), RidgeClassifierCV(RIDGES))
 
 
-def logistic() -> object:
+def logistic() -> Any:
     """Logistic regression, for few labels."""
     return make_pipeline(StandardScaler(), LogisticRegressionCV(Cs=5, cv=2, max_iter=200))
 

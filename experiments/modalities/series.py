@@ -64,7 +64,7 @@ def load(name: str) -> Parts:
         for row, one in zip(padded, x):
             row[: np.shape(one)[1]] = np.asarray(one).T
         parts += [shortened(padded), y]
-    return tuple(parts)  # type: ignore[return-value]
+    return tuple(parts)
 
 
 def shortened(x: np.ndarray) -> np.ndarray:

@@ -110,8 +110,8 @@ def compare(config: Config) -> Iterator[Row]:
                             min_samples_leaf=min(20, max(2, len(shown) // 10)), random_state=seed
                         )
                     )
-                    model.fit(z[shown], y[shown])  # type: ignore[attr-defined]
-                    right = float((model.predict(z_test) == y_test).mean())  # type: ignore[attr-defined]
+                    model.fit(z[shown], y[shown])
+                    right = float((model.predict(z_test) == y_test).mean())
                     row: Row = {
                         "set": name, "seed": seed, "method": method, "shots": shots,
                         "accuracy": round(right, 4),

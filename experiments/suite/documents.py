@@ -12,6 +12,7 @@ import random as words_of
 import string
 import textwrap
 from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -24,7 +25,9 @@ STYLES = {
     "test": (("STIXGeneral", "montserrat", "inconsolata", "playfair_display"), (0.12, 0.25)),
 }
 """Typefaces, and how far a paper's colour lies from white."""
-Canvas, Rng, Ink = ImageDraw.ImageDraw, np.random.Generator, tuple[int, int, int]
+Canvas: TypeAlias = ImageDraw.ImageDraw
+Rng: TypeAlias = np.random.Generator
+Ink: TypeAlias = tuple[int, int, int]
 Draw = Callable[[Canvas, Rng, str, Ink], None]
 
 

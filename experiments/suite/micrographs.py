@@ -38,7 +38,7 @@ def pictures(share: float, seed: int) -> Iterator[Picture]:
         rng = np.random.default_rng([seed, i])
         side = SIDE if min(image.shape) > 4 * SIDE else 20
         for split, patch in cut(image, side, counts, rng, FLAT):
-            turned = np.rot90(patch, rng.integers(4))
+            turned = np.rot90(patch, int(rng.integers(4)))
             turned = turned[:, ::-1] if rng.random() < 0.5 else turned
             turned = turned.repeat(SIDE // side, 0).repeat(SIDE // side, 1)
             unit = (turned - turned.mean()) / turned.std()
