@@ -18,22 +18,12 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-from far_goals import cell, interval
+from far_goals import ENVIRONMENT, cell, interval, train_run
 from rich.console import Console
 from rich.table import Table
 
-from isojepa.world import (
-    CollectConfig,
-    DirectConfig,
-    PlanConfig,
-    WorldTrainConfig,
-    collect,
-    plan,
-    train,
-    train_direct,
-)
+from isojepa.world import CollectConfig, PlanConfig, collect, plan
 
-ENVIRONMENT = "swm/TwoRoom-v1"
 TRAINED = {"usual colours": (), "varied colours": ("colours",)}
 """What the training episodes vary."""
 PLAYED = TRAINED
@@ -65,37 +55,15 @@ def main(config: Config) -> None:
         collect(CollectConfig(env=ENVIRONMENT, out=test, episodes=150, seed=1000, resume=True))
     for seed in config.seeds:
         for colours in TRAINED:
-            train_on(config, colours, seed)
+            run = run_of(config, colours, seed)
+            train_run(
+                run, run.with_suffix(".h5"), episodes=config.episodes, steps=config.steps,
+                direct_steps=config.direct_steps, seed=seed, vary=TRAINED[colours],
+            )  # fmt: skip
             for played in PLAYED:
                 for arm in ARMS:
                     play(config, colours, seed, played, arm, test)
     show(config)
-
-
-def train_on(config: Config, colours: str, seed: int) -> None:
-    """The data, the model and the networks of one training seed."""
-    run = run_of(config, colours, seed)
-    data = run.with_suffix(".h5")
-    if not (run / "world_model").is_dir():
-        collect(
-            CollectConfig(
-                env=ENVIRONMENT, out=data, episodes=config.episodes, seed=seed, resume=True,
-                vary=TRAINED[colours],
-            )
-        )  # fmt: skip
-        train(
-            WorldTrainConfig(
-                data=data, out=run, preset="lewm-micro", steps=config.steps, seed=seed,
-                resume=(run / "config.json").is_file(),
-            )
-        )  # fmt: skip
-    if not (run / "direct" / "direct.safetensors").is_file():
-        train_direct(
-            DirectConfig(
-                run=run, steps=config.direct_steps, seed=seed,
-                resume=(run / "direct" / "config.json").is_file(),
-            )
-        )  # fmt: skip
 
 
 def play(config: Config, colours: str, seed: int, played: str, arm: str, test: Path) -> None:

@@ -33,6 +33,7 @@ from isojepa.world import (
     train_direct,
 )
 
+ENVIRONMENT = "swm/TwoRoom-v1"
 ARMS: dict[str, dict[str, Any]] = {
     "direct": {"planner": "direct"},
     "search": {"planner": "icem"},
@@ -74,7 +75,7 @@ def main(config: Config) -> None:
     if not test.exists():
         collect(
             CollectConfig(
-                env="swm/TwoRoom-v1", out=test, episodes=300, steps=250, seed=1000, resume=True
+                env=ENVIRONMENT, out=test, episodes=300, steps=250, seed=1000, resume=True
             )
         )
     for seed in config.seeds:
@@ -87,23 +88,33 @@ def main(config: Config) -> None:
 
 def train_on(config: Config, seed: int) -> None:
     """The data, the model and the networks of one training seed."""
-    data, run = config.out / f"episodes-{seed}.h5", run_of(config, seed)
+    train_run(
+        run_of(config, seed), config.out / f"episodes-{seed}.h5", episodes=config.episodes,
+        steps=config.steps, direct_steps=config.direct_steps, seed=seed,
+    )  # fmt: skip
+
+
+def train_run(
+    run: Path, data: Path, *, episodes: int, steps: int, direct_steps: int, seed: int,
+    vary: tuple[str, ...] = (),
+) -> None:  # fmt: skip
+    """What is missing of the episodes, of the model on them, and of the networks on it."""
     if not (run / "world_model").is_dir():
         collect(
             CollectConfig(
-                env="swm/TwoRoom-v1", out=data, episodes=config.episodes, seed=seed, resume=True
+                env=ENVIRONMENT, out=data, episodes=episodes, seed=seed, resume=True, vary=vary
             )
         )
         train(
             WorldTrainConfig(
-                data=data, out=run, preset="lewm-micro", steps=config.steps, seed=seed,
+                data=data, out=run, preset="lewm-micro", steps=steps, seed=seed,
                 resume=(run / "config.json").is_file(),
             )
         )  # fmt: skip
     if not (run / "direct" / "direct.safetensors").is_file():
         train_direct(
             DirectConfig(
-                run=run, steps=config.direct_steps, seed=seed,
+                run=run, steps=direct_steps, seed=seed,
                 resume=(run / "direct" / "config.json").is_file(),
             )
         )  # fmt: skip

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from isojepa.world.agent.experience import stacked
     from isojepa.world.agent.learn import train_agent as learn
     from isojepa.world.analysis.probes import fit_probe
-    from isojepa.world.analysis.study import Study, embed_rows, episode_rows, open_study, sampled
+    from isojepa.world.analysis.study import Study, embed_rows, open_study, sampled
     from isojepa.world.collection.collect import collect
     from isojepa.world.collection.record import CollectConfig
     from isojepa.world.control.config import Control, PlanConfig, open_control
@@ -40,7 +40,12 @@ if TYPE_CHECKING:
     from isojepa.world.environments.pixel_env import PixelEnv, make_pixel_env
     from isojepa.world.episodes.action_scale import ActionScale
     from isojepa.world.episodes.clips import clip_batches, clip_index, fit_action_scale
-    from isojepa.world.episodes.trajectories import Clips, Trajectories, open_trajectories
+    from isojepa.world.episodes.trajectories import (
+        Clips,
+        Trajectories,
+        episode_rows,
+        open_trajectories,
+    )
     from isojepa.world.learning.config import WorldTrainConfig
     from isojepa.world.learning.direct import DirectConfig, train_direct
     from isojepa.world.learning.goal_networks import GoalNetworks, GoalSizes, load_goal_networks
@@ -103,7 +108,7 @@ _HOMES = {
     "agent.evaluation": "evaluate_agent",
     "agent.experience": "stacked",
     "analysis.probes": "fit_probe",
-    "analysis.study": "Study embed_rows episode_rows open_study sampled",
+    "analysis.study": "Study embed_rows open_study sampled",
     "collection.collect": "collect",
     "collection.record": "CollectConfig",
     "control.config": "Control PlanConfig open_control",
@@ -122,7 +127,7 @@ _HOMES = {
     "environments.pixel_env": "PixelEnv make_pixel_env",
     "episodes.action_scale": "ActionScale",
     "episodes.clips": "clip_batches clip_index fit_action_scale",
-    "episodes.trajectories": "Clips Trajectories open_trajectories",
+    "episodes.trajectories": "Clips Trajectories episode_rows open_trajectories",
     "learning.config": "WorldTrainConfig",
     "learning.direct": "DirectConfig train_direct",
     "learning.goal_networks": "GoalNetworks GoalSizes load_goal_networks",

@@ -16,10 +16,10 @@ from isojepa.world.analysis.probe_results import ProbeResult
 from isojepa.world.analysis.probes import PROBES, correlation, fit_probe, score_probe
 from isojepa.world.analysis.probing import ProbeConfig, probe
 from isojepa.world.analysis.quantities import as_regression, column_slices, read_targets
-from isojepa.world.analysis.study import embed_rows, episode_rows, locate, open_study
+from isojepa.world.analysis.study import embed_rows, locate, open_study
 from isojepa.world.environments.environment import Quantity
 from isojepa.world.environments.registry import ENVIRONMENTS
-from isojepa.world.episodes.trajectories import open_trajectories
+from isojepa.world.episodes.trajectories import episode_rows, open_trajectories
 from tests.world.episode_files import write_dots
 from tests.world.studied import studied_run
 

@@ -24,14 +24,8 @@ from isojepa.world.analysis.imagination import (
     imagined_film,
     imagined_futures,
 )
-from isojepa.world.analysis.study import (
-    SplitSizes,
-    StudyConfig,
-    embed_rows,
-    episode_rows,
-    sampled,
-    shrink,
-)
+from isojepa.world.analysis.study import SplitSizes, StudyConfig, embed_rows, sampled, shrink
+from isojepa.world.episodes.trajectories import episode_rows
 
 log = logging.getLogger(__name__)
 SIDES = (64, 32, 16)

@@ -11,7 +11,8 @@ from scipy.stats import spearmanr
 
 from isojepa.randomness import Stream, seed_from
 from isojepa.runs.typed import Sparse
-from isojepa.world.analysis.study import Study, episode_rows, locate, sampled
+from isojepa.world.analysis.study import Study, locate, sampled
+from isojepa.world.episodes.trajectories import episode_rows
 
 SOURCES, TARGETS = 48, 40  # pairs join each of some frames with some others
 NODES = 3000  # states of the graph along which paths are measured

@@ -28,15 +28,9 @@ from isojepa.world.analysis.probe_results import (
 from isojepa.world.analysis.probes import PROBES, ProbeKind, ProbeScore, fit_probe, score_probe
 from isojepa.world.analysis.quantities import as_regression, as_values, read_targets
 from isojepa.world.analysis.representations import Embedded, ProbedRows, representations_of
-from isojepa.world.analysis.study import (
-    SplitSizes,
-    Study,
-    StudyConfig,
-    episode_rows,
-    locate,
-    sampled,
-)
+from isojepa.world.analysis.study import SplitSizes, Study, StudyConfig, locate, sampled
 from isojepa.world.environments.environment import Quantity
+from isojepa.world.episodes.trajectories import episode_rows
 
 log = logging.getLogger(__name__)
 

@@ -143,14 +143,6 @@ def reader_split(
     return only[train], only[held_out], len(unseen) > 0
 
 
-def episode_rows(
-    trajectories: Trajectories, episodes: Int64[np.ndarray, " m"]
-) -> Int64[np.ndarray, " n"]:
-    """The rows of whole episodes, counted over the data set."""
-    starts = np.cumsum(trajectories.lengths) - trajectories.lengths
-    return np.concatenate([starts[e] + np.arange(trajectories.lengths[e]) for e in episodes])
-
-
 def locate(
     trajectories: Trajectories, rows: Int64[np.ndarray, " n"]
 ) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:

@@ -8,11 +8,11 @@ import numpy as np
 from torch import Tensor
 
 from isojepa.errors import UserError
-from isojepa.randomness import Stream, seed_from
+from isojepa.randomness import Stream
 from isojepa.world.control.direct import StepsTo, Waypoints
-from isojepa.world.control.frames import encode_frames
 from isojepa.world.episodes.trajectories import Trajectories
 from isojepa.world.learning.goal_networks import GoalNetworks
+from isojepa.world.learning.measures import sample_embeddings
 from isojepa.world.model.latent import LatentModel
 from isojepa.world.planners.cem import CEM, ICEM
 from isojepa.world.planners.costs import (
@@ -148,7 +148,7 @@ def build_waypoints(
     seed: int,
 ) -> Waypoints:
     """Sub-goals among frames drawn from the given episodes, as far away as our plans reach."""
-    z = _embeddings(model, trajectories, episodes, WAYPOINTS, seed)
+    z = sample_embeddings(model, trajectories, episodes, WAYPOINTS, seed=seed, stream=Stream.GRAPH)
     return Waypoints.among(networks.reach, z, within=OURS.horizon * model.frame_skip)
 
 
@@ -156,18 +156,8 @@ def build_graph(
     model: LatentModel, trajectories: Trajectories, episodes: np.ndarray, *, nodes: int, seed: int
 ) -> EmbeddingGraph:
     """The graph of the embeddings of frames drawn from the given episodes."""
-    return EmbeddingGraph.build(
-        _embeddings(model, trajectories, episodes, nodes, seed), nodes=nodes
-    )
-
-
-def _embeddings(
-    model: LatentModel, trajectories: Trajectories, episodes: np.ndarray, n: int, seed: int
-) -> Tensor:
-    first = np.cumsum(trajectories.lengths) - trajectories.lengths
-    rows = np.concatenate([first[e] + np.arange(trajectories.lengths[e]) for e in episodes])
-    draw = np.random.default_rng(seed_from(seed, Stream.GRAPH)).permutation(rows)[:n]
-    return encode_frames(model, trajectories.rows(np.sort(draw).astype(np.int64)))
+    z = sample_embeddings(model, trajectories, episodes, nodes, seed=seed, stream=Stream.GRAPH)
+    return EmbeddingGraph.build(z, nodes=nodes)
 
 
 def objective(

@@ -155,6 +155,14 @@ class Trajectories:
         return self._starts[episode] + np.arange(start, stop, step)
 
 
+def episode_rows(
+    trajectories: Trajectories, episodes: Int64[np.ndarray, " m"]
+) -> Int64[np.ndarray, " n"]:
+    """The rows of whole episodes, counted over the data set."""
+    starts = np.cumsum(trajectories.lengths) - trajectories.lengths
+    return np.concatenate([starts[e] + np.arange(trajectories.lengths[e]) for e in episodes])
+
+
 def open_trajectories(
     path: str | Path,
     *,

@@ -5,14 +5,16 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from isojepa.embeddings.label_free import effective_rank
-from isojepa.world.episodes.trajectories import Clips
+from isojepa.randomness import Stream, seed_from
+from isojepa.world.episodes.trajectories import Clips, Trajectories, episode_rows
+from isojepa.world.model.latent import LatentModel
 from isojepa.world.model.world_model import WorldModel
 
-ENCODED_AT_ONCE = 256  # frames
+ENCODED_AT_ONCE, SAMPLED_AT_ONCE = 256, 128  # frames
 
 
 class HeldOutMeasures(NamedTuple):
@@ -83,3 +85,23 @@ def encode(model: WorldModel, frames: Tensor) -> Float[Tensor, "b t d"]:
     device = next(model.parameters()).device
     parts = frames.split(max(1, ENCODED_AT_ONCE // frames.shape[1]))
     return torch.cat([model.encode(part.to(device)).float() for part in parts])
+
+
+@torch.no_grad()
+def sample_embeddings(
+    model: LatentModel,
+    trajectories: Trajectories,
+    episodes: Int64[np.ndarray, " e"],
+    n: int,
+    *,
+    seed: int,
+    stream: Stream,
+) -> Float[Tensor, "n d"]:
+    """Embeddings of at most n frames drawn from some episodes, in their order."""
+    random = np.random.default_rng(seed_from(seed, stream))
+    rows = np.sort(random.permutation(episode_rows(trajectories, episodes))[:n]).astype(np.int64)
+    z = []
+    for part in np.array_split(rows, -(-len(rows) // SAMPLED_AT_ONCE)):
+        frames = torch.from_numpy(trajectories.rows(part).copy()).permute(0, 3, 1, 2)
+        z.append(model.encode(frames[:, None].to(model.device))[:, 0].float())
+    return torch.cat(z)

@@ -102,7 +102,9 @@ def train_world_model(config: WorldTrainConfig) -> Path:
     place = config.out / "world_model"
     on_first(lambda: export_world_model(place, world))
     if world.action_dim:
-        on_first(lambda: save_whitening(place, whitening_of(begun, world)))
+        on_first(lambda: save_whitening(place, fit_whitening(
+            world.for_planning(), windows.trajectories, windows.train, seed=config.seed
+        )))  # fmt: skip
     log.info("world model in %s after %.0f s", place, recorder.seconds)
     recorder.finish()
     return config.out
@@ -172,14 +174,6 @@ def world_updates(
         schedule=plan.learning_rate,
         seed=seed,
         start=start,
-    )
-
-
-def whitening_of(begun: OpenTraining, world: WorldModel) -> Float[Tensor, "d d"]:
-    """Of the training frames' embeddings, for planning by distances."""
-    windows = begun.windows
-    return fit_whitening(
-        world.for_planning(), windows.trajectories, windows.train, seed=begun.config.seed
     )
 
 
@@ -297,15 +291,8 @@ def announce_world_model(
     log.info(
         "%s: %s at %d px, %.1f M parameters; %d updates of %d clips of %d frames, %d steps apart; "
         "peak learning rate %g, %s with weight %s",
-        plan.preset,
-        plan.encoder,
-        plan.frame_size,
+        plan.preset, plan.encoder, plan.frame_size,
         sum(p.numel() for p in world.parameters()) / 1e6,
-        plan.steps,
-        plan.batch_size,
-        plan.clip_frames,
-        world.frame_skip,
-        plan.lr,
-        config.regulariser,
-        plan.lambd if plan.lambd == "auto" else f"{plan.lambd:g}",
-    )
+        plan.steps, plan.batch_size, plan.clip_frames, world.frame_skip, plan.lr,
+        config.regulariser, plan.lambd if plan.lambd == "auto" else f"{plan.lambd:g}",
+    )  # fmt: skip

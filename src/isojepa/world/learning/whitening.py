@@ -15,13 +15,14 @@ from torch import Tensor
 
 from isojepa.boundaries import reading
 from isojepa.files import write_atomically
-from isojepa.randomness import Stream, seed_from
+from isojepa.randomness import Stream
 from isojepa.runs.checkpoints import sealed, unsealed
 from isojepa.world.episodes.trajectories import Trajectories
+from isojepa.world.learning.measures import sample_embeddings
 from isojepa.world.model.latent import LatentModel
 
 FILE = "whitening.safetensors"
-FRAMES, AT_ONCE = 2000, 128
+FRAMES = 2000
 FLOOR = 1e-3
 """Directions of less than this share of the largest variance are not raised to 1: they hold what
 predictions get wrong as much as what frames show."""
@@ -34,22 +35,13 @@ def whitening(z: Float[Tensor, "n d"]) -> Float[Tensor, "d d"]:
     return (axes / values.clamp(min=FLOOR * least).sqrt()).float()
 
 
-@torch.no_grad()
 def fit_whitening(
     model: LatentModel, trajectories: Trajectories, episodes: Int64[np.ndarray, " e"], *, seed: int
 ) -> Float[Tensor, "d d"]:
     """The whitening of the embeddings of frames drawn from some episodes, on the model's device."""
-    first = np.cumsum(trajectories.lengths) - trajectories.lengths
-    rows = np.concatenate([first[e] + np.arange(trajectories.lengths[e]) for e in episodes])
-    drawn = np.random.default_rng(seed_from(seed, Stream.WHITENING)).permutation(rows)[:FRAMES]
-    parts = np.array_split(np.sort(drawn), -(-len(drawn) // AT_ONCE))
-    z = [model.encode(_frames(trajectories, part).to(model.device))[:, 0].float() for part in parts]
-    return whitening(torch.cat(z))
-
-
-def _frames(trajectories: Trajectories, rows: Int64[np.ndarray, " n"]) -> Tensor:
-    """Frames of some rows, channels first, each a clip of one: (n, 1, c, y, x)."""
-    return torch.from_numpy(trajectories.rows(rows).copy()).movedim(-1, -3)[:, None]
+    return whitening(
+        sample_embeddings(model, trajectories, episodes, FRAMES, seed=seed, stream=Stream.WHITENING)
+    )
 
 
 def save_whitening(folder: Path, matrix: Float[Tensor, "d d"]) -> None:
