@@ -165,7 +165,7 @@ def draw(rows: list[Row], picture: Figure) -> None:
     words = ["loss", "loss / lambda^0.4", "RankMe", "alpha-ReQ", "LiDAR", "Gaussianity"]
     panels[2].set_yticks(range(len(words)), words)
     panels[2].invert_yaxis()
-    panels[2].set(title="Spearman with accuracy, all seeds")
+    panels[2].set(title="Spearman with accuracy")
     panels[0].set_ylabel("accuracy of a linear probe")
     panels[0].legend()
 
@@ -180,7 +180,7 @@ CLAIM = Claim(
     judge=judge,
     draw=draw,
     seeds=3,
-    size=(9.5, 3.3),
+    size=(11.0, 3.3),
 )
 if __name__ == "__main__":
     main(CLAIM)
