@@ -135,7 +135,8 @@ def judge(rows: list[Row]) -> Judgement:
         verdict = "holds" if none and all_gain else "holds with conditions"
     names = len({r["value"] for r in networks})
     says = (
-        f"After {STEPS} updates, of {names} networks of {len({r['family'] for r in networks})} families "
+        f"After {STEPS} updates, of {names} networks of "
+        f"{len({r['family'] for r in networks})} families "
         f"{len({r['value'] for r in networks if collapsed(r)})} collapsed in any run; "
         f"{better.value:.0%} of the runs end above the untrained network. "
         f"Lambda from 0.01 to 0.1 moves a probe by {spreads[0].value:.1f} points, "
